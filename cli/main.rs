@@ -1,0 +1,69 @@
+//! The `foretell` command: parses what was typed, calls the libraries, prints what they return.
+
+mod environment;
+mod output;
+mod policy;
+mod progress;
+mod run;
+mod scenario;
+mod trace;
+mod validate;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit status when a check was made and did not pass.
+const CHECK_FAILED: u8 = 1;
+/// Exit status when the input is unusable; the same as for a wrong command line.
+const UNUSABLE: u8 = 2;
+
+/// Simulate a machine-learning platform: schedulers, GPU clusters, real and synthetic traces.
+#[derive(Parser)]
+#[command(name = "foretell", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a scenario under one or more policies.
+    Run(run::RunArgs),
+    /// Check scenario files, print their schema.
+    Scenario(scenario::ScenarioArgs),
+    /// Look at, convert and generate job traces.
+    Trace(trace::TraceArgs),
+    /// List the scheduling policies.
+    Policy(policy::PolicyArgs),
+    /// Hold foretell against published results.
+    Validate(validate::ValidateArgs),
+}
+
+/// What a command comes to if it could do its work.
+enum Outcome {
+    Success,
+    CheckFailed,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Scenario(args) => scenario::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Policy(args) => policy::run(&args),
+        Command::Validate(args) => validate::run(&args),
+    };
+    match result {
+        Ok(Outcome::Success) => ExitCode::SUCCESS,
+        Ok(Outcome::CheckFailed) => ExitCode::from(CHECK_FAILED),
+        Err(error) if output::is_broken_pipe(&*error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::print_error(&*error);
+            ExitCode::from(UNUSABLE)
+        }
+    }
+}
+
+type CommandResult = Result<Outcome, Box<dyn Error>>;

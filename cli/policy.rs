@@ -1,0 +1,32 @@
+use clap::{Args, Subcommand};
+use foretell_scenarios::registry;
+
+use crate::{CommandResult, Outcome, output};
+
+#[derive(Args)]
+pub(crate) struct PolicyArgs {
+    #[command(subcommand)]
+    command: PolicyCommand,
+}
+
+#[derive(Subcommand)]
+enum PolicyCommand {
+    /// List the orders and placements that a policy is made of.
+    List,
+}
+
+pub(crate) fn run(args: &PolicyArgs) -> CommandResult {
+    let PolicyCommand::List = args.command;
+    let list = |descriptions: &[registry::Description]| {
+        let lines = descriptions.iter().map(|(name, meaning)| format!("  {name:<16}{meaning}\n"));
+        lines.collect::<String>()
+    };
+    output::print(&format!(
+        "A policy is `default`, or ORDER+PLACEMENT such as fifo+fgd; a PLACEMENT alone means fifo+PLACEMENT.\n\n{}\n\
+         orders (higher priority first in all of them)\n{}\nplacements\n{}",
+        list(&[registry::DEFAULT]),
+        list(&registry::ORDERS),
+        list(&registry::PLACEMENTS).trim_end(),
+    ))?;
+    Ok(Outcome::Success)
+}

@@ -1,0 +1,100 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use foretell_reports::Manifest;
+use foretell_scenarios::sim::log::RunResult;
+use foretell_scenarios::{Plan, RunError, load};
+use rayon::prelude::*;
+
+use crate::progress::{Bars, JobsDone, show_time};
+use crate::{CommandResult, Outcome, environment, output};
+
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    /// The scenario file.
+    scenario: PathBuf,
+    /// Where to write results and plots; a previous run there is replaced.
+    /// [default: runs/NAME, with the scenario's name]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Override a field of the scenario, such as `cluster.nodes[0].count=32`; may be repeated.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    overrides: Vec<String>,
+    /// Override the scenario's seed.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Override the scenario's policies (see `foretell policy list`).
+    #[arg(long = "policy", value_name = "NAME,...", value_delimiter = ',')]
+    policies: Vec<String>,
+    /// Number of threads; policies run side by side. [default: one per core]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+impl RunArgs {
+    /// All overrides in one form, those with options of their own last.
+    fn overrides(&self) -> Vec<String> {
+        let mut overrides = self.overrides.clone();
+        overrides.extend(self.seed.map(|seed| format!("seed={seed}")));
+        if !self.policies.is_empty() {
+            let names = self.policies.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>();
+            overrides.push(format!("scheduler.policies=[{}]", names.join(", ")));
+        }
+        overrides
+    }
+
+    /// The command as the manifest records it: what decides the results, not where they go or how fast.
+    fn command(&self, overrides: &[String]) -> Vec<String> {
+        let mut command = vec!["foretell".into(), "run".into(), self.scenario.display().to_string()];
+        command.extend(overrides.iter().flat_map(|text| ["--set".into(), text.clone()]));
+        command
+    }
+}
+
+pub(crate) fn run(args: &RunArgs) -> CommandResult {
+    let data_dir = environment::data_dir();
+    let overrides = args.overrides();
+    let loaded = load(&args.scenario, &overrides, environment::of_scenarios(data_dir.as_deref()))?;
+    let digest = loaded.digest();
+    let scenario = loaded.scenario;
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&scenario.name));
+    foretell_reports::check_target(&out)?;
+    let manifest = Manifest {
+        foretell_version: env!("CARGO_PKG_VERSION").into(),
+        scenario: scenario.name.clone(),
+        scenario_blake3: digest,
+        seed: scenario.seed,
+        command: args.command(&overrides),
+    };
+
+    let plan = Plan::new(scenario)?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or(0)).build()?;
+    let runs = pool.install(|| run_policies(&plan))?;
+
+    for run in &runs {
+        output::print(&foretell_reports::summary_table(&run.summary, output::width()))?;
+    }
+    if runs.len() > 1 {
+        let summaries = runs.iter().map(|run| &run.summary);
+        output::print(&foretell_reports::comparison_table(summaries, output::width()))?;
+    }
+    foretell_reports::write_run_dir(&out, &manifest, &runs)?;
+    output::print(&format!("Results and plots are in {}", out.display()))?;
+    Ok(Outcome::Success)
+}
+
+/// Policies side by side; results in the order of the scenario, whichever finishes first.
+fn run_policies(plan: &Plan) -> Result<Vec<RunResult>, RunError> {
+    let policies = &plan.scenario().scheduler.policies;
+    let bars = Bars::new(policies.iter().map(String::as_str));
+    let with_bars: Vec<_> = policies.iter().map(|policy| (policy, bars.add(policy, plan.jobs(), "jobs"))).collect();
+    with_bars
+        .into_par_iter()
+        .map(|(policy, bar)| {
+            let mut jobs_done = JobsDone::new(bar.clone());
+            let result = plan.run(policy, &mut jobs_done, &mut |progress| show_time(&bar, progress));
+            bar.finish_and_clear();
+            result
+        })
+        .collect()
+}

@@ -1,0 +1,280 @@
+//! The choice of a node: the first so many feasible nodes from where the last search stopped, and the best of
+//! them.
+
+use alloc::vec::Vec;
+
+use foretell_framework::{ClassRanking, ClusterState, NodeId, SelectNode};
+use rand::Rng;
+
+use crate::node_order::NodeOrder;
+
+/// Clusters smaller than this are searched whole, and no search stops before it has found as many feasible
+/// nodes.
+const MIN_FEASIBLE_NODES: usize = 100;
+
+/// How many feasible nodes a search stops at (kube-scheduler's `numFeasibleNodesToFind`). `percentage` 0
+/// adapts to the size of the cluster: 50 % less 1 % for every 125 nodes, at least 5 %.
+pub fn nodes_to_find(nodes: usize, percentage: u32) -> usize {
+    if nodes < MIN_FEASIBLE_NODES {
+        return nodes;
+    }
+    let percentage = match percentage {
+        0 => 50_usize.saturating_sub(nodes / 125).max(5),
+        given => given.min(100) as usize,
+    };
+    (nodes * percentage / 100).max(MIN_FEASIBLE_NODES)
+}
+
+/// The best of a sample of the feasible nodes.
+///
+/// Every search starts where the last one stopped, so the sample rotates over the cluster: the one thing kept
+/// between cycles that its choices depend on. Nodes stand in kube-scheduler's order, zone by zone in turn.
+/// Among equally good nodes the choice is what a heap built over the sample has at its root, as in
+/// kube-scheduler without extenders.
+pub struct SampledNodes {
+    percentage: u32,
+    /// Position at which the next search starts.
+    start: usize,
+    order: NodeOrder,
+}
+
+impl SampledNodes {
+    /// `percentage_of_nodes_to_score` as in [`nodes_to_find`].
+    pub fn new(percentage_of_nodes_to_score: u32) -> Self {
+        Self { percentage: percentage_of_nodes_to_score, start: 0, order: NodeOrder::default() }
+    }
+
+    /// Searches, hands over each node of the sample with its score, and moves the start past what it looked
+    /// at.
+    fn sample(&mut self, ranking: &ClassRanking, mut found: impl FnMut(NodeId, i64)) {
+        let nodes = ranking.len();
+        if nodes == 0 {
+            return;
+        }
+        let wanted = nodes_to_find(nodes, self.percentage);
+        // With fewer feasible nodes than wanted the search goes all the way round and the start stays.
+        let mut left = wanted.min(ranking.feasible() as usize);
+        let rotates = left == wanted;
+        let start = self.start % nodes;
+        for position in (start..nodes).chain(0..start) {
+            if left == 0 {
+                break;
+            }
+            let node = self.order.node(position);
+            if let Some(score) = ranking.score(node) {
+                found(node, score);
+                left -= 1;
+                if left == 0 && rotates {
+                    self.start = (position + 1) % nodes;
+                }
+            }
+        }
+    }
+}
+
+impl SelectNode for SampledNodes {
+    fn observe(&mut self, state: &ClusterState) {
+        self.order.refresh(state);
+    }
+
+    fn select(&mut self, ranking: &mut ClassRanking, _random: &mut dyn Rng) -> Option<NodeId> {
+        let mut best = HeapRoot::default();
+        let mut choice = None;
+        self.sample(ranking, |node, score| {
+            if best.offer(score) {
+                choice = Some(node);
+            }
+        });
+        choice
+    }
+
+    fn candidates(&mut self, ranking: &ClassRanking, candidates: &mut Vec<NodeId>) {
+        self.sample(ranking, |node, _| candidates.push(node));
+    }
+
+    fn pick(&mut self, totals: &[i64], _random: &mut dyn Rng) -> usize {
+        let mut best = HeapRoot::default();
+        for &total in totals {
+            best.offer(total);
+        }
+        best.holder
+    }
+}
+
+/// Finds what a binary heap made of a list would have at its root, without making it.
+///
+/// Building the heap (as Go's `container/heap` does: from the last parent up, a child moves up only if it is
+/// strictly better, the right one only if strictly better than the left) is a tournament in which an entry
+/// wins ties against those below it and the left subtree against the right. So the root is, of the best
+/// entries, the first in pre-order.
+#[derive(Default)]
+struct HeapRoot {
+    offered: usize,
+    best: i64,
+    holder: usize,
+}
+
+impl HeapRoot {
+    /// Takes the next entry of the list and says whether it is the root so far.
+    fn offer(&mut self, total: i64) -> bool {
+        let position = self.offered;
+        self.offered += 1;
+        let wins = position == 0
+            || total > self.best
+            || (total == self.best && pre_order(position) < pre_order(self.holder));
+        if wins {
+            self.best = total;
+            self.holder = position;
+        }
+        wins
+    }
+}
+
+/// Sorts positions of a heap in pre-order: the binary digits of `position + 1` are the path from the root, so
+/// flush left they sort by path, and an entry goes before those below it.
+const fn pre_order(position: usize) -> (u64, u32) {
+    let path = position as u64 + 1;
+    let shift = path.leading_zeros();
+    (path << shift, u64::BITS - shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::{NoRandom, class, cluster};
+    use foretell_framework::select::BestFitGpus;
+    use foretell_framework::{NodeSpec, Plugins};
+    use proptest::prelude::*;
+    use std::boxed::Box;
+
+    /// Source of the first four: `TestNumFeasibleNodesToFind`.
+    #[test]
+    fn sample_sizes() {
+        for (nodes, percentage, expected) in [
+            (10, 0, 10),
+            (10, 40, 10),
+            (1000, 40, 400),
+            (6000, 0, 300),
+            (1000, 0, 420),
+            (99, 1, 99),
+            (100, 1, 100),
+            (5000, 0, 500),
+            (5000, 100, 5000),
+            (5000, 300, 5000),
+        ] {
+            assert_eq!(nodes_to_find(nodes, percentage), expected, "{nodes} nodes, {percentage} %");
+        }
+    }
+
+    /// Go's `container/heap`, with "less" meaning a higher score.
+    fn root_of_built_heap(totals: &[i64]) -> usize {
+        let mut heap: Vec<_> = totals.iter().copied().zip(0..).collect();
+        let len = heap.len();
+        for top in (0..len / 2).rev() {
+            let mut parent = top;
+            loop {
+                let left = 2 * parent + 1;
+                if left >= len {
+                    break;
+                }
+                let right = left + 1;
+                let child = if right < len && heap[right].0 > heap[left].0 { right } else { left };
+                if heap[child].0 <= heap[parent].0 {
+                    break;
+                }
+                heap.swap(parent, child);
+                parent = child;
+            }
+        }
+        heap[0].1
+    }
+
+    proptest! {
+        #[test]
+        fn ties_fall_as_in_a_built_heap(totals in prop::collection::vec(-3_i64..3, 1..700)) {
+            let picked = SampledNodes::new(0).pick(&totals, &mut NoRandom);
+            prop_assert_eq!(picked, root_of_built_heap(&totals));
+        }
+    }
+
+    #[test]
+    fn tie_break_examples() {
+        let check = |totals: &[i64], expected: usize| {
+            assert_eq!(SampledNodes::new(0).pick(totals, &mut NoRandom), expected, "{totals:?}");
+        };
+        check(&[5], 0);
+        check(&[1, 2], 1);
+        check(&[2, 2, 2], 0);
+        check(&[1, 2, 2], 1);
+        // The left subtree wins, though its entry comes later in the list.
+        check(&[0, 0, 1, 1], 3);
+    }
+
+    /// Where every feasible node is equal, the first of the sample is chosen, so choices show where searches
+    /// start.
+    #[test]
+    fn searches_start_where_the_last_one_stopped() {
+        let check = |cordoned: &[usize], percentage, expected: &[usize]| {
+            let mut state = cluster(200, || NodeSpec::new("n"));
+            for &node in cordoned {
+                state.set_unschedulable(NodeId::new(node), true);
+            }
+            let class = class(&mut state, 0, 0);
+            let mut plugins = Plugins::new(Box::new(SampledNodes::new(percentage)), Box::new(BestFitGpus))
+                .with_filters(crate::filters());
+            let choices: Vec<_> = expected
+                .iter()
+                .map(|_| plugins.choose_node(&state, class, &mut NoRandom).map(NodeId::index))
+                .collect();
+            assert_eq!(
+                choices,
+                expected.iter().copied().map(Some).collect::<Vec<_>>(),
+                "cordoned {cordoned:?}"
+            );
+        };
+        // 100 of 200 are found each time.
+        check(&[], 0, &[0, 100, 0, 100]);
+        // Rejected nodes count as looked at: the second search starts at node 103.
+        check(&[0, 50, 51], 0, &[1, 103, 4]);
+        // 75 % of 200.
+        check(&[], 75, &[0, 150, 100, 50, 0]);
+        // Fewer feasible than wanted: all are looked at and the start stays.
+        let all_but_three: Vec<_> = (0..200).filter(|node| ![7, 90, 150].contains(node)).collect();
+        check(&all_but_three, 0, &[7, 7, 7]);
+    }
+
+    proptest! {
+        /// The sample is the first so many feasible nodes of the rotation, whatever is rejected in each
+        /// cycle.
+        #[test]
+        fn sample_equals_a_scan(
+            cycles in prop::collection::vec(prop::collection::vec(prop::bool::weighted(0.3), 200), 1..6),
+            nodes in 100_usize..200,
+            percentage in 0_u32..101,
+        ) {
+            let mut state = cluster(nodes, || NodeSpec::new("n"));
+            let class = class(&mut state, 0, 0);
+            let mut plugins = crate::plugins(&crate::DefaultConfig::default());
+            let mut select = SampledNodes::new(percentage);
+            let mut start = 0;
+            for cordoned in cycles {
+                for (node, &cordoned) in state.node_ids().zip(&cordoned) {
+                    state.set_unschedulable(node, cordoned);
+                }
+                let mut expected = Vec::new();
+                let mut looked_at = 0;
+                while looked_at < nodes && expected.len() < nodes_to_find(nodes, percentage) {
+                    let node = (start + looked_at) % nodes;
+                    looked_at += 1;
+                    if !cordoned[node] {
+                        expected.push(NodeId::new(node));
+                    }
+                }
+                start = (start + looked_at) % nodes;
+                let mut sample = Vec::new();
+                select.candidates(plugins.ranking(&state, class), &mut sample);
+                prop_assert_eq!(sample, expected);
+            }
+        }
+    }
+}

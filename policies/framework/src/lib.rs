@@ -1,0 +1,53 @@
+//! Cluster state, transactions and the extension points of foretell's policies.
+//!
+//! A policy is pure: state in, decisions out. It reads no clock, no file, no environment and has no randomness of
+//! its own, so that the same crate decides inside the simulator and in a production scheduler.
+//!
+//! ```text
+//!   driver (simulator, or Kubernetes)                      policy (a Profile)
+//!     add_job, remove_job, add_node ──► ClusterState ◄── Session::begin ──► Transaction: place, evict
+//!     ClusterEvent ───────────────────────────────────► Action::notify        │ commit, or drop = roll back
+//!     cycle(now, random) ─────────────────────────────► Action::run           ▼
+//!     carries out ◄─────────────────────────────────────────────────────  Decisions
+//! ```
+//!
+//! Identical tasks share one filter-and-score pass ([`ClassRanking`]), kept between cycles and repaired only for the
+//! nodes that changed since ([`ClusterState::changed_since`]).
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod fragmentation;
+pub mod gpu;
+pub mod id;
+pub mod plugin;
+pub mod profile;
+pub mod ranking;
+pub mod reason;
+pub mod recency;
+pub mod resources;
+pub mod select;
+pub mod session;
+pub mod spec;
+pub mod state;
+pub mod time;
+
+pub use fragmentation::{Fragmentation, TaskShape, TypicalTasks};
+pub use gpu::{GpuModelSet, GpuRequest, GpuSet, WHOLE_GPU_MILLI};
+pub use id::{ClassId, DomainId, GpuId, GpuModelId, JobId, NodeId, QueueId, ResourceId, ShapeId, TaskId};
+pub use plugin::{
+    Action, ClusterEvent, Filter, OrderJobs, PickGpus, Scope, Score, ScoreCandidates, SelectNode,
+};
+pub use profile::{PlaceFailure, Plugins, Profile};
+pub use ranking::ClassRanking;
+pub use reason::{Reason, Rejection, Rejections};
+pub use recency::Stamp;
+pub use resources::Resources;
+pub use session::{Decision, EvictionReason, Savepoint, Session, Transaction};
+pub use spec::{Labels, TaskSpec};
+pub use state::{
+    ClusterState, Job, JobSpec, Node, NodeSpec, Placement, PlacementError, Queue, StateError, Task,
+};
+pub use time::Time;

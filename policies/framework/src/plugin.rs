@@ -1,0 +1,120 @@
+//! The extension points. Names follow kube-scheduler's framework and Volcano's sessions.
+//!
+//! Every method may keep what it computed (`&mut self`) and repair it by
+//! [`ClusterState::node_stamp`], but its answer must be a function of its arguments alone.
+
+use alloc::vec::Vec;
+
+use rand::Rng;
+
+use crate::gpu::GpuSet;
+use crate::id::{JobId, NodeId};
+use crate::ranking::ClassRanking;
+use crate::reason::{Reason, Rejection};
+use crate::session::Session;
+use crate::spec::TaskSpec;
+use crate::state::{ClusterState, JobSpec};
+
+use crate::profile::Plugins;
+
+/// What a filter's verdict on a node depends on, apart from the task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// On what the node is (labels, taints, models): asked again only when that changes.
+    NodeSpec,
+    /// On what the node holds too: asked again whenever the node changes.
+    NodeState,
+}
+
+/// Says whether a node can take a task.
+pub trait Filter {
+    /// Its name, as in kube-scheduler where it has one there.
+    fn name(&self) -> &'static str;
+
+    /// What its verdict depends on.
+    fn scope(&self) -> Scope;
+
+    /// The verdict.
+    fn filter(&mut self, state: &ClusterState, task: &TaskSpec, node: NodeId) -> Result<(), Rejection>;
+}
+
+/// Scores a node that passed the filters, from the node and the task alone: larger is better. Such scores are kept
+/// between cycles and computed again only for nodes that changed.
+pub trait Score {
+    /// Its name, as in kube-scheduler where it has one there.
+    fn name(&self) -> &'static str;
+
+    /// The score.
+    fn score(&mut self, state: &ClusterState, task: &TaskSpec, node: NodeId) -> i64;
+}
+
+/// Scores all candidates of a cycle together, for scores that depend on other nodes or are normalised over the
+/// candidates (kube-scheduler's `PreScore` and `NormalizeScore`).
+pub trait ScoreCandidates {
+    /// Its name, as in kube-scheduler where it has one there.
+    fn name(&self) -> &'static str;
+
+    /// Whether it has a preference for this task at all. If not, it is left out of the cycle (`Skip`).
+    fn applies(&self, state: &ClusterState, task: &TaskSpec) -> bool;
+
+    /// One score per candidate, appended to `scores`, which arrives empty.
+    fn score(&mut self, state: &ClusterState, task: &TaskSpec, candidates: &[NodeId], scores: &mut Vec<i64>);
+}
+
+/// Chooses the node among those that passed the filters.
+pub trait SelectNode {
+    /// Lets it see the state before it is asked for a choice, for what a ranking does not tell (labels of nodes).
+    fn observe(&mut self, _state: &ClusterState) {}
+
+    /// The choice when only kept scores count, `None` if no node is feasible.
+    fn select(&mut self, ranking: &mut ClassRanking, random: &mut dyn Rng) -> Option<NodeId>;
+
+    /// The nodes among which [`Self::pick`] would choose, appended to `candidates`, which arrives empty.
+    fn candidates(&mut self, ranking: &ClassRanking, candidates: &mut Vec<NodeId>);
+
+    /// The position of the chosen candidate, from one total per candidate; there is at least one.
+    fn pick(&mut self, totals: &[i64], random: &mut dyn Rng) -> usize;
+}
+
+/// Chooses the devices on the chosen node, on which the task fits.
+pub trait PickGpus {
+    /// The devices: exactly as many as the task asks for, each with enough left.
+    fn pick(&mut self, state: &ClusterState, task: &TaskSpec, node: NodeId, random: &mut dyn Rng) -> GpuSet;
+}
+
+/// Orders waiting jobs.
+pub trait OrderJobs {
+    /// Its name.
+    fn name(&self) -> &'static str;
+
+    /// Smaller goes first. It must not change while the job waits.
+    fn key(&self, job: &JobSpec) -> u64;
+}
+
+/// What happened to the cluster since the last cycle, as far as a policy may care.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClusterEvent {
+    /// A job was added.
+    JobAdded(JobId),
+    /// A job is about to be removed; its tasks still hold what they hold.
+    JobRemoved(JobId),
+    /// Tasks were removed from nodes: room was made. One event may stand for many.
+    TasksReleased,
+    /// A node was added or changed.
+    NodeChanged(NodeId),
+}
+
+/// A verb of a scheduling cycle (allocate, preempt, ...).
+pub trait Action {
+    /// Its name.
+    fn name(&self) -> &'static str;
+
+    /// Learns what happened, before the next cycle.
+    fn notify(&mut self, state: &ClusterState, plugins: &mut Plugins, event: ClusterEvent);
+
+    /// Does its part of a cycle.
+    fn run(&mut self, session: &mut Session<'_>, plugins: &mut Plugins);
+
+    /// Why a job still waits, if this action is the one that it waits for. Leaves the state as it was.
+    fn explain(&mut self, session: &mut Session<'_>, plugins: &mut Plugins, job: JobId) -> Option<Reason>;
+}

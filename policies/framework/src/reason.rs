@@ -1,0 +1,194 @@
+//! Why something was not placed, structured enough to be counted and to be put in one line.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::state::PlacementError;
+use crate::time::Time;
+
+/// Why one node cannot take a task.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum Rejection {
+    /// It is cordoned.
+    Unschedulable,
+    /// It has a taint that the task does not tolerate.
+    UntoleratedTaint,
+    /// Its labels do not meet the task's selector or required affinity.
+    NodeAffinity,
+    /// It has no GPU.
+    NoGpu,
+    /// Its GPUs are of a model that the task does not accept.
+    GpuModel,
+    /// It has fewer GPUs than the task asks for, even when empty.
+    TooFewGpus,
+    /// It takes no more tasks.
+    TooManyTasks,
+    /// Not enough CPU is free.
+    InsufficientCpu,
+    /// Not enough memory is free.
+    InsufficientMemory,
+    /// Not enough of an extended resource is free.
+    InsufficientExtended,
+    /// Not enough devices have enough left.
+    InsufficientGpu,
+}
+
+impl Rejection {
+    /// All of them, in order of their codes.
+    pub const ALL: [Self; 11] = [
+        Self::Unschedulable,
+        Self::UntoleratedTaint,
+        Self::NodeAffinity,
+        Self::NoGpu,
+        Self::GpuModel,
+        Self::TooFewGpus,
+        Self::TooManyTasks,
+        Self::InsufficientCpu,
+        Self::InsufficientMemory,
+        Self::InsufficientExtended,
+        Self::InsufficientGpu,
+    ];
+
+    /// In an operator's words, for "17 nodes ...".
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::Unschedulable => "cordoned",
+            Self::UntoleratedTaint => "with an untolerated taint",
+            Self::NodeAffinity => "outside the node selector or affinity",
+            Self::NoGpu => "without GPUs",
+            Self::GpuModel => "of another GPU model",
+            Self::TooFewGpus => "with too few GPUs even when empty",
+            Self::TooManyTasks => "full of tasks",
+            Self::InsufficientCpu => "short of CPU",
+            Self::InsufficientMemory => "short of memory",
+            Self::InsufficientExtended => "short of an extended resource",
+            Self::InsufficientGpu => "short of GPU",
+        }
+    }
+}
+
+impl From<PlacementError> for Rejection {
+    fn from(error: PlacementError) -> Self {
+        match error {
+            PlacementError::TooManyTasks { .. } => Self::TooManyTasks,
+            PlacementError::InsufficientCpu { .. } => Self::InsufficientCpu,
+            PlacementError::InsufficientMemory { .. } => Self::InsufficientMemory,
+            PlacementError::InsufficientExtended { .. } => Self::InsufficientExtended,
+            PlacementError::WrongGpuModel { .. } => Self::GpuModel,
+            _ => Self::InsufficientGpu,
+        }
+    }
+}
+
+/// Nodes by why they cannot take a task.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Rejections {
+    /// Nodes that were looked at.
+    pub nodes: u32,
+    /// Reason and number of nodes, most frequent first.
+    pub counts: Vec<(Rejection, u32)>,
+}
+
+impl Rejections {
+    /// From the number of nodes per rejection, by its code.
+    pub fn new(nodes: usize, rejected: [u32; Rejection::ALL.len()]) -> Self {
+        let mut counts: Vec<_> =
+            Rejection::ALL.into_iter().zip(rejected).filter(|&(_, count)| count > 0).collect();
+        counts.sort_by_key(|&(_, count)| core::cmp::Reverse(count));
+        Self { nodes: nodes as u32, counts }
+    }
+}
+
+impl fmt::Display for Rejections {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "none of {} nodes", self.nodes)?;
+        for (position, (rejection, count)) in self.counts.iter().enumerate() {
+            let separator = if position == 0 { ": " } else { ", " };
+            write!(formatter, "{separator}{count} {}", rejection.message())?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a job waits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// Some of its tasks fit nowhere now. With `placed` of `min_member` placed, the others are missing.
+    NoNode {
+        /// Tasks that found a place.
+        placed: u32,
+        /// Tasks that it needs.
+        min_member: u32,
+        /// Why the next one did not.
+        rejections: Rejections,
+    },
+    /// The cluster could not hold it even if it were empty.
+    TooLarge {
+        /// Tasks that an empty cluster would hold.
+        placeable: u64,
+        /// Tasks that it needs.
+        min_member: u32,
+        /// Why the other nodes would hold none.
+        rejections: Rejections,
+    },
+    /// Strict order: a job before it in its queue waits.
+    BehindHead {
+        /// That job's sequence number.
+        head: u64,
+    },
+    /// It failed before and is not retried before this time.
+    BackingOff {
+        /// The time.
+        until: Time,
+    },
+    /// No cycle has looked at it yet.
+    NotTried,
+    /// The policy chose an illegal placement.
+    Illegal(PlacementError),
+}
+
+impl Reason {
+    /// The reason without its numbers, to count alike reasons together.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NoNode { rejections, .. } | Self::TooLarge { rejections, .. } if rejections.nodes == 0 => {
+                "the cluster has no nodes"
+            }
+            Self::NoNode { min_member: 1, .. } => "no node has room",
+            Self::NoNode { .. } => "not enough nodes have room for the whole gang",
+            Self::TooLarge { .. } => "larger than the cluster",
+            Self::BehindHead { .. } => "behind the head of its queue",
+            Self::BackingOff { .. } => "backing off after a failed attempt",
+            Self::NotTried => "not tried yet",
+            Self::Illegal(_) => "the policy chose an illegal placement",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoNode { min_member: 1, rejections, .. } => {
+                write!(formatter, "no node has room ({rejections})")
+            }
+            Self::NoNode { placed, min_member, rejections } => {
+                write!(formatter, "{placed} of {min_member} tasks find room; for the next, {rejections}")
+            }
+            Self::TooLarge { placeable: 0, rejections, .. } => {
+                write!(formatter, "fits no node even if the cluster were empty ({rejections})")
+            }
+            Self::TooLarge { placeable, min_member, rejections } => {
+                write!(
+                    formatter,
+                    "larger than the cluster: {min_member} tasks, an empty cluster holds {placeable}"
+                )?;
+                if rejections.counts.is_empty() { Ok(()) } else { write!(formatter, " ({rejections})") }
+            }
+            Self::BehindHead { head } => write!(formatter, "behind job {head}, the head of its queue"),
+            Self::BackingOff { until } => write!(formatter, "backing off until {until:?}"),
+            Self::NotTried => formatter.write_str("not tried yet"),
+            Self::Illegal(error) => write!(formatter, "the policy chose an illegal placement: {error}"),
+        }
+    }
+}

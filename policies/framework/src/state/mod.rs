@@ -1,0 +1,562 @@
+//! The one answer to "what is placed where".
+//!
+//! The simulator drives it from simulated events, a production scheduler from Kubernetes watches; a policy cannot
+//! tell which. Placements change only through a [`Transaction`](crate::Transaction) or by removing a job.
+
+mod error;
+mod job;
+mod node;
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::fmt;
+
+use slotmap::SlotMap;
+
+pub use error::{PlacementError, StateError};
+pub use job::{Job, JobSpec, Placement, Task};
+pub use node::{Domain, Node, NodeSpec};
+
+use crate::gpu::{GpuModelSet, GpuSet, MAX_GPU_MODELS, MAX_GPUS_PER_NODE, WHOLE_GPU_MILLI};
+use crate::id::{ClassId, DomainId, GpuId, GpuModelId, JobId, NodeId, QueueId, ResourceId, ShapeId, TaskId};
+use crate::recency::{RecencyList, Stamp};
+use crate::resources::Resources;
+use crate::spec::TaskSpec;
+
+/// A queue (virtual cluster, team) and what its tasks hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Queue {
+    /// Its name.
+    pub name: Box<str>,
+    /// CPU, memory and extended resources held by its tasks.
+    pub allocated: Resources,
+    /// Thousandths of GPUs held by its tasks.
+    pub gpu_allocated_milli: u64,
+}
+
+/// A GPU device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Gpu {
+    used_milli: u32,
+    healthy: bool,
+}
+
+/// Nodes with their GPUs, topology domains, queues, jobs (pod groups) and tasks (pods), in dense arenas.
+///
+/// Equality and `Debug` speak of the contents; the stamps of changes, which only grow, are no part of them.
+#[derive(Clone)]
+pub struct ClusterState {
+    nodes: Vec<Node>,
+    gpus: Vec<Gpu>,
+    /// What each device can still give: 0 for an unhealthy one. Apart from `gpus` because scorers read nothing else.
+    gpu_free_milli: Vec<u32>,
+    domains: Vec<Domain>,
+    gpu_models: Vec<Box<str>>,
+    resource_names: Vec<Box<str>>,
+    queues: Vec<Queue>,
+    jobs: SlotMap<JobId, Job>,
+    tasks: SlotMap<TaskId, Task>,
+    classes: Interner<TaskSpec>,
+    shapes: Interner<Box<[(ClassId, u32)]>>,
+    /// Sum over nodes, so that no sum over tasks can overflow.
+    allocatable: Resources,
+    gpu_capacity_milli: u64,
+    gpu_allocated_milli: u64,
+    recency: RecencyList,
+    released: Stamp,
+    node_specs_changed: Stamp,
+}
+
+impl Default for ClusterState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ClusterState {
+    /// An empty cluster.
+    pub fn new() -> Self {
+        Self {
+            nodes: Vec::new(),
+            gpus: Vec::new(),
+            gpu_free_milli: Vec::new(),
+            domains: Vec::new(),
+            gpu_models: Vec::new(),
+            resource_names: Vec::new(),
+            queues: Vec::new(),
+            jobs: SlotMap::with_key(),
+            tasks: SlotMap::with_key(),
+            classes: Interner::new(),
+            shapes: Interner::new(),
+            allocatable: Resources::default(),
+            gpu_capacity_milli: 0,
+            gpu_allocated_milli: 0,
+            recency: RecencyList::new(),
+            released: Stamp::default(),
+            node_specs_changed: Stamp::default(),
+        }
+    }
+
+    // ---- Names
+
+    /// The id of a GPU model, made on first sight.
+    pub fn gpu_model(&mut self, name: &str) -> Result<GpuModelId, StateError> {
+        let position = position_or_push(&mut self.gpu_models, name);
+        if position >= MAX_GPU_MODELS {
+            self.gpu_models.pop();
+            return Err(StateError::TooManyGpuModels);
+        }
+        Ok(GpuModelId::new(position))
+    }
+
+    /// The set of the named GPU models. A name that no node has allows no node.
+    pub fn gpu_model_set<'a>(
+        &mut self,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<GpuModelSet, StateError> {
+        names.into_iter().map(|name| self.gpu_model(name)).collect()
+    }
+
+    /// The name of a GPU model.
+    pub fn gpu_model_name(&self, model: GpuModelId) -> &str {
+        &self.gpu_models[model.index()]
+    }
+
+    /// The id of an extended resource, made on first sight.
+    pub fn resource(&mut self, name: &str) -> ResourceId {
+        ResourceId::new(position_or_push(&mut self.resource_names, name))
+    }
+
+    /// The id of a queue, made on first sight.
+    pub fn queue_id(&mut self, name: &str) -> QueueId {
+        let position = self.queues.iter().position(|queue| *queue.name == *name).unwrap_or_else(|| {
+            let name = name.into();
+            self.queues.push(Queue { name, allocated: Resources::default(), gpu_allocated_milli: 0 });
+            self.queues.len() - 1
+        });
+        QueueId::new(position)
+    }
+
+    /// Adds a topology domain below `parent`.
+    pub fn add_domain(&mut self, name: &str, parent: Option<DomainId>) -> DomainId {
+        self.domains.push(Domain { name: name.into(), parent });
+        DomainId::new(self.domains.len() - 1)
+    }
+
+    // ---- Nodes
+
+    /// Adds a node.
+    pub fn add_node(&mut self, spec: NodeSpec) -> Result<NodeId, StateError> {
+        if spec.gpus as usize > MAX_GPUS_PER_NODE {
+            return Err(StateError::TooManyGpus { node: spec.name, gpus: spec.gpus });
+        }
+        if (spec.gpus > 0) != spec.gpu_model.is_some() {
+            return Err(StateError::GpuModelMissing { node: spec.name });
+        }
+        let Some(allocatable) = self.allocatable.checked_add(&spec.allocatable) else {
+            return Err(StateError::ResourcesOverflow { node: spec.name });
+        };
+        self.allocatable = allocatable;
+        let first_gpu = self.gpus.len();
+        self.gpus.resize(first_gpu + spec.gpus as usize, Gpu { used_milli: 0, healthy: true });
+        self.gpu_free_milli.resize(self.gpus.len(), WHOLE_GPU_MILLI);
+        self.gpu_capacity_milli += u64::from(spec.gpus) * u64::from(WHOLE_GPU_MILLI);
+        self.nodes.push(Node::new(spec, first_gpu));
+        self.recency.push();
+        self.node_specs_changed = self.recency.now();
+        self.released = self.recency.now();
+        Ok(NodeId::new(self.nodes.len() - 1))
+    }
+
+    /// Cordons or uncordons a node: a cordoned one takes no new tasks.
+    pub fn set_unschedulable(&mut self, node: NodeId, unschedulable: bool) {
+        self.nodes[node.index()].spec.unschedulable = unschedulable;
+        self.recency.touch(node);
+        self.node_specs_changed = self.recency.now();
+        self.released = self.recency.now();
+    }
+
+    /// Sets the health of a device. Tasks on it stay where they are: what becomes of them is the driver's affair.
+    pub fn set_gpu_healthy(&mut self, node: NodeId, device: usize, healthy: bool) {
+        let gpu = self.gpu_id(node, device).index();
+        let entry = &mut self.gpus[gpu];
+        if entry.healthy == healthy {
+            return;
+        }
+        entry.healthy = healthy;
+        let whole = u64::from(WHOLE_GPU_MILLI);
+        let free = WHOLE_GPU_MILLI - entry.used_milli;
+        let node_entry = &mut self.nodes[node.index()];
+        if healthy {
+            self.gpu_capacity_milli += whole;
+            self.gpu_free_milli[gpu] = free;
+            node_entry.gpu_free_milli += u64::from(free);
+        } else {
+            self.gpu_capacity_milli -= whole;
+            self.gpu_free_milli[gpu] = 0;
+            node_entry.gpu_free_milli -= u64::from(free);
+        }
+        self.recency.touch(node);
+        if healthy {
+            self.released = self.recency.now();
+        }
+    }
+
+    /// All nodes, in order of id.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The ids of all nodes, in order.
+    pub fn node_ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (0..self.nodes.len()).map(NodeId::new)
+    }
+
+    /// One node.
+    pub fn node(&self, node: NodeId) -> &Node {
+        &self.nodes[node.index()]
+    }
+
+    /// What each device of a node can still give, in thousandths; 0 for an unhealthy device.
+    pub fn gpu_free_milli(&self, node: NodeId) -> &[u32] {
+        let Node { first_gpu, spec, .. } = &self.nodes[node.index()];
+        &self.gpu_free_milli[*first_gpu..first_gpu + spec.gpus as usize]
+    }
+
+    /// The id of a device. Panics if the node has no such device, as indexing does.
+    pub fn gpu_id(&self, node: NodeId, device: usize) -> GpuId {
+        let Node { first_gpu, spec, .. } = &self.nodes[node.index()];
+        assert!(device < spec.gpus as usize, "node {} has no GPU {device}", spec.name);
+        GpuId::new(first_gpu + device)
+    }
+
+    /// Whether a device works.
+    pub fn is_gpu_healthy(&self, node: NodeId, device: usize) -> bool {
+        self.gpus[self.gpu_id(node, device).index()].healthy
+    }
+
+    /// Topology domains from the node's own up to the root.
+    pub fn domains_of(&self, node: NodeId) -> impl Iterator<Item = (DomainId, &Domain)> {
+        let mut next = self.node(node).spec.domain;
+        core::iter::from_fn(move || {
+            let id = next?;
+            let domain = &self.domains[id.index()];
+            next = domain.parent;
+            Some((id, domain))
+        })
+    }
+
+    // ---- Changes
+
+    /// The latest change of anything.
+    pub const fn stamp(&self) -> Stamp {
+        self.recency.now()
+    }
+
+    /// The latest change of a node. Equal stamps mean an equal node.
+    pub fn node_stamp(&self, node: NodeId) -> Stamp {
+        self.recency.stamp(node)
+    }
+
+    /// Nodes that changed after `seen`, each once, latest first.
+    pub fn changed_since(&self, seen: Stamp) -> impl Iterator<Item = NodeId> {
+        self.recency.since(seen)
+    }
+
+    /// The latest change that may let in what did not fit before: something was released, added, repaired.
+    pub const fn released(&self) -> Stamp {
+        self.released
+    }
+
+    /// The latest change of what nodes are (labels, taints, cordons), as opposed to what they hold.
+    pub const fn node_specs_changed(&self) -> Stamp {
+        self.node_specs_changed
+    }
+
+    // ---- Totals
+
+    /// CPU, memory and extended resources of all nodes.
+    pub const fn allocatable(&self) -> &Resources {
+        &self.allocatable
+    }
+
+    /// Thousandths of GPUs in healthy devices.
+    pub const fn gpu_capacity_milli(&self) -> u64 {
+        self.gpu_capacity_milli
+    }
+
+    /// Thousandths of GPUs held by tasks.
+    pub const fn gpu_allocated_milli(&self) -> u64 {
+        self.gpu_allocated_milli
+    }
+
+    /// A queue.
+    pub fn queue(&self, queue: QueueId) -> &Queue {
+        &self.queues[queue.index()]
+    }
+
+    /// All queues, in order of id.
+    pub fn queues(&self) -> &[Queue] {
+        &self.queues
+    }
+
+    // ---- Jobs and tasks
+
+    /// The class of tasks with this spec, made on first sight.
+    pub fn class(&mut self, spec: &TaskSpec) -> ClassId {
+        ClassId::new(self.classes.intern(spec))
+    }
+
+    /// The spec of a class.
+    pub fn class_spec(&self, class: ClassId) -> &TaskSpec {
+        &self.classes.values[class.index()]
+    }
+
+    /// All classes, in order of id.
+    pub fn classes(&self) -> impl Iterator<Item = (ClassId, &TaskSpec)> {
+        self.classes.values.iter().enumerate().map(|(index, spec)| (ClassId::new(index), spec))
+    }
+
+    /// The classes of a shape, with the number of tasks of each.
+    pub fn shape(&self, shape: ShapeId) -> &[(ClassId, u32)] {
+        &self.shapes.values[shape.index()]
+    }
+
+    /// Adds a job; its tasks wait for placement.
+    pub fn add_job(&mut self, spec: JobSpec) -> JobId {
+        let shape = ShapeId::new(self.shapes.intern(&spec.tasks));
+        let id = self.jobs.insert(Job { spec, shape, tasks: Vec::new(), placed: 0 });
+        let job = &mut self.jobs[id];
+        job.tasks.reserve_exact(job.spec.tasks.iter().map(|&(_, count)| count as usize).sum());
+        for &(class, count) in &self.shapes.values[shape.index()] {
+            for _ in 0..count {
+                let rank = job.tasks.len() as u32;
+                job.tasks.push(self.tasks.insert(Task { job: id, rank, class, placement: None }));
+            }
+        }
+        id
+    }
+
+    /// Removes a job and its tasks and frees what they held. `None` if it is gone already.
+    pub fn remove_job(&mut self, id: JobId) -> Option<Job> {
+        let job = self.jobs.remove(id)?;
+        for &task in &job.tasks {
+            if let Some(Task { class, placement: Some(placement), .. }) = self.tasks.get(task).cloned() {
+                self.unaccount(task, class, job.spec.queue, &placement);
+            }
+            self.tasks.remove(task);
+        }
+        Some(job)
+    }
+
+    /// A job, if it still exists.
+    pub fn job(&self, job: JobId) -> Option<&Job> {
+        self.jobs.get(job)
+    }
+
+    /// All jobs, in order of their slots.
+    pub fn jobs(&self) -> impl Iterator<Item = (JobId, &Job)> {
+        self.jobs.iter()
+    }
+
+    /// A task, if it still exists.
+    pub fn task(&self, task: TaskId) -> Option<&Task> {
+        self.tasks.get(task)
+    }
+
+    /// All tasks, in order of their slots.
+    pub fn tasks(&self) -> impl Iterator<Item = (TaskId, &Task)> {
+        self.tasks.iter()
+    }
+
+    /// The spec of a task, if it still exists.
+    pub fn task_spec(&self, task: TaskId) -> Option<&TaskSpec> {
+        self.task(task).map(|task| self.class_spec(task.class))
+    }
+
+    // ---- Placement; only transactions call these
+
+    /// Whether a task may take these devices of this node.
+    pub(crate) fn check_placement(
+        &self,
+        task: TaskId,
+        node: NodeId,
+        gpus: GpuSet,
+    ) -> Result<(), PlacementError> {
+        let entry = self.task(task).ok_or(PlacementError::UnknownTask)?;
+        if entry.placement.is_some() {
+            return Err(PlacementError::AlreadyPlaced);
+        }
+        let node_entry = self.nodes.get(node.index()).ok_or(PlacementError::UnknownNode)?;
+        let spec = self.class_spec(entry.class);
+        node_entry.check_resources(&spec.requests)?;
+        if gpus.len() != spec.gpus.count {
+            return Err(PlacementError::WrongGpuCount { requested: spec.gpus.count, given: gpus.len() });
+        }
+        if let Some(model) = node_entry.spec.gpu_model.filter(|_| !gpus.is_empty())
+            && !spec.gpus.models.allows(model)
+        {
+            return Err(PlacementError::WrongGpuModel { model });
+        }
+        for device in gpus.iter() {
+            if device >= node_entry.spec.gpus as usize {
+                return Err(PlacementError::UnknownGpu { device });
+            }
+            let gpu = self.gpus[node_entry.first_gpu + device];
+            if !gpu.healthy {
+                return Err(PlacementError::UnhealthyGpu { device });
+            }
+            let free_milli = WHOLE_GPU_MILLI - gpu.used_milli;
+            if free_milli < spec.gpus.milli {
+                let requested_milli = spec.gpus.milli;
+                return Err(PlacementError::GpuFull { device, requested_milli, free_milli });
+            }
+        }
+        Ok(())
+    }
+
+    /// Places a task; [`Self::check_placement`] has passed.
+    pub(crate) fn apply_placement(&mut self, task: TaskId, node: NodeId, gpus: GpuSet) {
+        let entry = &mut self.tasks[task];
+        let spec = &self.classes.values[entry.class.index()];
+        let job = &mut self.jobs[entry.job];
+        let queue = &mut self.queues[job.spec.queue.index()];
+        let node_entry = &mut self.nodes[node.index()];
+        let slot = node_entry.tasks.len() as u32;
+        let gpu_milli = spec.gpus.milli;
+        entry.placement = Some(Placement { node, gpus, gpu_milli, slot });
+        job.placed += 1;
+        node_entry.tasks.push(task);
+        node_entry.allocated.add(&spec.requests);
+        for device in gpus.iter() {
+            let gpu = &mut self.gpus[node_entry.first_gpu + device];
+            gpu.used_milli += gpu_milli;
+            // A rollback may put a task back on a device that broke under it.
+            if gpu.healthy {
+                self.gpu_free_milli[node_entry.first_gpu + device] -= gpu_milli;
+                node_entry.gpu_free_milli -= u64::from(gpu_milli);
+            }
+        }
+        let total = spec.gpus.total_milli();
+        self.gpu_allocated_milli += total;
+        queue.gpu_allocated_milli += total;
+        queue.allocated.add(&spec.requests);
+        self.recency.touch(node);
+    }
+
+    /// Takes a placed task off its node and says where it was.
+    pub(crate) fn unplace(&mut self, task: TaskId) -> Option<Placement> {
+        let entry = self.tasks.get_mut(task)?;
+        let placement = entry.placement.take()?;
+        let (class, job) = (entry.class, entry.job);
+        self.jobs[job].placed -= 1;
+        self.unaccount(task, class, self.jobs[job].spec.queue, &placement);
+        Some(placement)
+    }
+
+    /// The inverse of [`Self::unplace`], to the same place in the node's list of tasks.
+    pub(crate) fn restore(&mut self, task: TaskId, placement: &Placement) {
+        self.apply_placement(task, placement.node, placement.gpus);
+        let tasks = &mut self.nodes[placement.node.index()].tasks;
+        let (slot, last) = (placement.slot as usize, tasks.len() - 1);
+        tasks.swap(slot, last);
+        let displaced = tasks[last];
+        self.tasks[displaced].placement.as_mut().expect("a listed task is placed").slot = last as u32;
+        self.tasks[task].placement.as_mut().expect("just placed").slot = placement.slot;
+    }
+
+    /// For rollbacks: see [`Self::released`].
+    pub(crate) const fn set_released(&mut self, released: Stamp) {
+        self.released = released;
+    }
+
+    fn unaccount(&mut self, task: TaskId, class: ClassId, queue: QueueId, placement: &Placement) {
+        let spec = &self.classes.values[class.index()];
+        let node = &mut self.nodes[placement.node.index()];
+        let slot = placement.slot as usize;
+        debug_assert_eq!(node.tasks[slot], task);
+        node.tasks.swap_remove(slot);
+        if let Some(&moved) = node.tasks.get(slot) {
+            self.tasks[moved].placement.as_mut().expect("a listed task is placed").slot = placement.slot;
+        }
+        node.allocated.subtract(&spec.requests);
+        for device in placement.gpus.iter() {
+            let gpu = &mut self.gpus[node.first_gpu + device];
+            gpu.used_milli -= placement.gpu_milli;
+            if gpu.healthy {
+                self.gpu_free_milli[node.first_gpu + device] += placement.gpu_milli;
+                node.gpu_free_milli += u64::from(placement.gpu_milli);
+            }
+        }
+        let total = spec.gpus.total_milli();
+        self.gpu_allocated_milli -= total;
+        let queue = &mut self.queues[queue.index()];
+        queue.gpu_allocated_milli -= total;
+        queue.allocated.subtract(&spec.requests);
+        self.recency.touch(placement.node);
+        self.released = self.recency.now();
+    }
+}
+
+impl PartialEq for ClusterState {
+    fn eq(&self, other: &Self) -> bool {
+        self.nodes == other.nodes
+            && self.gpus == other.gpus
+            && self.gpu_free_milli == other.gpu_free_milli
+            && self.domains == other.domains
+            && self.gpu_models == other.gpu_models
+            && self.resource_names == other.resource_names
+            && self.queues == other.queues
+            && self.jobs.iter().eq(other.jobs.iter())
+            && self.tasks.iter().eq(other.tasks.iter())
+            && self.classes.values == other.classes.values
+            && self.gpu_capacity_milli == other.gpu_capacity_milli
+            && self.gpu_allocated_milli == other.gpu_allocated_milli
+    }
+}
+
+impl fmt::Debug for ClusterState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ClusterState")
+            .field("nodes", &self.nodes)
+            .field("gpus", &self.gpus)
+            .field("queues", &self.queues)
+            .field("jobs", &self.jobs)
+            .field("tasks", &self.tasks)
+            .field("gpu_capacity_milli", &self.gpu_capacity_milli)
+            .field("gpu_allocated_milli", &self.gpu_allocated_milli)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Values that are stored once, and the index of each.
+#[derive(Clone)]
+struct Interner<T> {
+    values: Vec<T>,
+    indices: BTreeMap<T, usize>,
+}
+
+impl<T: Ord + Clone> Interner<T> {
+    const fn new() -> Self {
+        Self { values: Vec::new(), indices: BTreeMap::new() }
+    }
+
+    fn intern(&mut self, value: &T) -> usize {
+        if let Some(&index) = self.indices.get(value) {
+            return index;
+        }
+        self.values.push(value.clone());
+        self.indices.insert(value.clone(), self.values.len() - 1);
+        self.values.len() - 1
+    }
+}
+
+/// Position of a name in a short list, appended on first sight.
+fn position_or_push(names: &mut Vec<Box<str>>, name: &str) -> usize {
+    names.iter().position(|known| **known == *name).unwrap_or_else(|| {
+        names.push(name.into());
+        names.len() - 1
+    })
+}

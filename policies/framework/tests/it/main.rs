@@ -1,0 +1,8 @@
+//! The framework held against its own promises.
+
+mod fragmentation;
+mod legality;
+mod names;
+mod profile;
+mod ranking;
+mod transaction;

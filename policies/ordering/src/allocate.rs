@@ -1,0 +1,228 @@
+//! Places waiting jobs in order, each whole or not at all.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use foretell_framework::state::JobSpec;
+use foretell_framework::{
+    Action, ClassId, ClusterEvent, ClusterState, JobId, OrderJobs, PlaceFailure, Plugins, QueueId, Reason,
+    Session, ShapeId, Stamp, Transaction,
+};
+use rand::Rng;
+
+/// What becomes of the jobs behind one that does not fit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HeadOfLine {
+    /// They wait behind it (within its queue): strict order, no starvation, idle GPUs.
+    Blocks,
+    /// They go ahead if they fit.
+    IsSkipped,
+}
+
+/// Takes waiting jobs in order and places all tasks of a job in one transaction: if fewer than `min_member` find a
+/// place, none is placed.
+///
+/// Waiting jobs stand in lanes of which only the head is tried: one lane per queue where the head of line blocks, and
+/// otherwise one per shape of jobs, since jobs of one shape fit or do not fit alike. A lane whose head did not fit is
+/// closed until something is released, so a cycle costs no more than there is to decide.
+pub struct Allocate {
+    order: Vec<Box<dyn OrderJobs>>,
+    head_of_line: HeadOfLine,
+    lanes: Vec<Lane>,
+    lane_of: BTreeMap<LaneKey, usize>,
+    /// Heads of the lanes that may be tried.
+    open: BTreeSet<(OrderKey, usize)>,
+    seen_released: Stamp,
+}
+
+#[derive(Default)]
+struct Lane {
+    jobs: BTreeMap<OrderKey, JobId>,
+    /// The head did not fit, and nothing was released since.
+    closed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum LaneKey {
+    Queue(QueueId),
+    Shape { shape: ShapeId, min_member: u32 },
+}
+
+/// The most orders that a profile combines.
+pub const MAX_ORDERS: usize = 3;
+
+/// Keys of the orders in turn, then the job's sequence number, so that no two jobs are equal.
+type OrderKey = ([u64; MAX_ORDERS], u64);
+
+impl Allocate {
+    /// Jobs ordered by the first of the orders that tells them apart, then by submission. Orders beyond the first
+    /// [`MAX_ORDERS`] have no say.
+    pub const fn new(order: Vec<Box<dyn OrderJobs>>, head_of_line: HeadOfLine) -> Self {
+        Self {
+            order,
+            head_of_line,
+            lanes: Vec::new(),
+            lane_of: BTreeMap::new(),
+            open: BTreeSet::new(),
+            seen_released: Stamp::ZERO,
+        }
+    }
+
+    fn key(&self, job: &JobSpec) -> OrderKey {
+        let mut keys = [0; MAX_ORDERS];
+        keys.iter_mut().zip(&self.order).for_each(|(key, order)| *key = order.key(job));
+        (keys, job.sequence)
+    }
+
+    fn lane_key(&self, shape: ShapeId, job: &JobSpec) -> LaneKey {
+        match self.head_of_line {
+            HeadOfLine::Blocks => LaneKey::Queue(job.queue),
+            HeadOfLine::IsSkipped => LaneKey::Shape { shape, min_member: job.min_member },
+        }
+    }
+
+    fn add(&mut self, state: &ClusterState, id: JobId) {
+        let Some(job) = state.job(id) else { return };
+        let (key, lane_key) = (self.key(&job.spec), self.lane_key(job.shape, &job.spec));
+        let index = *self.lane_of.entry(lane_key).or_insert_with(|| {
+            self.lanes.push(Lane::default());
+            self.lanes.len() - 1
+        });
+        let lane = &mut self.lanes[index];
+        let head = lane.jobs.first_key_value().map(|(&head, _)| head);
+        lane.jobs.insert(key, id);
+        if head.is_some_and(|head| head < key) {
+            return;
+        }
+        // A new head. Where lanes are queues it may fit although the former head did not.
+        if lane.closed && self.head_of_line == HeadOfLine::Blocks {
+            lane.closed = false;
+        }
+        if !lane.closed {
+            head.map(|head| self.open.remove(&(head, index)));
+            self.open.insert((key, index));
+        }
+    }
+
+    fn remove(&mut self, state: &ClusterState, id: JobId) {
+        let Some(job) = state.job(id) else { return };
+        let (key, lane_key) = (self.key(&job.spec), self.lane_key(job.shape, &job.spec));
+        let Some(&index) = self.lane_of.get(&lane_key) else { return };
+        let was_head = self.lanes[index].jobs.first_key_value().is_some_and(|(&head, _)| head == key);
+        if self.lanes[index].jobs.remove(&key).is_some() && was_head {
+            self.open.remove(&(key, index));
+            if self.head_of_line == HeadOfLine::Blocks {
+                self.lanes[index].closed = false;
+            }
+            self.open_head(index);
+        }
+    }
+
+    fn open_head(&mut self, index: usize) {
+        let lane = &self.lanes[index];
+        if let Some((&head, _)) = lane.jobs.first_key_value().filter(|_| !lane.closed) {
+            self.open.insert((head, index));
+        }
+    }
+}
+
+impl Action for Allocate {
+    fn name(&self) -> &'static str {
+        "allocate"
+    }
+
+    fn notify(&mut self, state: &ClusterState, _plugins: &mut Plugins, event: ClusterEvent) {
+        match event {
+            ClusterEvent::JobAdded(job) => self.add(state, job),
+            ClusterEvent::JobRemoved(job) => self.remove(state, job),
+            // Seen by the state's own stamp of the latest release.
+            ClusterEvent::TasksReleased | ClusterEvent::NodeChanged(_) => {}
+        }
+    }
+
+    fn run(&mut self, session: &mut Session<'_>, plugins: &mut Plugins) {
+        let released = session.state().released();
+        if released > self.seen_released {
+            self.seen_released = released;
+            for index in 0..self.lanes.len() {
+                if core::mem::take(&mut self.lanes[index].closed) {
+                    self.open_head(index);
+                }
+            }
+        }
+        while let Some((key, index)) = self.open.pop_first() {
+            let lane = &mut self.lanes[index];
+            let Some(&job) = lane.jobs.get(&key) else { continue };
+            if place_job(session, plugins, job).is_ok() {
+                lane.jobs.remove(&key);
+                self.open_head(index);
+            } else {
+                lane.closed = true;
+            }
+        }
+    }
+
+    fn explain(&mut self, session: &mut Session<'_>, plugins: &mut Plugins, id: JobId) -> Option<Reason> {
+        let job = session.state().job(id)?;
+        let (key, lane_key) = (self.key(&job.spec), self.lane_key(job.shape, &job.spec));
+        let lane = &self.lanes[*self.lane_of.get(&lane_key)?];
+        lane.jobs.get(&key)?;
+        let (&head, &head_job) = lane.jobs.first_key_value()?;
+        if self.head_of_line == HeadOfLine::Blocks && head != key {
+            let head = session.state().job(head_job)?.spec.sequence;
+            return Some(Reason::BehindHead { head });
+        }
+        let (mut transaction, random) = session.begin();
+        Some(place_tasks(&mut transaction, plugins, random, id).map_or_else(
+            |failure| failure.reason(plugins, transaction.state(), id),
+            |()| Reason::NotTried,
+        ))
+    }
+}
+
+/// Why not every task of a job found a place.
+struct Failure {
+    class: ClassId,
+    cause: PlaceFailure,
+}
+
+impl Failure {
+    fn reason(self, plugins: &mut Plugins, state: &ClusterState, job: JobId) -> Reason {
+        match self.cause {
+            PlaceFailure::Illegal(error) => Reason::Illegal(error),
+            PlaceFailure::NoNode => Reason::NoNode {
+                placed: state.job(job).map_or(0, foretell_framework::Job::placed),
+                min_member: state.job(job).map_or(0, |job| job.spec.min_member),
+                rejections: plugins.ranking(state, self.class).rejections(),
+            },
+        }
+    }
+}
+
+/// Places the waiting tasks of a job, and keeps them if with them the job can run. `Err` if tasks still wait.
+fn place_job(session: &mut Session<'_>, plugins: &mut Plugins, job: JobId) -> Result<(), Failure> {
+    let (mut transaction, random) = session.begin();
+    let result = place_tasks(&mut transaction, plugins, random, job);
+    if transaction.state().job(job).is_some_and(foretell_framework::Job::is_ready) {
+        transaction.commit();
+    }
+    result
+}
+
+fn place_tasks(
+    transaction: &mut Transaction<'_>,
+    plugins: &mut Plugins,
+    random: &mut dyn Rng,
+    job: JobId,
+) -> Result<(), Failure> {
+    let tasks = transaction.state().job(job).map_or(0, |job| job.tasks().len());
+    for index in 0..tasks {
+        let Some(entry) = transaction.state().job(job) else { break };
+        let id = entry.tasks()[index];
+        let Some(task) = transaction.state().task(id).filter(|task| task.placement().is_none()) else { continue };
+        let class = task.class;
+        plugins.place(transaction, id, random).map_err(|cause| Failure { class, cause })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! From a policy's name and configuration to the policy.
+//!
+//! A policy is either `default`, which is kube-scheduler with its own queue, or an order of waiting jobs joined to a
+//! way to place them, such as `fifo+fgd` or `sjf+binpack`. A placement alone means `fifo+` that placement.
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use foretell_default::DefaultConfig;
+use foretell_framework::select::{BestFitGpus, BestNode};
+use foretell_framework::{OrderJobs, Plugins, Profile, TypicalTasks};
+use foretell_ordering::{Allocate, FirstInFirstOut, HeadOfLine, PriorityFirst, ShortestJobFirst};
+use foretell_packing::{
+    BestFit, DotProduct, Fgd, FgdGpus, GpuAllocated, GpuClustering, GpuPacking, Preference, RandomGpus,
+    RandomNode, WorstFitGpus,
+};
+use thiserror::Error;
+
+/// What policies are told beside their name.
+#[derive(Clone, Default)]
+pub struct PolicyConfig {
+    /// The workload that FGD expects.
+    pub typical: Arc<TypicalTasks>,
+    /// Parameters of kube-scheduler.
+    pub default: DefaultConfig,
+}
+
+/// A name that means no policy.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("unknown policy `{name}`: expected `default`, a placement ({}), or ORDER+PLACEMENT with ORDER one of {}", names(&PLACEMENTS), names(&ORDERS))]
+pub struct UnknownPolicy {
+    /// The name.
+    pub name: String,
+}
+
+/// A name and what it stands for, in one line.
+pub type Description = (&'static str, &'static str);
+
+/// The policy that is neither an order nor a placement.
+pub const DEFAULT: Description = ("default", "kube-scheduler's default profile: pod by pod, queue with backoff");
+
+/// Orders of waiting jobs. In all of them higher priority goes first.
+pub const ORDERS: [Description; 4] = [
+    ("fifo", "first in, first out; the head of a queue blocks those behind it"),
+    ("fifo-skip", "first in, first out; jobs that fit go ahead of those that do not"),
+    ("sjf", "shortest job first by the trace's duration; the head of a queue blocks"),
+    ("sjf-skip", "shortest job first by the trace's duration; jobs that fit go ahead"),
+];
+
+/// Ways to place a task.
+pub const PLACEMENTS: [Description; 8] = [
+    ("binpack", "the node with the most GPU allocated"),
+    ("spread", "the node with the least GPU allocated"),
+    ("random", "any node that fits"),
+    ("dot-product", "least free capacity in the dimensions that the task asks for"),
+    ("best-fit", "least CPU and GPU left over"),
+    ("gpu-clustering", "beside tasks of the same kind"),
+    ("gpu-packing", "GPUs in use before free GPUs, nodes in use before idle ones"),
+    ("fgd", "least growth of GPU fragmentation"),
+];
+
+/// Every name that [`build`] accepts, combinations included.
+pub fn all_names() -> Vec<String> {
+    let combined = ORDERS.iter().flat_map(|(order, _)| {
+        PLACEMENTS.iter().map(move |(placement, _)| format!("{order}+{placement}"))
+    });
+    core::iter::once(DEFAULT.0.to_string())
+        .chain(PLACEMENTS.iter().map(|(name, _)| (*name).to_string()))
+        .chain(combined)
+        .collect()
+}
+
+/// The policy of this name, ready to run on one cluster.
+pub fn build(name: &str, config: &PolicyConfig) -> Result<Profile, UnknownPolicy> {
+    let unknown = || UnknownPolicy { name: name.to_string() };
+    if name == DEFAULT.0 {
+        let plugins = foretell_default::plugins(&config.default);
+        return Ok(Profile::new(name.to_string(), plugins, vec![foretell_default::action(&config.default)]));
+    }
+    let (order, placement) = name.split_once('+').unwrap_or(("fifo", name));
+    let allocate = allocate(order).ok_or_else(unknown)?;
+    let plugins = placement_plugins(placement, config).ok_or_else(unknown)?;
+    Ok(Profile::new(name.to_string(), plugins.with_filters(foretell_default::filters()), vec![Box::new(allocate)]))
+}
+
+fn allocate(order: &str) -> Option<Allocate> {
+    let (order, head_of_line): (Box<dyn OrderJobs>, _) = match order {
+        "fifo" => (Box::new(FirstInFirstOut), HeadOfLine::Blocks),
+        "fifo-skip" => (Box::new(FirstInFirstOut), HeadOfLine::IsSkipped),
+        "sjf" => (Box::new(ShortestJobFirst), HeadOfLine::Blocks),
+        "sjf-skip" => (Box::new(ShortestJobFirst), HeadOfLine::IsSkipped),
+        _ => return None,
+    };
+    Some(Allocate::new(vec![Box::new(PriorityFirst), order], head_of_line))
+}
+
+fn placement_plugins(placement: &str, config: &PolicyConfig) -> Option<Plugins> {
+    let best = || Plugins::new(Box::new(BestNode), Box::new(BestFitGpus));
+    Some(match placement {
+        "binpack" => best().with_score(Box::new(GpuAllocated(Preference::Most)), 1),
+        "spread" => Plugins::new(Box::new(BestNode), Box::new(WorstFitGpus))
+            .with_score(Box::new(GpuAllocated(Preference::Least)), 1),
+        "random" => Plugins::new(Box::new(RandomNode), Box::new(RandomGpus)),
+        "dot-product" => best().with_score(Box::new(DotProduct::default()), 1),
+        "best-fit" => best().with_score(Box::new(BestFit::default()), 1),
+        "gpu-clustering" => best().with_score(Box::new(GpuClustering::default()), 1),
+        "gpu-packing" => best().with_score(Box::new(GpuPacking::default()), 1),
+        "fgd" => Plugins::new(Box::new(BestNode), Box::new(FgdGpus::new(Arc::clone(&config.typical))))
+            .with_score(Box::new(Fgd::new(Arc::clone(&config.typical))), 1),
+        _ => return None,
+    })
+}
+
+fn names(descriptions: &[Description]) -> String {
+    let names: Vec<_> = descriptions.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listed_name_builds_under_its_name() {
+        for name in all_names() {
+            assert_eq!(build(&name, &PolicyConfig::default()).unwrap().name, name);
+        }
+    }
+
+    #[test]
+    fn unknown_names_are_refused_and_told_what_exists() {
+        for name in ["", "fifo", "fifo+", "+fgd", "fgd+fifo", "fifo+fgd+sjf", "FGD", "default+fgd"] {
+            let error = build(name, &PolicyConfig::default()).err().expect(name);
+            let message = error.to_string();
+            assert!(message.contains(&format!("`{name}`")), "{message}");
+            assert!(message.contains("gpu-clustering") && message.contains("sjf-skip"), "{message}");
+        }
+    }
+}

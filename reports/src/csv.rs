@@ -1,0 +1,224 @@
+//! `jobs.csv` and `timeline.csv`.
+//!
+//! Numbers are written from integers, digit by digit, so a value reads back exactly: `1.5`, never `1.4999999999`.
+
+use std::io::{self, Write};
+
+use foretell_sim::log::{JobStatus, RunResult};
+
+/// Header of `jobs.csv`.
+pub const JOBS_HEADER: &str = "job_id,queue,user,tasks,gpus_per_task,gpu_milli,submit_s,start_s,finish_s,\
+                               queue_delay_s,jct_s,status,reason";
+
+/// Header of `timeline.csv`. Columns that begin with `gpu_` are in GPUs.
+pub const TIMELINE_HEADER: &str = "time_s,gpu_capacity,gpu_allocated,gpu_utilised,gpu_fragmented,gpu_stranded,\
+                                   gpu_arrived,jobs_queued,jobs_running";
+
+/// Rows are gathered up to this size between two writes.
+const BUFFER_BYTES: usize = 1 << 18;
+
+const NANO_DECIMALS: usize = 9;
+const MILLI_DECIMALS: usize = 3;
+const MICRO_DECIMALS: usize = 6;
+
+/// Writes one row per job, in order of submission. Cells that do not apply are empty.
+pub fn write_jobs(run: &RunResult, out: &mut impl Write) -> io::Result<()> {
+    let queues: Vec<Vec<u8>> = run.queues.iter().map(|name| quoted(name)).collect();
+    let users: Vec<Vec<u8>> = run.users.iter().map(|name| quoted(name)).collect();
+    let mut rows = Rows::new(out, JOBS_HEADER);
+    for job in &run.jobs {
+        rows.text(&job.id);
+        rows.raw(&queues[job.queue as usize]);
+        rows.raw(&users[job.user as usize]);
+        rows.decimal(u64::from(job.tasks), 0);
+        rows.decimal(u64::from(job.gpus_per_task), 0);
+        rows.decimal(u64::from(job.gpu_milli), 0);
+        for time in [Some(job.submit), job.start, job.finish, job.queue_delay(), job.completion_time()] {
+            match time {
+                Some(time) => rows.seconds(time.as_nanos()),
+                None => rows.raw(b""),
+            }
+        }
+        rows.raw(status_name(job.status).as_bytes());
+        rows.text(job.reason.as_deref().unwrap_or_default());
+        rows.end()?;
+    }
+    rows.flush()
+}
+
+/// Writes one row per sample, in order of time.
+pub fn write_timeline(run: &RunResult, out: &mut impl Write) -> io::Result<()> {
+    let mut rows = Rows::new(out, TIMELINE_HEADER);
+    for row in &run.timeline {
+        rows.seconds(row.time.as_nanos());
+        rows.decimal(row.gpu_capacity_milli, MILLI_DECIMALS);
+        rows.decimal(row.gpu_allocated_milli, MILLI_DECIMALS);
+        rows.decimal(row.gpu_utilised_milli, MILLI_DECIMALS);
+        rows.decimal(micro_gpu(row.gpu_fragmented_milli), MICRO_DECIMALS);
+        rows.decimal(micro_gpu(row.gpu_stranded_milli), MICRO_DECIMALS);
+        rows.decimal(row.gpu_arrived_milli, MILLI_DECIMALS);
+        rows.decimal(row.jobs_queued, 0);
+        rows.decimal(row.jobs_running, 0);
+        rows.end()?;
+    }
+    rows.flush()
+}
+
+/// The status as `jobs.csv` spells it.
+pub(crate) const fn status_name(status: JobStatus) -> &'static str {
+    match status {
+        JobStatus::Completed => "completed",
+        JobStatus::Failed => "failed",
+        JobStatus::Cancelled => "cancelled",
+        JobStatus::Running => "running",
+        JobStatus::Queued => "queued",
+        JobStatus::NeverPlaced => "never_placed",
+    }
+}
+
+/// Expected values are sums of floats: a millionth of a GPU is finer than what they mean and coarser than their noise.
+fn micro_gpu(milli: f64) -> u64 {
+    (milli * 1000.0).round() as u64
+}
+
+/// Cells gathered into rows in one reused buffer.
+struct Rows<'a, W> {
+    out: &'a mut W,
+    buffer: Vec<u8>,
+}
+
+impl<'a, W: Write> Rows<'a, W> {
+    fn new(out: &'a mut W, header: &str) -> Self {
+        let mut buffer = Vec::with_capacity(BUFFER_BYTES + 4096);
+        buffer.extend_from_slice(header.as_bytes());
+        buffer.push(b'\n');
+        Self { out, buffer }
+    }
+
+    /// A cell that needs no quoting.
+    fn raw(&mut self, cell: &[u8]) {
+        self.buffer.extend_from_slice(cell);
+        self.buffer.push(b',');
+    }
+
+    fn text(&mut self, cell: &str) {
+        push_quoted(&mut self.buffer, cell);
+        self.buffer.push(b',');
+    }
+
+    fn decimal(&mut self, units: u64, decimals: usize) {
+        push_decimal(&mut self.buffer, units, decimals);
+        self.buffer.push(b',');
+    }
+
+    fn seconds(&mut self, nanos: u64) {
+        self.decimal(nanos, NANO_DECIMALS);
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        // The comma after the row's last cell.
+        self.buffer.pop();
+        self.buffer.push(b'\n');
+        if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+fn quoted(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    push_quoted(&mut bytes, text);
+    bytes
+}
+
+/// RFC 4180: a cell with a comma, a quote or a line break stands in quotes, quotes inside it doubled.
+fn push_quoted(buffer: &mut Vec<u8>, text: &str) {
+    let bytes = text.as_bytes();
+    if !bytes.iter().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r')) {
+        buffer.extend_from_slice(bytes);
+        return;
+    }
+    buffer.push(b'"');
+    for &byte in bytes {
+        if byte == b'"' {
+            buffer.push(b'"');
+        }
+        buffer.push(byte);
+    }
+    buffer.push(b'"');
+}
+
+/// `units` ÷ 10^`decimals`, exactly, without trailing zeros.
+fn push_decimal(buffer: &mut Vec<u8>, units: u64, decimals: usize) {
+    // A u64 has at most 20 digits, and at most 9 decimals are asked for.
+    let mut digits = [b'0'; 20];
+    let mut first = digits.len();
+    let mut rest = units;
+    while rest > 0 {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    let point = digits.len() - decimals;
+    // At least one digit stands before the point.
+    let (whole, fraction) = (&digits[first.min(point - 1)..point], &digits[point..]);
+    buffer.extend_from_slice(whole);
+    if let Some(last) = fraction.iter().rposition(|&digit| digit != b'0') {
+        buffer.push(b'.');
+        buffer.extend_from_slice(&fraction[..=last]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn decimals_are_exact() {
+        let check = |units, decimals, expected: &str| {
+            let mut buffer = Vec::new();
+            push_decimal(&mut buffer, units, decimals);
+            assert_eq!(String::from_utf8(buffer).unwrap(), expected);
+        };
+        check(0, 0, "0");
+        check(0, 9, "0");
+        check(10, 0, "10");
+        check(1, 9, "0.000000001");
+        check(1_500_000_000, 9, "1.5");
+        check(120_000_000_000, 9, "120");
+        check(6_212_001, 3, "6212.001");
+        check(u64::MAX, 9, "18446744073.709551615");
+    }
+
+    #[test]
+    fn only_cells_that_need_quotes_get_them() {
+        let check = |text, expected: &str| assert_eq!(quoted(text), expected.as_bytes());
+        check("openb-pod-0001", "openb-pod-0001");
+        check("", "");
+        check("a,b", "\"a,b\"");
+        check("say \"hi\"", "\"say \"\"hi\"\"\"");
+        check("two\nlines", "\"two\nlines\"");
+    }
+
+    proptest! {
+        #[test]
+        fn a_csv_reader_gets_back_the_cell(text in any::<String>(), units: u64) {
+            let mut line = b"x,".to_vec();
+            push_quoted(&mut line, &text);
+            line.push(b',');
+            push_decimal(&mut line, units, 3);
+            line.push(b'\n');
+            let mut reader = ::csv::ReaderBuilder::new().has_headers(false).from_reader(line.as_slice());
+            let record = reader.records().next().unwrap().unwrap();
+            prop_assert_eq!(&record[1], text.as_str());
+            let (whole, fraction) = record[2].split_once('.').unwrap_or((&record[2], ""));
+            prop_assert_eq!(format!("{whole}{fraction:0<3}").parse::<u64>().unwrap(), units);
+        }
+    }
+}

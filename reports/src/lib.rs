@@ -1,0 +1,34 @@
+//! What a person reads after a run: terminal tables, plots, and the files of a run directory.
+//!
+//! Everything here is a function of [`foretell_sim::log::RunResult`]; nothing reads a clock, a random device, the
+//! host's name or an environment variable, so the same run gives the same bytes.
+//!
+//! ```text
+//!  RunResult ──► table      summary and comparison for the terminal
+//!            ──► plots      SVG: over time, distributions, fragmentation against load
+//!            ──► csv, wire  jobs.csv, timeline.csv, summary.json, manifest.json
+//!            ──► run_dir    all of these, whole or not at all
+//!  jobs.csv  ──► recompute  the figures once more, naively
+//! ```
+//!
+//! `docs/outputs.md` is the data dictionary of every file.
+
+mod csv;
+mod error;
+mod plots;
+mod recompute;
+mod run_dir;
+mod table;
+mod units;
+mod wire;
+
+pub use csv::{JOBS_HEADER, TIMELINE_HEADER, write_jobs, write_timeline};
+pub use error::ReportError;
+pub use plots::{Plot, plots};
+pub use recompute::{Recomputed, recompute};
+pub use run_dir::{check_target, write_run_dir};
+pub use table::{comparison_table, summary_table};
+pub use wire::{
+    DistributionRecord, FORMAT_VERSION, GroupRecord, JobCountsRecord, Manifest, ManifestFile, PolicyRecord,
+    ReasonRecord, RunRecord, SummaryFile,
+};

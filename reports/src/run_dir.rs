@@ -1,0 +1,266 @@
+//! The run directory: everything a run leaves behind, whole or not at all.
+//!
+//! ```text
+//! OUT/manifest.json          what was run, and the list of files
+//! OUT/summary.json           the figures of every policy
+//! OUT/summary.txt            the same as the terminal shows, 80 columns wide
+//! OUT/plots/*.svg            all policies overlaid
+//! OUT/<policy>/jobs.csv      one row per job
+//! OUT/<policy>/timeline.csv  one row per sample
+//! ```
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use foretell_sim::log::{RunResult, RunSummary};
+
+use crate::csv::{write_jobs, write_timeline};
+use crate::error::ReportError;
+use crate::plots::plots;
+use crate::table::{comparison_table, summary_table};
+use crate::wire::{FORMAT_NAME, FORMAT_VERSION, Manifest, ManifestFile, PolicyRecord, SummaryFile};
+
+const MANIFEST: &str = "manifest.json";
+const PLOTS: &str = "plots";
+const SUMMARY_TXT_COLUMNS: u16 = 80;
+
+/// Writes all files of `runs` under `out`.
+///
+/// They are written to a sibling of `out` that takes its name at the end: a reader sees the previous state or the
+/// whole new one, and after an error there is nothing half-written. A previous run directory is replaced.
+pub fn write_run_dir(out: &Path, manifest: &Manifest, runs: &[RunResult]) -> Result<(), ReportError> {
+    let out = &resolved(out)?;
+    check_resolved(out)?;
+    let staging = Staging::create(out)?;
+    write_files(&staging.files(), manifest, runs)?;
+    staging.publish(out)
+}
+
+/// Whether [`write_run_dir`] would accept `out`: it is absent, empty, or wholly written by a previous run. Worth asking
+/// before a long run.
+pub fn check_target(out: &Path) -> Result<(), ReportError> {
+    check_resolved(&resolved(out)?)
+}
+
+/// `out` with links followed, so that the directory they lead to is what gets replaced, and not the link.
+fn resolved(out: &Path) -> Result<PathBuf, ReportError> {
+    match fs::canonicalize(out) {
+        Ok(path) => Ok(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            std::path::absolute(out).map_err(ReportError::io("resolve", out))
+        }
+        Err(error) => Err(ReportError::io("resolve", out)(error)),
+    }
+}
+
+fn check_resolved(out: &Path) -> Result<(), ReportError> {
+    let occupied = |reason: String| Err(ReportError::Occupied { path: out.to_owned(), reason });
+    if out.file_name().is_none() {
+        return occupied("it has no name of its own".to_owned());
+    }
+    let metadata = match fs::symlink_metadata(out) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(ReportError::io("read", out)(error)),
+    };
+    if !metadata.is_dir() {
+        return occupied("it is not a directory".to_owned());
+    }
+    let mut found = Vec::new();
+    list_files(out, "", &mut found).map_err(ReportError::io("read", out))?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let Some(previous) = read_manifest(&out.join(MANIFEST)) else {
+        return occupied("it is not empty, and not a run directory of foretell".to_owned());
+    };
+    match found.iter().find(|file| *file != MANIFEST && !previous.files.contains(file)) {
+        Some(stranger) => occupied(format!("it holds `{stranger}`, which the previous run did not write")),
+        None => Ok(()),
+    }
+}
+
+fn read_manifest(path: &Path) -> Option<ManifestFile> {
+    let manifest: ManifestFile = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    (manifest.format == FORMAT_NAME).then_some(manifest)
+}
+
+/// Paths of all files under `directory`, relative to it, with `/` between folders.
+fn list_files(directory: &Path, prefix: &str, found: &mut Vec<String>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            list_files(&entry.path(), &format!("{name}/"), found)?;
+        } else {
+            found.push(name);
+        }
+    }
+    found.sort_unstable();
+    Ok(())
+}
+
+fn write_files(directory: &Path, manifest: &Manifest, runs: &[RunResult]) -> Result<(), ReportError> {
+    let policies = policy_directories(runs.iter().map(|run| run.summary.policy.as_str()));
+    for (run, policy) in runs.iter().zip(&policies) {
+        let own = directory.join(&policy.directory);
+        create_dir(&own)?;
+        write_file(&own.join("jobs.csv"), |file| write_jobs(run, file))?;
+        write_file(&own.join("timeline.csv"), |file| write_timeline(run, file))?;
+    }
+    let plot_directory = directory.join(PLOTS);
+    create_dir(&plot_directory)?;
+    for plot in plots(manifest, runs)? {
+        write_file(&plot_directory.join(plot.file), |file| file.write_all(plot.svg.as_bytes()))?;
+    }
+    let summary = SummaryFile::new(runs.iter().map(|run| &run.summary));
+    write_json(directory, "summary.json", &summary)?;
+    let text = summary_text(runs);
+    write_file(&directory.join("summary.txt"), |file| file.write_all(text.as_bytes()))?;
+
+    let mut files = Vec::new();
+    list_files(directory, "", &mut files).map_err(ReportError::io("read", directory))?;
+    let manifest = ManifestFile {
+        format: FORMAT_NAME.to_owned(),
+        format_version: FORMAT_VERSION,
+        foretell_version: manifest.foretell_version.clone(),
+        scenario: manifest.scenario.clone(),
+        scenario_blake3: manifest.scenario_blake3.clone(),
+        seed: manifest.seed,
+        command: manifest.command.clone(),
+        policies,
+        files,
+    };
+    write_json(directory, MANIFEST, &manifest)
+}
+
+fn summary_text(runs: &[RunResult]) -> String {
+    let summaries: Vec<&RunSummary> = runs.iter().map(|run| &run.summary).collect();
+    let mut parts: Vec<String> =
+        summaries.iter().map(|summary| summary_table(summary, SUMMARY_TXT_COLUMNS)).collect();
+    if summaries.len() > 1 {
+        parts.push(comparison_table(summaries, SUMMARY_TXT_COLUMNS));
+    }
+    parts.join("\n")
+}
+
+/// A directory for every policy: its name with all but letters, digits, `.`, `_` and `-` replaced, and a number where
+/// two would share one (also on file systems that ignore case).
+fn policy_directories<'a>(policies: impl Iterator<Item = &'a str>) -> Vec<PolicyRecord> {
+    let mut taken = BTreeSet::from([PLOTS.to_owned(), MANIFEST.to_owned()]);
+    taken.extend(["summary.json".to_owned(), "summary.txt".to_owned()]);
+    let mut records = Vec::new();
+    for policy in policies {
+        let safe = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+        let plain: String = policy.chars().map(|letter| if safe(letter) { letter } else { '-' }).collect();
+        // A leading dot would hide the directory, or be `.` or `..`.
+        let stem = match plain.strip_prefix('.') {
+            Some(rest) => format!("-{rest}"),
+            None if plain.is_empty() => "policy".to_owned(),
+            None => plain,
+        };
+        let mut directory = stem.clone();
+        let mut number = 2;
+        while !taken.insert(directory.to_ascii_lowercase()) {
+            directory = format!("{stem}-{number}");
+            number += 1;
+        }
+        records.push(PolicyRecord { policy: policy.to_owned(), directory });
+    }
+    records
+}
+
+fn create_dir(path: &Path) -> Result<(), ReportError> {
+    fs::create_dir(path).map_err(ReportError::io("create", path))
+}
+
+fn write_file(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), ReportError> {
+    File::create_new(path).and_then(|mut file| write(&mut file)).map_err(ReportError::io("write", path))
+}
+
+fn write_json(
+    directory: &Path,
+    file: &'static str,
+    document: &impl serde::Serialize,
+) -> Result<(), ReportError> {
+    let mut text =
+        serde_json::to_string_pretty(document).map_err(|source| ReportError::Json { file, source })?;
+    text.push('\n');
+    write_file(&directory.join(file), |out| out.write_all(text.as_bytes()))
+}
+
+/// A directory next to the target, and so on the same file system; removed when dropped.
+struct Staging {
+    root: PathBuf,
+}
+
+impl Staging {
+    fn create(out: &Path) -> Result<Self, ReportError> {
+        if let Some(parent) = out.parent() {
+            fs::create_dir_all(parent).map_err(ReportError::io("create", parent))?;
+        }
+        let name = out.file_name().unwrap_or_default().to_string_lossy();
+        // A name that exists belongs to another run, or to one that was killed.
+        let mut number = 0;
+        loop {
+            let root = out.with_file_name(format!(".{name}.partial-{number}"));
+            match fs::create_dir(&root) {
+                Ok(()) => {
+                    let staging = Self { root };
+                    create_dir(&staging.files())?;
+                    return Ok(staging);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(ReportError::io("create", &root)(error)),
+            }
+        }
+    }
+
+    /// Where the files are written.
+    fn files(&self) -> PathBuf {
+        self.root.join("files")
+    }
+
+    /// Gives the files their place; a previous run directory there goes.
+    fn publish(self, out: &Path) -> Result<(), ReportError> {
+        let rename = |from: &Path, to: &Path| fs::rename(from, to).map_err(ReportError::io("rename", from));
+        if !out.exists() {
+            return rename(&self.files(), out);
+        }
+        let previous = self.root.join("previous");
+        rename(out, &previous)?;
+        let published = rename(&self.files(), out);
+        if published.is_err() && fs::rename(&previous, out).is_err() {
+            // The previous run cannot go back to its place: better where it is than removed.
+            std::mem::forget(self);
+        }
+        published
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // At worst a hidden directory stays behind.
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_get_safe_and_distinct_directories() {
+        let check = |policies: &[&str], expected: &[&str]| {
+            let records = policy_directories(policies.iter().copied());
+            let directories: Vec<&str> = records.iter().map(|record| record.directory.as_str()).collect();
+            assert_eq!(directories, expected);
+        };
+        check(&["fifo+fgd"], &["fifo-fgd"]);
+        check(&["fifo+fgd", "fifo fgd", "FIFO-FGD"], &["fifo-fgd", "fifo-fgd-2", "FIFO-FGD-3"]);
+        check(&["../../etc", "..", ""], &["-.-..-etc", "-.", "policy"]);
+        check(&["plots", "manifest.json"], &["plots-2", "manifest.json-2"]);
+    }
+}

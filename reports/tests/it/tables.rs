@@ -1,0 +1,77 @@
+//! Goldens of the terminal tables, and that no line is wider than asked for.
+
+use foretell_reports::{comparison_table, summary_table};
+use foretell_sim::log::{Distribution, JobCounts, RunSummary};
+use proptest::prelude::*;
+
+use crate::fixture::{summaries, summary};
+
+fn widest(text: &str) -> usize {
+    text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
+}
+
+fn check_summary(name: &str, summary: &RunSummary, width: u16) {
+    let text = summary_table(summary, width);
+    assert!(widest(&text) <= width.into(), "{} columns:\n{text}", widest(&text));
+    insta::assert_snapshot!(name, text);
+}
+
+fn check_comparison(name: &str, summaries: &[RunSummary], width: u16) {
+    let text = comparison_table(summaries, width);
+    assert!(widest(&text) <= width.into(), "{} columns:\n{text}", widest(&text));
+    insta::assert_snapshot!(name, text);
+}
+
+#[test]
+fn summary_of_a_month() {
+    check_summary("summary_80", &summary("fifo+gpu-clustering"), 80);
+    check_summary("summary_120", &summary("fifo+gpu-clustering"), 120);
+}
+
+#[test]
+fn summary_of_nothing() {
+    let nothing = RunSummary {
+        jobs: JobCounts::default(),
+        queue_delay: Distribution::default(),
+        completion_time: Distribution::default(),
+        by_queue: Vec::new(),
+        by_user: Vec::new(),
+        reasons: Vec::new(),
+        ..summary("fifo")
+    };
+    check_summary("summary_empty_80", &nothing, 80);
+}
+
+#[test]
+fn comparison_of_six_policies() {
+    check_comparison("comparison_80", &summaries(), 80);
+    check_comparison("comparison_120", &summaries(), 120);
+}
+
+#[test]
+fn a_policy_that_started_nothing_does_not_win() {
+    let mut runs = summaries();
+    runs.truncate(2);
+    runs[1].queue_delay = Distribution::default();
+    runs[1].completion_time = Distribution::default();
+    check_comparison("comparison_nothing_started_80", &runs, 80);
+}
+
+proptest! {
+    #[test]
+    fn no_line_is_wider_than_asked_for(
+        policy in "[a-z+ -]{0,60}",
+        scale in prop_oneof![Just(0.0), Just(1.0), 1e-6..1e4f64],
+        width in 72u16..160,
+    ) {
+        let mut run = summary(&policy);
+        for distribution in [&mut run.queue_delay, &mut run.completion_time] {
+            distribution.mean_s *= scale;
+            distribution.p99_s *= scale;
+        }
+        let table = summary_table(&run, width);
+        prop_assert!(widest(&table) <= width.into(), "{table}");
+        let table = comparison_table([&run, &summary("fifo"), &summary("sjf")], width);
+        prop_assert!(widest(&table) <= width.into(), "{table}");
+    }
+}

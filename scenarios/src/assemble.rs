@@ -1,0 +1,263 @@
+//! From a scenario to the thing that runs: cluster state, workload, policy.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use foretell_registry::{PolicyConfig, UnknownPolicy};
+use foretell_sim::engine::{Budget, Progress};
+use foretell_sim::framework::spec::{self, Labels};
+use foretell_sim::framework::{
+    ClusterState, GpuModelId, GpuRequest, NodeSpec, Resources, StateError, TaskShape, TaskSpec, Time, TypicalTasks,
+};
+use foretell_sim::log::{JobStatus, Metrics, Observer, RunResult, Sampling};
+use foretell_sim::platform::{self, Config, Simulation, SimulationError, Submission};
+use foretell_traces::generate::{GenerateError, Generator};
+use foretell_traces::{JobRecord, Jobs, TraceError, TraceFormat};
+use thiserror::Error;
+
+use crate::catalog::Catalog;
+use crate::scenario::{
+    Cycle, JobTrace, JobTraceFormat, NodeGroup, QueueNodes, Retry, Scenario, Synthetic, TaintEffect, Timeline,
+    VIRTUAL_CLUSTER_LABEL, Workload,
+};
+
+/// Why a scenario could not be run.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// A policy that does not exist.
+    #[error(transparent)]
+    Policy(#[from] UnknownPolicy),
+    /// A cluster that cannot be described.
+    #[error(transparent)]
+    Cluster(#[from] StateError),
+    /// A trace that cannot be read.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// Distributions that are not valid.
+    #[error(transparent)]
+    Generator(#[from] GenerateError),
+    /// The simulation broke off.
+    #[error(transparent)]
+    Simulation(SimulationError<TraceError>),
+}
+
+impl From<SimulationError<TraceError>> for RunError {
+    fn from(error: SimulationError<TraceError>) -> Self {
+        match error {
+            // The trace's own message names file, line and column: nothing to add.
+            SimulationError::Workload(error) => Self::Trace(error),
+            error => Self::Simulation(error),
+        }
+    }
+}
+
+/// A scenario, ready to run under any of its policies.
+pub struct Plan {
+    scenario: Scenario,
+    state: ClusterState,
+    gpu_models: BTreeMap<String, GpuModelId>,
+    policy_config: PolicyConfig,
+    jobs: u64,
+}
+
+impl Plan {
+    /// Builds the cluster, and reads the workload once to learn its typical tasks.
+    pub fn new(scenario: Scenario) -> Result<Self, RunError> {
+        let mut state = ClusterState::new();
+        for group in &scenario.nodes {
+            add_nodes(&mut state, group)?;
+        }
+        let mut gpu_models = BTreeMap::new();
+        let mut shapes: BTreeMap<TaskShape, u64> = BTreeMap::new();
+        let mut job_count = 0;
+        for job in jobs(&scenario)? {
+            let job = job?;
+            job_count += 1;
+            for model in &job.gpu_models {
+                if !gpu_models.contains_key(model) {
+                    // A trace may have names of its own for models that the catalogue has.
+                    let id = state.gpu_model(Catalog::builtin().canonical_gpu(model))?;
+                    gpu_models.insert(model.clone(), id);
+                }
+            }
+            let shape = TaskShape {
+                cpu_milli: job.cpu_milli,
+                gpu_milli: job.gpu_milli,
+                gpus: job.gpus_per_task,
+                gpu_models_text: job.gpu_models_text(),
+                gpu_models: job.gpu_models.iter().map(|model| gpu_models[model]).collect(),
+            };
+            *shapes.entry(shape).or_default() += u64::from(job.tasks);
+        }
+        let typical = TypicalTasks::of_tasks(shapes, scenario.metrics.typical_share);
+        let policy_config = PolicyConfig { typical: Arc::new(typical), ..PolicyConfig::default() };
+        for policy in &scenario.scheduler.policies {
+            foretell_registry::build(policy, &policy_config)?;
+        }
+        Ok(Self { scenario, state, gpu_models, policy_config, jobs: job_count })
+    }
+
+    /// Number of jobs in the workload.
+    pub const fn jobs(&self) -> u64 {
+        self.jobs
+    }
+
+    /// The scenario.
+    pub const fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    /// Runs the scenario under one policy, with `observer` listening beside the metrics.
+    pub fn run(
+        &self,
+        policy: &str,
+        observer: &mut dyn Observer,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<RunResult, RunError> {
+        let scenario = &self.scenario;
+        let profile = foretell_registry::build(policy, &self.policy_config)?;
+        let sampling = match scenario.metrics.timeline {
+            Timeline::Auto => Sampling::Auto,
+            Timeline::Every(interval) => Sampling::Every(time(interval)),
+        };
+        let mut metrics = Metrics::new(Arc::clone(&self.policy_config.typical), sampling);
+        let workload = jobs(scenario)?.map(|job| job.map(|job| self.submission(job)));
+        let mut observers: [&mut dyn Observer; 2] = [&mut metrics, observer];
+        let simulation =
+            Simulation::new(self.config(), self.state.clone(), profile, workload, &mut observers);
+        let counts = simulation.run(progress)?;
+        Ok(metrics.finish(policy, scenario.seed, scenario.node_count() as u64, scenario.gpu_count(), counts))
+    }
+
+    fn config(&self) -> Config {
+        let Scenario { scheduler, budget, seed, .. } = &self.scenario;
+        Config {
+            seed: *seed,
+            cycle_period: match scheduler.cycle {
+                Cycle::OnChange => Time::ZERO,
+                Cycle::Every(period) => time(period),
+            },
+            decision_latency: time(scheduler.decision_latency),
+            retry: match scheduler.retry {
+                Retry::Always => platform::Retry::Always,
+                Retry::Never => platform::Retry::Never,
+            },
+            budget: Budget {
+                events: Some(budget.max_events),
+                simulated: Some(time(budget.max_simulated)),
+                wall: Some(budget.max_wall),
+                pending: None,
+            },
+            max_queued_jobs: Some(budget.max_queued_jobs),
+        }
+    }
+
+    fn submission(&self, job: JobRecord) -> Submission {
+        let gpus = GpuRequest {
+            count: job.gpus_per_task,
+            milli: job.gpu_milli,
+            models: job.gpu_models.iter().map(|model| self.gpu_models[model]).collect(),
+        };
+        let mut node_selector = Labels::new();
+        if self.scenario.queue_nodes == QueueNodes::VirtualCluster {
+            node_selector.insert(VIRTUAL_CLUSTER_LABEL.into(), job.queue.clone());
+        }
+        let endless = matches!(&self.scenario.workload, Workload::Trace(trace) if trace.arrivals_only);
+        Submission {
+            id: job.id,
+            user: job.user,
+            queue: job.queue,
+            submit: Time::from_s(job.submit_s),
+            duration: (!endless).then(|| Time::from_s(job.duration_s)),
+            tasks: job.tasks,
+            spec: TaskSpec {
+                requests: Resources::new(job.cpu_milli, job.memory_bytes),
+                gpus,
+                node_selector,
+                ..TaskSpec::default()
+            },
+            priority: job.priority,
+            end: match job.status {
+                foretell_traces::JobStatus::Completed => JobStatus::Completed,
+                foretell_traces::JobStatus::Failed => JobStatus::Failed,
+                foretell_traces::JobStatus::Cancelled => JobStatus::Cancelled,
+            },
+        }
+    }
+}
+
+fn add_nodes(state: &mut ClusterState, group: &NodeGroup) -> Result<(), StateError> {
+    let node_type = &group.node_type;
+    let gpu_model = match &node_type.gpus {
+        Some(gpus) => Some(state.gpu_model(&gpus.model)?),
+        None => None,
+    };
+    for name in &group.names {
+        state.add_node(NodeSpec {
+            allocatable: Resources::new(node_type.cpu_milli, node_type.memory_bytes),
+            max_tasks: node_type.max_pods,
+            gpus: node_type.gpus.as_ref().map_or(0, |gpus| gpus.count),
+            gpu_model,
+            gpu_memory_bytes: node_type.gpus.as_ref().map_or(0, |gpus| gpus.memory_bytes),
+            labels: group.labels.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect(),
+            taints: group
+                .taints
+                .iter()
+                .map(|taint| spec::Taint {
+                    key: taint.key.as_str().into(),
+                    value: taint.value.as_str().into(),
+                    effect: match taint.effect {
+                        TaintEffect::NoSchedule => spec::TaintEffect::NoSchedule,
+                        TaintEffect::PreferNoSchedule => spec::TaintEffect::PreferNoSchedule,
+                        TaintEffect::NoExecute => spec::TaintEffect::NoExecute,
+                    },
+                })
+                .collect(),
+            ..NodeSpec::new(name.as_str())
+        })?;
+    }
+    Ok(())
+}
+
+/// The jobs of the workload in order of submission, streamed; times count from where the scenario begins.
+fn jobs(scenario: &Scenario) -> Result<Jobs, RunError> {
+    match &scenario.workload {
+        Workload::Synthetic(Synthetic { config, jobs }) => {
+            let generator = Generator::new(config.clone(), scenario.seed)?;
+            Ok(Box::new(generator.take(limit(*jobs)).map(Ok)))
+        }
+        Workload::Trace(JobTrace { format, path, limit_jobs, from, to, .. }) => {
+            let (from_s, to_s) = (from.as_secs_f64(), to.as_secs_f64());
+            let jobs = foretell_traces::open(path, trace_format(*format))?
+                .skip_while(move |job| job.as_ref().is_ok_and(|job| job.submit_s < from_s))
+                .take_while(move |job| job.as_ref().map_or(true, |job| job.submit_s < to_s))
+                .take(limit(*limit_jobs))
+                .map(move |job| job.map(|job| JobRecord { submit_s: job.submit_s - from_s, ..job }));
+            Ok(Box::new(jobs))
+        }
+    }
+}
+
+fn limit(jobs: u64) -> usize {
+    usize::try_from(jobs).unwrap_or(usize::MAX)
+}
+
+/// `None` is told from the file.
+const fn trace_format(format: JobTraceFormat) -> Option<TraceFormat> {
+    match format {
+        JobTraceFormat::Auto => None,
+        JobTraceFormat::Canonical => Some(TraceFormat::Canonical),
+        JobTraceFormat::Openb => Some(TraceFormat::Openb),
+        JobTraceFormat::Philly => Some(TraceFormat::Philly),
+    }
+}
+
+/// Whether a policy of this name exists; if not, what there is.
+pub fn check_policy(name: &str) -> Result<(), String> {
+    foretell_registry::build(name, &PolicyConfig::default()).map(drop).map_err(|error| error.to_string())
+}
+
+/// Saturates: `Duration::MAX` stands for "never".
+fn time(duration: std::time::Duration) -> Time {
+    Time::from_nanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,45 @@
+//! Scenarios: a file that says what to simulate, and what it means.
+//!
+//! ```text
+//!   scenario.toml + --set path=value
+//!          │ parse            every value keeps its place in the text
+//!          ▼
+//!      Document ── structure ── JSON schema        names, types, ranges: all problems at once
+//!          │ serde
+//!          ▼
+//!    ScenarioFile             what a person wrote
+//!          │ resolve          catalogue, files, defaults, units
+//!          ▼
+//!      Scenario               what it means: plain data for a run
+//!          │ Plan::new        cluster state, typical workload
+//!          ▼
+//!        Plan ── run(policy) ──► RunResult
+//! ```
+//!
+//! Whatever is wrong comes out as a [`Problem`] with the field's path and its place in the file or the override.
+
+mod assemble;
+pub mod catalog;
+mod document;
+mod error;
+pub mod file;
+mod load;
+mod overrides;
+mod path;
+mod resolve;
+pub mod scenario;
+mod schema;
+mod structure;
+mod suggest;
+mod units;
+
+pub use assemble::{Plan, RunError, check_policy};
+pub use error::{InvalidScenario, Problem, ScenarioError, Source};
+pub use load::{Loaded, load, parse};
+pub use resolve::Environment;
+pub use scenario::Scenario;
+pub use schema::{schema, schema_json};
+pub use units::{ByteSize, InvalidByteSize};
+
+pub use foretell_registry as registry;
+pub use foretell_sim as sim;

@@ -1,0 +1,150 @@
+//! From what a person wrote to what it means.
+//!
+//! Problems go into the document under the path of their field, and resolving goes on, so that one reading finds as much
+//! as it can.
+
+mod cluster;
+mod workload;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::document::Document;
+use crate::file::ScenarioFile;
+use crate::scenario::{Budget, Cycle, Metrics, Scenario, Scheduler, Timeline};
+
+/// What a scenario may refer to outside of its file. The caller reads it; this crate reads no environment.
+#[derive(Clone, Copy)]
+pub struct Environment<'a> {
+    /// The public data folder, which `data:` paths start from; `None` if there is none.
+    pub data_dir: Option<&'a Path>,
+    /// Says what is wrong with the name of a policy, in words that finish "policy `name`: ...".
+    pub check_policy: &'a dyn Fn(&str) -> Result<(), String>,
+}
+
+/// Longest span of time in seconds: some three hundred years, which leaves room in 64-bit nanoseconds.
+const MAX_SPAN_S: f64 = 1e10;
+
+struct Resolver<'r, 'd> {
+    document: &'r mut Document<'d>,
+    base_dir: &'r Path,
+    environment: Environment<'r>,
+}
+
+/// The scenario that `file` means; problems are recorded in the document, which makes the result meaningless.
+pub(crate) fn resolve(
+    file: &ScenarioFile,
+    document: &mut Document<'_>,
+    base_dir: &Path,
+    environment: Environment<'_>,
+) -> Option<Scenario> {
+    let mut resolver = Resolver { document, base_dir, environment };
+    let nodes = resolver.nodes(&file.cluster);
+    let workload = resolver.workload(&file.workload, &nodes);
+    let scheduler = resolver.scheduler(file);
+    let metrics = resolver.metrics(file);
+    let budget = resolver.budget(file);
+    Some(Scenario {
+        name: file.name.clone(),
+        description: file.description.clone(),
+        seed: file.seed,
+        nodes,
+        workload: workload?,
+        queue_nodes: file.workload.queue_nodes,
+        scheduler,
+        metrics,
+        budget,
+    })
+}
+
+impl Resolver<'_, '_> {
+    fn problem(&mut self, path: &str, message: impl Into<String>, help: Option<String>) {
+        self.document.problem(path, message, help);
+    }
+
+    /// A span of time; the schema has seen to it that it is finite and not negative.
+    fn span(&mut self, path: &str, seconds: f64) -> Duration {
+        if seconds > MAX_SPAN_S {
+            self.problem(path, format!("expected at most {MAX_SPAN_S:e} seconds, got {seconds:?}"), None);
+        }
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+
+    /// The file that a path in the scenario means; it must be there.
+    fn locate(&mut self, path: &str, text: &str) -> Option<PathBuf> {
+        let file = match (text.strip_prefix("data:"), self.environment.data_dir) {
+            (None, _) => self.base_dir.join(text),
+            (Some(rest), Some(data_dir)) => data_dir.join(rest),
+            (Some(_), None) => {
+                let help = "set the environment variable FORETELL_DATA to the folder that holds openb/ and philly/, or \
+                            put that folder at ../shared/data";
+                self.problem(
+                    path,
+                    "there is no public data folder for `data:` to stand for",
+                    Some(help.to_owned()),
+                );
+                return None;
+            }
+        };
+        if file.is_file() {
+            return Some(file);
+        }
+        let help = if text.starts_with("data:") {
+            "`data:` stands for the public data folder, which FORETELL_DATA names".to_owned()
+        } else {
+            "paths start from the folder of the scenario file".to_owned()
+        };
+        self.problem(path, format!("there is no file {}", file.display()), Some(help));
+        None
+    }
+
+    fn scheduler(&mut self, file: &ScenarioFile) -> Scheduler {
+        let scheduler = &file.scheduler;
+        for (i, name) in scheduler.policies.iter().enumerate() {
+            let path = format!("scheduler.policies[{i}]");
+            if let Err(problem) = (self.environment.check_policy)(name) {
+                self.problem(&path, format!("policy `{name}`: {problem}"), None);
+            } else if scheduler.policies[..i].contains(name) {
+                self.problem(&path, format!("policy `{name}` is listed twice"), None);
+            }
+        }
+        let cycle = match self.span("scheduler.cycle_period_s", scheduler.cycle_period_s) {
+            Duration::ZERO => Cycle::OnChange,
+            period => Cycle::Every(period),
+        };
+        Scheduler {
+            policies: scheduler.policies.clone(),
+            cycle,
+            decision_latency: self.span("scheduler.decision_latency_s", scheduler.decision_latency_s),
+            retry: scheduler.retry,
+        }
+    }
+
+    fn metrics(&mut self, file: &ScenarioFile) -> Metrics {
+        let timeline = match file.metrics.timeline_interval_s {
+            None => Timeline::Auto,
+            Some(interval_s) => {
+                Timeline::Every(self.positive_span("metrics.timeline_interval_s", interval_s))
+            }
+        };
+        Metrics { timeline, typical_share: file.metrics.typical_share }
+    }
+
+    fn budget(&mut self, file: &ScenarioFile) -> Budget {
+        Budget {
+            max_events: file.budget.max_events,
+            max_simulated: self.positive_span("budget.max_simulated_s", file.budget.max_simulated_s),
+            max_wall: self.positive_span("budget.max_wall_s", file.budget.max_wall_s),
+            max_queued_jobs: file.budget.max_queued_jobs,
+        }
+    }
+
+    /// A span of time that must not round to nothing.
+    fn positive_span(&mut self, path: &str, seconds: f64) -> Duration {
+        let span = self.span(path, seconds);
+        if span.is_zero() {
+            self.problem(path, format!("expected at least a nanosecond, got {seconds} s"), None);
+        }
+        span
+    }
+}

@@ -1,0 +1,164 @@
+//! What a scenario means: validated, resolved, with every default filled in.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use foretell_traces::generate::GeneratorConfig;
+
+use crate::catalog::NodeType;
+pub use crate::file::{JobTraceFormat, QueueNodes, Retry, TaintEffect, TaintFile as Taint};
+
+/// Everything that a run needs to know, but for the policies' code.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scenario {
+    /// Name, used in outputs.
+    pub name: String,
+    /// What it is for; may be empty.
+    pub description: String,
+    /// Seed of every random stream.
+    pub seed: u64,
+    /// The nodes, in the order of the cluster.
+    pub nodes: Vec<NodeGroup>,
+    /// Where the jobs come from.
+    pub workload: Workload,
+    /// Which nodes the jobs of a queue may use.
+    pub queue_nodes: QueueNodes,
+    /// The policies and how they run.
+    pub scheduler: Scheduler,
+    /// What is measured.
+    pub metrics: Metrics,
+    /// Where a run stops at the latest.
+    pub budget: Budget,
+}
+
+impl Scenario {
+    /// Number of nodes.
+    pub fn node_count(&self) -> usize {
+        self.nodes.iter().map(|group| group.names.len()).sum()
+    }
+
+    /// GPU devices by model.
+    pub fn gpus_by_model(&self) -> BTreeMap<&str, u64> {
+        let mut devices = BTreeMap::new();
+        for group in &self.nodes {
+            if let Some(gpus) = &group.node_type.gpus {
+                *devices.entry(gpus.model.as_str()).or_default() +=
+                    u64::from(gpus.count) * group.names.len() as u64;
+            }
+        }
+        devices
+    }
+
+    /// GPU devices of all models.
+    pub fn gpu_count(&self) -> u64 {
+        self.gpus_by_model().values().sum()
+    }
+}
+
+/// Nodes that differ in nothing but their names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeGroup {
+    /// What each of them has.
+    pub node_type: NodeType,
+    /// Their names, unique in the cluster; not empty.
+    pub names: Vec<String>,
+    /// Labels, among them the zone ([`ZONE_LABEL`]) and the virtual cluster ([`VIRTUAL_CLUSTER_LABEL`]) if there is one.
+    pub labels: BTreeMap<String, String>,
+    /// Taints.
+    pub taints: Vec<Taint>,
+}
+
+/// The label that holds a node's zone, as in Kubernetes.
+pub const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+
+/// The label that holds the name of the virtual cluster that owns a node.
+pub const VIRTUAL_CLUSTER_LABEL: &str = "foretell.dev/virtual-cluster";
+
+/// Where the jobs come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Workload {
+    /// Read from a file.
+    Trace(JobTrace),
+    /// Drawn from distributions.
+    Synthetic(Synthetic),
+}
+
+/// Jobs read from a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobTrace {
+    /// Its format.
+    pub format: JobTraceFormat,
+    /// The file, which was there when the scenario was read.
+    pub path: PathBuf,
+    /// Take at most this many jobs; `u64::MAX` = all.
+    pub limit_jobs: u64,
+    /// Skip jobs submitted before.
+    pub from: Duration,
+    /// Skip jobs submitted at this time or later; `Duration::MAX` = never.
+    pub to: Duration,
+    /// Jobs never finish.
+    pub arrivals_only: bool,
+}
+
+/// Jobs drawn from distributions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Synthetic {
+    /// The distributions, valid for the generator.
+    pub config: GeneratorConfig,
+    /// Number of jobs.
+    pub jobs: u64,
+}
+
+/// The policies and how they run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scheduler {
+    /// Names of the policies to compare; not empty, no name twice.
+    pub policies: Vec<String>,
+    /// When scheduling cycles start.
+    pub cycle: Cycle,
+    /// From the start of a cycle until its decisions take effect.
+    pub decision_latency: Duration,
+    /// What becomes of a job that does not fit.
+    pub retry: Retry,
+}
+
+/// When scheduling cycles start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cycle {
+    /// Whenever something changed.
+    OnChange,
+    /// At fixed times.
+    Every(Duration),
+}
+
+/// What is measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metrics {
+    /// Distance of the points of the timeline.
+    pub timeline: Timeline,
+    /// Share of jobs that fragmentation is measured against, above 0 and up to 1.
+    pub typical_share: f64,
+}
+
+/// Distance of the points of the timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timeline {
+    /// A thousandth of the run.
+    Auto,
+    /// A fixed interval.
+    Every(Duration),
+}
+
+/// Where a run stops at the latest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Events handled.
+    pub max_events: u64,
+    /// Simulated time.
+    pub max_simulated: Duration,
+    /// Time on the clock of the machine that runs it.
+    pub max_wall: Duration,
+    /// Jobs waiting at once.
+    pub max_queued_jobs: u64,
+}

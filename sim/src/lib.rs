@@ -1,0 +1,8 @@
+//! foretell's simulation library: no files, no printing.
+
+pub mod engine;
+pub mod event;
+pub mod log;
+pub mod platform;
+
+pub use foretell_framework as framework;

@@ -1,0 +1,163 @@
+//! Metrics, computed while the run goes on from nothing but the run log.
+
+use std::sync::Arc;
+
+use foretell_framework::{ClusterState, Reason, Time, TypicalTasks};
+use rustc_hash::FxHashMap;
+
+use super::fragmentation::FragmentationIndex;
+use super::summary::{self, Integrals};
+use super::timeline::{Sampling, Timeline};
+use super::{JobResult, JobStatus, Observer, Record, RunResult, TimelineRow};
+use crate::platform::Counts;
+
+/// Collects what a [`RunResult`] holds.
+pub struct Metrics {
+    fragmentation: FragmentationIndex,
+    timeline: Timeline,
+    queues: Names,
+    users: Names,
+    jobs: Vec<JobResult>,
+    integrals: Integrals,
+    now: TimelineRow,
+    first_submit: Option<Time>,
+    last_end: Time,
+    reasons: FxHashMap<&'static str, u64>,
+}
+
+impl Metrics {
+    /// Metrics of a run whose fragmentation is measured by these typical tasks.
+    pub fn new(typical: Arc<TypicalTasks>, sampling: Sampling) -> Self {
+        Self {
+            fragmentation: FragmentationIndex::new(typical),
+            timeline: Timeline::new(sampling),
+            queues: Names::default(),
+            users: Names::default(),
+            jobs: Vec::new(),
+            integrals: Integrals::default(),
+            now: TimelineRow::default(),
+            first_submit: None,
+            last_end: Time::ZERO,
+            reasons: FxHashMap::default(),
+        }
+    }
+
+    /// The result of the run that has ended.
+    pub fn finish(mut self, policy: &str, seed: u64, nodes: u64, gpus: u64, counts: Counts) -> RunResult {
+        let end = self.last_end;
+        let now = self.now;
+        self.timeline.sample_until(end + Time::from_nanos(1), |time| TimelineRow { time, ..now });
+        let mut reasons: Vec<_> = self.reasons.into_iter().map(|(kind, jobs)| (kind.to_owned(), jobs)).collect();
+        reasons.sort_by(|(kind, jobs), (other_kind, other_jobs)| (other_jobs, kind).cmp(&(jobs, other_kind)));
+        let (queues, users) = (self.queues.names, self.users.names);
+        let run = summary::Run { policy, seed, nodes, gpus, counts, reasons };
+        let makespan = end.since(self.first_submit.unwrap_or(end));
+        let summary = summary::summarise(run, makespan, &self.integrals, &self.jobs, &queues, &users);
+        RunResult { queues, users, jobs: self.jobs, timeline: self.timeline.rows, summary }
+    }
+
+    fn job(&mut self, job: u64) -> &mut JobResult {
+        &mut self.jobs[job as usize]
+    }
+
+    fn left_waiting(&mut self, job: u64, status: JobStatus, reason: &Reason) {
+        let text = match reason {
+            Reason::BehindHead { head } => format!("behind job {}, the head of its queue", self.job(*head).id),
+            reason => reason.to_string(),
+        };
+        *self.reasons.entry(reason.kind()).or_default() += 1;
+        let result = self.job(job);
+        result.status = status;
+        result.reason = Some(text.into());
+    }
+}
+
+impl Observer for Metrics {
+    fn advance(&mut self, from: Time, to: Time, state: &ClusterState) {
+        self.fragmentation.refresh(state);
+        self.now.gpu_capacity_milli = state.gpu_capacity_milli();
+        self.now.gpu_allocated_milli = state.gpu_allocated_milli();
+        self.now.gpu_fragmented_milli = self.fragmentation.expected_milli();
+        self.now.gpu_stranded_milli = self.fragmentation.stranded_milli() as f64;
+        let now = self.now;
+        self.timeline.sample_until(to, |time| TimelineRow { time, ..now });
+        if self.first_submit.is_some() {
+            self.integrals.add(to.since(from), &now);
+        }
+    }
+
+    fn record(&mut self, now: Time, record: &Record<'_>, _state: &ClusterState) {
+        match *record {
+            Record::JobSubmitted { submission, .. } => {
+                self.first_submit.get_or_insert(now);
+                self.last_end = now;
+                self.now.gpu_arrived_milli += submission.gpu_milli_total();
+                self.now.jobs_queued += 1;
+                let gpus = &submission.spec.gpus;
+                self.jobs.push(JobResult {
+                    id: submission.id.clone(),
+                    queue: self.queues.index(&submission.queue),
+                    user: self.users.index(&submission.user),
+                    tasks: submission.tasks,
+                    gpus_per_task: gpus.count,
+                    gpu_milli: gpus.milli,
+                    submit: now,
+                    start: None,
+                    finish: None,
+                    status: JobStatus::Queued,
+                    reason: None,
+                });
+            }
+            Record::JobStarted { job, gpu_milli } => {
+                let result = self.job(job);
+                result.start = Some(now);
+                result.status = JobStatus::Running;
+                self.now.jobs_queued -= 1;
+                self.now.jobs_running += 1;
+                self.now.gpu_utilised_milli += gpu_milli;
+            }
+            Record::JobFinished { job, status, gpu_milli } => {
+                let result = self.job(job);
+                result.finish = Some(now);
+                result.status = status;
+                self.now.jobs_running -= 1;
+                self.now.gpu_utilised_milli -= gpu_milli;
+                self.last_end = now;
+            }
+            Record::JobEvicted { job, gpu_milli } => {
+                let result = self.job(job);
+                if result.start.take().is_some() {
+                    result.status = JobStatus::Queued;
+                    self.now.jobs_running -= 1;
+                    self.now.jobs_queued += 1;
+                    self.now.gpu_utilised_milli -= gpu_milli;
+                }
+            }
+            Record::JobNeverPlaced { job, reason } => {
+                self.now.jobs_queued -= 1;
+                self.left_waiting(job, JobStatus::NeverPlaced, reason);
+            }
+            Record::JobLeftQueued { job, reason } => self.left_waiting(job, JobStatus::Queued, reason),
+            Record::PodBound { .. } | Record::CycleEnded => {}
+        }
+    }
+}
+
+/// Names in order of first sight.
+#[derive(Default)]
+struct Names {
+    names: Vec<String>,
+    indices: FxHashMap<Box<str>, u32>,
+}
+
+impl Names {
+    fn index(&mut self, name: &str) -> u32 {
+        if let Some(&index) = self.indices.get(name) {
+            return index;
+        }
+        let index = self.names.len() as u32;
+        self.names.push(name.to_owned());
+        self.indices.insert(name.into(), index);
+        index
+    }
+}

@@ -1,0 +1,16 @@
+//! The run log: what happened, who listens, and the figures computed from it.
+
+mod fragmentation;
+mod metrics;
+mod record;
+mod results;
+mod summary;
+mod timeline;
+
+pub use fragmentation::FragmentationIndex;
+pub use metrics::Metrics;
+pub use record::{Observer, Record};
+pub use results::{
+    Distribution, GroupSummary, JobCounts, JobResult, JobStatus, RunResult, RunSummary, TimelineRow,
+};
+pub use timeline::Sampling;

@@ -1,0 +1,203 @@
+//! What a run leaves behind: one record per job, a timeline, and the figures computed from them.
+//!
+//! Plain data with public fields: `reports` owns how they are written.
+
+use foretell_framework::Time;
+
+/// How a job's life ended, or where it stood when the run ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum JobStatus {
+    /// Ran for its whole duration.
+    Completed,
+    /// Ran for its whole duration; the trace says that it ended in failure.
+    Failed,
+    /// Ran for its whole duration; the trace says that its user killed it.
+    Cancelled,
+    /// Still running at the end of the run.
+    Running,
+    /// Still waiting at the end of the run.
+    Queued,
+    /// Could never be placed on this cluster, or was dropped by a policy that does not retry.
+    NeverPlaced,
+}
+
+/// One job, from submission to its end.
+#[derive(Clone, PartialEq, Debug)]
+pub struct JobResult {
+    /// The trace's own name of the job.
+    pub id: Box<str>,
+    /// Index into [`RunResult::queues`].
+    pub queue: u32,
+    /// Index into [`RunResult::users`].
+    pub user: u32,
+    /// Number of tasks (pods).
+    pub tasks: u32,
+    /// GPUs of each task; 0 for CPU-only jobs.
+    pub gpus_per_task: u32,
+    /// Thousandths of each of those GPUs (1000 = whole GPUs).
+    pub gpu_milli: u32,
+    /// When it was submitted.
+    pub submit: Time,
+    /// When all of its tasks had been placed and it began to run.
+    pub start: Option<Time>,
+    /// When it ended.
+    pub finish: Option<Time>,
+    /// How it ended.
+    pub status: JobStatus,
+    /// Why it waits or was never placed, for jobs that did not start.
+    pub reason: Option<Box<str>>,
+}
+
+impl JobResult {
+    /// GPU request of the whole job, in thousandths of a GPU.
+    pub fn gpu_milli_total(&self) -> u64 {
+        u64::from(self.tasks) * u64::from(self.gpus_per_task) * u64::from(self.gpu_milli)
+    }
+
+    /// Queueing delay: from submission to start.
+    pub fn queue_delay(&self) -> Option<Time> {
+        self.start.map(|start| start.since(self.submit))
+    }
+
+    /// Job completion time: from submission to the end.
+    pub fn completion_time(&self) -> Option<Time> {
+        self.finish.map(|finish| finish.since(self.submit))
+    }
+}
+
+/// The cluster's state over one interval of the timeline. All values are those that hold from `time` on (a step
+/// function sampled at regular instants), not means over the interval.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct TimelineRow {
+    /// The instant of the sample.
+    pub time: Time,
+    /// Thousandths of GPUs in healthy devices.
+    pub gpu_capacity_milli: u64,
+    /// Thousandths of GPUs held by pods.
+    pub gpu_allocated_milli: u64,
+    /// Thousandths of GPUs held by pods of running jobs.
+    pub gpu_utilised_milli: u64,
+    /// Idle GPU that a task drawn from the typical workload cannot use, expected value (FGD's measure), in
+    /// thousandths of a GPU.
+    pub gpu_fragmented_milli: f64,
+    /// Idle GPU that no typical task at all can use, in thousandths of a GPU.
+    pub gpu_stranded_milli: f64,
+    /// Thousandths of GPUs requested by everything submitted up to now, whether placed, finished or not.
+    pub gpu_arrived_milli: u64,
+    /// Jobs that wait.
+    pub jobs_queued: u64,
+    /// Jobs that run.
+    pub jobs_running: u64,
+}
+
+/// Mean and percentiles of a set of durations, in seconds. A percentile is the nearest-rank value: an element of
+/// the set, never an interpolation. All zero for an empty set.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Distribution {
+    /// Size of the set.
+    pub count: u64,
+    /// Arithmetic mean.
+    pub mean_s: f64,
+    /// Median.
+    pub p50_s: f64,
+    /// 90th percentile.
+    pub p90_s: f64,
+    /// 99th percentile.
+    pub p99_s: f64,
+    /// Largest value.
+    pub max_s: f64,
+}
+
+/// Jobs by how they ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct JobCounts {
+    /// All that were submitted.
+    pub submitted: u64,
+    /// See [`JobStatus::Completed`].
+    pub completed: u64,
+    /// See [`JobStatus::Failed`].
+    pub failed: u64,
+    /// See [`JobStatus::Cancelled`].
+    pub cancelled: u64,
+    /// See [`JobStatus::Running`].
+    pub running: u64,
+    /// See [`JobStatus::Queued`].
+    pub queued: u64,
+    /// See [`JobStatus::NeverPlaced`].
+    pub never_placed: u64,
+}
+
+/// The figures of the jobs of one queue (virtual cluster) or one user.
+#[derive(Clone, PartialEq, Debug)]
+pub struct GroupSummary {
+    /// The queue's or user's name.
+    pub name: String,
+    /// Its jobs.
+    pub jobs: JobCounts,
+    /// GPU-seconds that its jobs held while they ran.
+    pub gpu_s: f64,
+    /// From submission to start, over jobs that started.
+    pub queue_delay: Distribution,
+    /// From submission to end, over jobs that ended.
+    pub completion_time: Distribution,
+}
+
+/// What a capacity planner wants to know of a run.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RunSummary {
+    /// The policy that decided.
+    pub policy: String,
+    /// The seed of every random stream.
+    pub seed: u64,
+    /// Nodes of the cluster.
+    pub nodes: u64,
+    /// Healthy GPUs of the cluster.
+    pub gpus: u64,
+    /// Jobs by how they ended.
+    pub jobs: JobCounts,
+    /// From the first submission to the last end of a job.
+    pub makespan: Time,
+    /// GPU-seconds allocated to pods ÷ GPU-seconds of healthy capacity, 0..1, over the makespan.
+    pub gpu_allocation: f64,
+    /// GPU-seconds of running jobs ÷ GPU-seconds of healthy capacity, 0..1, over the makespan.
+    pub gpu_utilisation: f64,
+    /// The largest allocation at any instant, 0..1 of healthy capacity.
+    pub gpu_allocation_peak: f64,
+    /// Fragmented GPU ÷ healthy capacity, mean over the makespan, 0..1.
+    pub gpu_fragmentation: f64,
+    /// Stranded GPU ÷ healthy capacity, mean over the makespan, 0..1.
+    pub gpu_stranded: f64,
+    /// Mean number of waiting jobs over the makespan.
+    pub queue_length_mean: f64,
+    /// Largest number of waiting jobs.
+    pub queue_length_max: u64,
+    /// From submission to start, over jobs that started.
+    pub queue_delay: Distribution,
+    /// From submission to end, over jobs that ended.
+    pub completion_time: Distribution,
+    /// The same per queue (virtual cluster), in order of name.
+    pub by_queue: Vec<GroupSummary>,
+    /// The same per user, in order of GPU time, most first.
+    pub by_user: Vec<GroupSummary>,
+    /// Why jobs were never placed or still wait: reason and number of jobs, most frequent first.
+    pub reasons: Vec<(String, u64)>,
+    /// Events that the engine processed.
+    pub events: u64,
+    /// Scheduling cycles that the policy ran.
+    pub cycles: u64,
+}
+
+/// Everything that one policy's run leaves behind.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RunResult {
+    /// Names of queues, indexed by [`JobResult::queue`].
+    pub queues: Vec<String>,
+    /// Names of users, indexed by [`JobResult::user`].
+    pub users: Vec<String>,
+    /// Jobs in order of submission.
+    pub jobs: Vec<JobResult>,
+    /// Samples in order of time.
+    pub timeline: Vec<TimelineRow>,
+    /// The figures.
+    pub summary: RunSummary,
+}

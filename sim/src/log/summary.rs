@@ -1,0 +1,182 @@
+//! From the jobs and integrals of a run to its figures.
+
+use foretell_framework::Time;
+
+use super::{Distribution, GroupSummary, JobCounts, JobResult, JobStatus, RunSummary, TimelineRow};
+use crate::platform::Counts;
+
+/// Integrals over time of what the timeline shows, exact: thousandths of GPUs (or jobs) times nanoseconds.
+#[derive(Default)]
+pub(super) struct Integrals {
+    capacity: u128,
+    allocated: u128,
+    utilised: u128,
+    stranded: u128,
+    queued: u128,
+    /// In millionths of a thousandth of a GPU times nanoseconds.
+    fragmented: u128,
+    elapsed: u128,
+    allocation_peak: f64,
+    queued_max: u64,
+}
+
+const FRAGMENTED_UNITS: f64 = 1e6;
+
+impl Integrals {
+    /// `row` held for `span`.
+    pub(super) fn add(&mut self, span: Time, row: &TimelineRow) {
+        let nanos = u128::from(span.as_nanos());
+        self.elapsed += nanos;
+        self.capacity += u128::from(row.gpu_capacity_milli) * nanos;
+        self.allocated += u128::from(row.gpu_allocated_milli) * nanos;
+        self.utilised += u128::from(row.gpu_utilised_milli) * nanos;
+        self.stranded += row.gpu_stranded_milli as u128 * nanos;
+        self.fragmented += (row.gpu_fragmented_milli * FRAGMENTED_UNITS).round() as u128 * nanos;
+        self.queued += u128::from(row.jobs_queued) * nanos;
+        if row.gpu_capacity_milli > 0 {
+            let allocation = row.gpu_allocated_milli as f64 / row.gpu_capacity_milli as f64;
+            self.allocation_peak = self.allocation_peak.max(allocation);
+        }
+        self.queued_max = self.queued_max.max(row.jobs_queued);
+    }
+
+    fn of_capacity(&self, integral: u128, units: f64) -> f64 {
+        if self.capacity == 0 { 0.0 } else { integral as f64 / units / self.capacity as f64 }
+    }
+}
+
+/// What a summary says of the run itself.
+pub(super) struct Run<'a> {
+    pub(super) policy: &'a str,
+    pub(super) seed: u64,
+    pub(super) nodes: u64,
+    pub(super) gpus: u64,
+    pub(super) counts: Counts,
+    pub(super) reasons: Vec<(String, u64)>,
+}
+
+pub(super) fn summarise(
+    run: Run<'_>,
+    makespan: Time,
+    integrals: &Integrals,
+    jobs: &[JobResult],
+    queues: &[String],
+    users: &[String],
+) -> RunSummary {
+    let all = Group::of(jobs.iter());
+    let mut by_queue = groups(jobs, queues, |job| job.queue);
+    by_queue.sort_by(|group, other| group.name.cmp(&other.name));
+    let mut by_user = groups(jobs, users, |job| job.user);
+    by_user.sort_by(|group, other| other.gpu_s.total_cmp(&group.gpu_s).then_with(|| group.name.cmp(&other.name)));
+    RunSummary {
+        policy: run.policy.to_owned(),
+        seed: run.seed,
+        nodes: run.nodes,
+        gpus: run.gpus,
+        jobs: all.counts,
+        makespan,
+        gpu_allocation: integrals.of_capacity(integrals.allocated, 1.0),
+        gpu_utilisation: integrals.of_capacity(integrals.utilised, 1.0),
+        gpu_allocation_peak: integrals.allocation_peak,
+        gpu_fragmentation: integrals.of_capacity(integrals.fragmented, FRAGMENTED_UNITS),
+        gpu_stranded: integrals.of_capacity(integrals.stranded, 1.0),
+        queue_length_mean: if integrals.elapsed == 0 {
+            0.0
+        } else {
+            integrals.queued as f64 / integrals.elapsed as f64
+        },
+        queue_length_max: integrals.queued_max,
+        queue_delay: distribution(all.queue_delays),
+        completion_time: distribution(all.completion_times),
+        by_queue,
+        by_user,
+        reasons: run.reasons,
+        events: run.counts.events,
+        cycles: run.counts.cycles,
+    }
+}
+
+#[derive(Default)]
+struct Group {
+    counts: JobCounts,
+    gpu_milli_nanos: u128,
+    queue_delays: Vec<Time>,
+    completion_times: Vec<Time>,
+}
+
+impl Group {
+    fn of<'a>(jobs: impl Iterator<Item = &'a JobResult>) -> Self {
+        let mut group = Self::default();
+        jobs.for_each(|job| group.add(job));
+        group
+    }
+
+    fn add(&mut self, job: &JobResult) {
+        self.counts.submitted += 1;
+        *match job.status {
+            JobStatus::Completed => &mut self.counts.completed,
+            JobStatus::Failed => &mut self.counts.failed,
+            JobStatus::Cancelled => &mut self.counts.cancelled,
+            JobStatus::Running => &mut self.counts.running,
+            JobStatus::Queued => &mut self.counts.queued,
+            JobStatus::NeverPlaced => &mut self.counts.never_placed,
+        } += 1;
+        self.queue_delays.extend(job.queue_delay());
+        self.completion_times.extend(job.completion_time());
+        if let (Some(start), Some(finish)) = (job.start, job.finish) {
+            self.gpu_milli_nanos += u128::from(job.gpu_milli_total()) * u128::from(finish.since(start).as_nanos());
+        }
+    }
+}
+
+/// One summary per name that occurs.
+fn groups(jobs: &[JobResult], names: &[String], group_of: impl Fn(&JobResult) -> u32) -> Vec<GroupSummary> {
+    let mut groups: Vec<Group> = names.iter().map(|_| Group::default()).collect();
+    for job in jobs {
+        groups[group_of(job) as usize].add(job);
+    }
+    let summaries = names.iter().zip(groups).map(|(name, group)| GroupSummary {
+        name: name.clone(),
+        jobs: group.counts,
+        gpu_s: group.gpu_milli_nanos as f64 / 1e12,
+        queue_delay: distribution(group.queue_delays),
+        completion_time: distribution(group.completion_times),
+    });
+    summaries.collect()
+}
+
+/// Nearest-rank percentiles: the smallest value that at least the given share of values do not exceed.
+fn distribution(mut values: Vec<Time>) -> Distribution {
+    values.sort_unstable();
+    let (Some(max), count) = (values.last(), values.len()) else { return Distribution::default() };
+    let percentile = |percent: usize| values[(count * percent).div_ceil(100).max(1) - 1].as_s();
+    let sum: u128 = values.iter().map(|value| u128::from(value.as_nanos())).sum();
+    Distribution {
+        count: count as u64,
+        mean_s: sum as f64 / count as f64 / 1e9,
+        p50_s: percentile(50),
+        p90_s: percentile(90),
+        p99_s: percentile(99),
+        max_s: max.as_s(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_elements_by_nearest_rank() {
+        for (values, expected) in [
+            (vec![], [0.0; 5]),
+            (vec![3.0], [3.0; 5]),
+            (vec![4.0, 1.0], [2.5, 1.0, 4.0, 4.0, 4.0]),
+            ((1..=100).rev().map(f64::from).collect(), [50.5, 50.0, 90.0, 99.0, 100.0]),
+            ((1..=101).map(f64::from).collect(), [51.0, 51.0, 91.0, 100.0, 101.0]),
+        ] {
+            let got = distribution(values.iter().map(|&value| Time::from_s(value)).collect());
+            let got_values = [got.mean_s, got.p50_s, got.p90_s, got.p99_s, got.max_s];
+            assert_eq!((got.count, got_values), (values.len() as u64, expected));
+        }
+    }
+}

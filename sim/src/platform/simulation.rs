@@ -1,0 +1,380 @@
+//! The one model that foretell puts on the engine: a cluster, a workload, a policy.
+
+use std::ops::ControlFlow;
+
+use foretell_framework::{
+    ClusterEvent, ClusterState, JobId, JobSpec, Profile, Reason, ShapeId, Stamp, TaskId, Time,
+};
+use slotmap::SecondaryMap;
+use thiserror::Error;
+
+use super::Submission;
+use super::scheduler::Scheduler;
+use crate::engine::{Budget, BudgetError, EventHandle, EventQueue, Model, Progress, Streams, run};
+use crate::event::{Event, JobEvent, SchedulerEvent};
+use crate::log::{JobStatus, Observer, Record};
+
+/// What becomes of a job that does not fit.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Retry {
+    /// It waits until it does.
+    #[default]
+    Always,
+    /// It is dropped after the first cycle that saw it.
+    Never,
+}
+
+/// Parameters of a run, apart from cluster, workload and policy.
+#[derive(Clone, Default, Debug)]
+pub struct Config {
+    /// The seed of every random stream.
+    pub seed: u64,
+    /// Scheduling cycles fall on multiples of this; zero runs one whenever something changed.
+    pub cycle_period: Time,
+    /// From a decision to its effect: binding, image, start of the pod.
+    pub decision_latency: Time,
+    /// What becomes of jobs that do not fit.
+    pub retry: Retry,
+    /// When to give up.
+    pub budget: Budget,
+    /// The most jobs that may wait at a time.
+    pub max_queued_jobs: Option<u64>,
+}
+
+/// Why a run broke off. What was observed so far is not a result.
+#[derive(Debug, Error)]
+pub enum SimulationError<E> {
+    /// The workload could not be read.
+    #[error("failed to read the workload")]
+    Workload(#[source] E),
+    /// The workload went back in time.
+    #[error("job {id} is submitted at {:.3} s, after a job submitted at {:.3} s", .submit.as_s(), .previous.as_s())]
+    OutOfOrder {
+        /// The job.
+        id: Box<str>,
+        /// Its time.
+        submit: Time,
+        /// The time of the job before it.
+        previous: Time,
+    },
+    /// A budget of the engine ran out.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
+    /// Too many jobs wait.
+    #[error("more than {limit} jobs wait at {:.3} s: the cluster does not keep up with the workload", .now.as_s())]
+    QueueTooLong {
+        /// The limit.
+        limit: u64,
+        /// When it was passed.
+        now: Time,
+    },
+}
+
+/// How long the policy may wake itself when nothing else is left to happen: longer than every back-off and flush of
+/// a real scheduler, so whatever could still be placed has been tried.
+const IDLE_WAKE_LIMIT: Time = Time::from_nanos(600_000_000_000);
+
+/// A cluster under a workload and a policy.
+pub struct Simulation<'a, W, E> {
+    config: Config,
+    state: ClusterState,
+    scheduler: Scheduler,
+    observers: &'a mut [&'a mut dyn Observer],
+    workload: W,
+    /// The job that arrives next: its event is in the queue.
+    next: Option<Submission>,
+    submitted: u64,
+    jobs: SecondaryMap<JobId, LiveJob>,
+    waiting: u64,
+    running: u64,
+    /// Jobs that no cycle has seen yet; kept only where jobs are not retried.
+    fresh: Vec<JobId>,
+    /// Whether an empty cluster could hold jobs of a shape, by shape; found for the nodes as they were at the stamp.
+    shape_fits: Vec<Option<Result<(), Reason>>>,
+    shape_fits_of: Stamp,
+    /// The latest event that was not the policy waking itself.
+    last_event: Time,
+    now: Time,
+    error: Option<SimulationError<E>>,
+}
+
+/// What the platform knows of a job beside what `ClusterState` does.
+struct LiveJob {
+    duration: Option<Time>,
+    end: JobStatus,
+    /// Pods that have started.
+    started: u32,
+    finish: Option<EventHandle>,
+    running: bool,
+}
+
+impl<'a, W, E> Simulation<'a, W, E>
+where
+    W: Iterator<Item = Result<Submission, E>>,
+{
+    /// A simulation at its start. `workload` must be in order of submission.
+    pub fn new(
+        config: Config,
+        state: ClusterState,
+        profile: Profile,
+        workload: W,
+        observers: &'a mut [&'a mut dyn Observer],
+    ) -> Self {
+        let random = Streams::new(config.seed).stream("policy", 0);
+        let scheduler = Scheduler::new(profile, random, config.cycle_period, config.decision_latency);
+        Self {
+            config,
+            state,
+            scheduler,
+            observers,
+            workload,
+            next: None,
+            submitted: 0,
+            jobs: SecondaryMap::new(),
+            waiting: 0,
+            running: 0,
+            fresh: Vec::new(),
+            shape_fits: Vec::new(),
+            shape_fits_of: Stamp::ZERO,
+            last_event: Time::ZERO,
+            now: Time::ZERO,
+            error: None,
+        }
+    }
+
+    /// Runs until the workload has ended and nothing more can happen. Returns the numbers of events and of scheduling
+    /// cycles.
+    pub fn run(mut self, progress: &mut dyn FnMut(Progress)) -> Result<Counts, SimulationError<E>> {
+        let mut queue = EventQueue::new();
+        self.pull(&mut queue)?;
+        let budget = self.config.budget;
+        let result = run(&mut self, &mut queue, &budget, progress);
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        let stats = result?;
+        self.report_waiting();
+        Ok(Counts { events: stats.events, cycles: self.scheduler.cycles })
+    }
+
+    /// Takes the next job from the workload and schedules its arrival.
+    fn pull(&mut self, queue: &mut EventQueue<Event>) -> Result<(), SimulationError<E>> {
+        let Some(submission) = self.workload.next().transpose().map_err(SimulationError::Workload)? else {
+            return Ok(());
+        };
+        let Submission { submit, .. } = submission;
+        if submit < self.now {
+            let id = submission.id;
+            return Err(SimulationError::OutOfOrder { id, submit, previous: self.now });
+        }
+        self.next = Some(submission);
+        queue.schedule(submit, Event::Job(JobEvent::Submitted));
+        Ok(())
+    }
+
+    fn record(&mut self, record: &Record<'_>) {
+        for observer in &mut *self.observers {
+            observer.record(self.now, record, &self.state);
+        }
+    }
+
+    fn submitted(&mut self, queue: &mut EventQueue<Event>) -> Result<(), SimulationError<E>> {
+        let Some(submission) = self.next.take() else { return Ok(()) };
+        self.pull(queue)?;
+        let sequence = self.submitted;
+        self.submitted += 1;
+        let class = self.state.class(&submission.spec);
+        let queue_id = self.state.queue_id(&submission.queue);
+        let job = self.state.add_job(JobSpec {
+            sequence,
+            queue: queue_id,
+            priority: submission.priority,
+            submitted: self.now,
+            expected_duration: submission.duration,
+            min_member: submission.tasks,
+            tasks: [(class, submission.tasks)].into(),
+        });
+        self.record(&Record::JobSubmitted { job: sequence, submission: &submission });
+        if let Err(reason) = self.fits_empty_cluster(job) {
+            self.state.remove_job(job);
+            self.record(&Record::JobNeverPlaced { job: sequence, reason: &reason });
+            return Ok(());
+        }
+        let Submission { duration, end, .. } = submission;
+        self.jobs.insert(job, LiveJob { duration, end, started: 0, finish: None, running: false });
+        self.waiting += 1;
+        if let Some(limit) = self.config.max_queued_jobs.filter(|&limit| self.waiting > limit) {
+            return Err(SimulationError::QueueTooLong { limit, now: self.now });
+        }
+        if self.config.retry == Retry::Never {
+            self.fresh.push(job);
+        }
+        self.scheduler.profile.notify(&self.state, ClusterEvent::JobAdded(job));
+        self.scheduler.request(self.now, queue);
+        Ok(())
+    }
+
+    /// The verdict for the job's shape, found once for the nodes as they are.
+    fn fits_empty_cluster(&mut self, job: JobId) -> Result<(), Reason> {
+        if self.shape_fits_of < self.state.node_specs_changed() {
+            self.shape_fits.clear();
+            self.shape_fits_of = self.state.node_specs_changed();
+        }
+        let shape: ShapeId = self.state.job(job).map_or(ShapeId::new(0), |job| job.shape);
+        if self.shape_fits.len() <= shape.index() {
+            self.shape_fits.resize(shape.index() + 1, None);
+        }
+        let (scheduler, state) = (&mut self.scheduler, &self.state);
+        self.shape_fits[shape.index()]
+            .get_or_insert_with(|| scheduler.profile.fits_empty_cluster(state, job))
+            .clone()
+    }
+
+    fn bound(&mut self, task: TaskId, queue: &mut EventQueue<Event>) {
+        // A job that was evicted between a decision and its effect has new tasks.
+        let Some(task) = self.state.task(task) else { return };
+        let (Some(placement), Some(job)) = (task.placement(), self.state.job(task.job)) else { return };
+        let (job_id, rank, node, gpus) = (task.job, task.rank, placement.node, placement.gpus);
+        let (sequence, min_member) = (job.spec.sequence, job.spec.min_member);
+        self.record(&Record::PodBound { job: sequence, rank, node, gpus });
+        let live = &mut self.jobs[job_id];
+        live.started += 1;
+        if live.started < min_member || live.running {
+            return;
+        }
+        live.running = true;
+        live.finish = live.duration.map(|duration| {
+            queue.schedule_cancellable(self.now + duration, Event::Job(JobEvent::Finished(job_id)))
+        });
+        self.waiting -= 1;
+        self.running += 1;
+        let gpu_milli = self.gpu_milli(job_id);
+        self.record(&Record::JobStarted { job: sequence, gpu_milli });
+    }
+
+    /// Thousandths of GPUs that the whole job asks for.
+    fn gpu_milli(&self, job: JobId) -> u64 {
+        let Some(job) = self.state.job(job) else { return 0 };
+        let classes = job.spec.tasks.iter();
+        classes.map(|&(class, count)| u64::from(count) * self.state.class_spec(class).gpus.total_milli()).sum()
+    }
+
+    /// A job that loses a pod stops and waits again from the start.
+    fn evicted(&mut self, task: TaskId, queue: &mut EventQueue<Event>) {
+        let Some(job) = self.state.task(task).map(|task| task.job) else { return };
+        let gpu_milli = self.gpu_milli(job);
+        let Some(mut live) = self.jobs.remove(job) else { return };
+        if let Some(finish) = live.finish.take() {
+            queue.cancel(finish);
+        }
+        self.scheduler.profile.notify(&self.state, ClusterEvent::JobRemoved(job));
+        let Some(removed) = self.state.remove_job(job) else { return };
+        self.record(&Record::JobEvicted { job: removed.spec.sequence, gpu_milli });
+        if live.running {
+            self.running -= 1;
+            self.waiting += 1;
+        }
+        let job = self.state.add_job(removed.spec);
+        self.jobs.insert(job, LiveJob { started: 0, running: false, ..live });
+        self.scheduler.profile.notify(&self.state, ClusterEvent::TasksReleased);
+        self.scheduler.profile.notify(&self.state, ClusterEvent::JobAdded(job));
+        self.scheduler.request(self.now, queue);
+    }
+
+    fn finished(&mut self, job: JobId, queue: &mut EventQueue<Event>) {
+        let gpu_milli = self.gpu_milli(job);
+        let Some(live) = self.jobs.remove(job) else { return };
+        let Some(removed) = self.state.remove_job(job) else { return };
+        self.running -= 1;
+        let job = removed.spec.sequence;
+        self.record(&Record::JobFinished { job, status: live.end, gpu_milli });
+        self.scheduler.profile.notify(&self.state, ClusterEvent::TasksReleased);
+        if self.waiting > 0 {
+            self.scheduler.request(self.now, queue);
+        }
+    }
+
+    fn cycle(&mut self, queue: &mut EventQueue<Event>) {
+        let wake_at = self.scheduler.cycle(self.now, &mut self.state, queue);
+        self.record(&Record::CycleEnded);
+        self.drop_fresh();
+        // With nothing running and nothing to come, only the policy itself could still change anything.
+        let idle = self.next.is_none() && self.running == 0;
+        if let Some(time) = wake_at
+            && self.waiting > 0
+            && !(idle && time > self.last_event + IDLE_WAKE_LIMIT)
+        {
+            self.scheduler.request(time, queue);
+        }
+    }
+
+    /// Where jobs are not retried, those that this cycle did not place are gone.
+    fn drop_fresh(&mut self) {
+        for job in std::mem::take(&mut self.fresh) {
+            let Some(entry) = self.state.job(job).filter(|entry| !entry.is_ready()) else { continue };
+            let sequence = entry.spec.sequence;
+            let reason = self.scheduler.explain(self.now, &mut self.state, job);
+            self.scheduler.profile.notify(&self.state, ClusterEvent::JobRemoved(job));
+            self.state.remove_job(job);
+            self.jobs.remove(job);
+            self.waiting -= 1;
+            self.record(&Record::JobNeverPlaced { job: sequence, reason: &reason });
+        }
+    }
+
+    /// At the end of the run, says of every job that still waits why.
+    fn report_waiting(&mut self) {
+        let mut waiting: Vec<_> = self
+            .jobs
+            .iter()
+            .filter(|(_, live)| !live.running)
+            .filter_map(|(job, _)| Some((self.state.job(job)?.spec.sequence, job)))
+            .collect();
+        waiting.sort_unstable();
+        for (sequence, job) in waiting {
+            let reason = self.scheduler.explain(self.now, &mut self.state, job);
+            self.record(&Record::JobLeftQueued { job: sequence, reason: &reason });
+        }
+    }
+}
+
+/// How much work a run was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Counts {
+    /// Events that the engine handled.
+    pub events: u64,
+    /// Scheduling cycles.
+    pub cycles: u64,
+}
+
+impl<W, E> Model for Simulation<'_, W, E>
+where
+    W: Iterator<Item = Result<Submission, E>>,
+{
+    type Event = Event;
+
+    fn handle(&mut self, now: Time, event: Event, queue: &mut EventQueue<Event>) -> ControlFlow<()> {
+        if now > self.now {
+            for observer in &mut *self.observers {
+                observer.advance(self.now, now, &self.state);
+            }
+            self.now = now;
+        }
+        if !matches!(event, Event::Scheduler(_)) {
+            self.last_event = now;
+        }
+        match event {
+            Event::Job(JobEvent::Submitted) => {
+                if let Err(error) = self.submitted(queue) {
+                    self.error = Some(error);
+                    return ControlFlow::Break(());
+                }
+            }
+            Event::Job(JobEvent::Bound(task)) => self.bound(task, queue),
+            Event::Job(JobEvent::Evicted(task)) => self.evicted(task, queue),
+            Event::Job(JobEvent::Finished(job)) => self.finished(job, queue),
+            Event::Scheduler(SchedulerEvent::Cycle) => self.cycle(queue),
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,87 @@
+//! Small clusters and workloads, and a run of one on the other.
+
+use std::sync::Arc;
+
+use foretell_registry::PolicyConfig;
+use foretell_sim::framework::{
+    ClusterState, GpuRequest, NodeSpec, Profile, Resources, TaskShape, TaskSpec, Time, TypicalTasks,
+};
+use foretell_sim::log::{JobStatus, Metrics, RunResult, Sampling};
+use foretell_sim::platform::{Config, Simulation, SimulationError, Submission};
+
+/// Nodes with this many GPUs each, 8 CPUs per GPU and one more.
+pub(crate) fn cluster(gpus_per_node: &[u32]) -> ClusterState {
+    let mut state = ClusterState::new();
+    for (index, &gpus) in gpus_per_node.iter().enumerate() {
+        let gpu_model = (gpus > 0).then(|| state.gpu_model("A100").unwrap());
+        let name = format!("node-{index}");
+        let allocatable = Resources::new(8000 * u64::from(gpus) + 1000, 64 << 30);
+        state.add_node(NodeSpec { allocatable, gpus, gpu_model, ..NodeSpec::new(name) }).unwrap();
+    }
+    state
+}
+
+/// A job of `tasks` pods with `gpus` whole GPUs each.
+pub(crate) fn job(submit_s: f64, duration_s: f64, tasks: u32, gpus: u32) -> Submission {
+    Submission {
+        id: format!("job@{submit_s}").into(),
+        user: "ada".into(),
+        queue: "default".into(),
+        submit: Time::from_s(submit_s),
+        duration: Some(Time::from_s(duration_s)),
+        tasks,
+        spec: TaskSpec {
+            requests: Resources::new(1000, 1 << 30),
+            gpus: GpuRequest::whole(gpus),
+            ..TaskSpec::default()
+        },
+        priority: 0,
+        end: JobStatus::Completed,
+    }
+}
+
+/// A job with one pod that takes a share of a GPU.
+pub(crate) fn share(submit_s: f64, duration_s: f64, milli: u32) -> Submission {
+    let mut submission = job(submit_s, duration_s, 1, 0);
+    submission.spec.gpus = GpuRequest::share(milli);
+    submission
+}
+
+pub(crate) fn typical(jobs: &[Submission]) -> Arc<TypicalTasks> {
+    let shape = |job: &Submission| TaskShape {
+        cpu_milli: job.spec.requests.cpu_milli,
+        gpu_milli: job.spec.gpus.milli,
+        gpus: job.spec.gpus.count,
+        gpu_models_text: String::new(),
+        gpu_models: job.spec.gpus.models,
+    };
+    Arc::new(TypicalTasks::of_tasks(jobs.iter().map(|job| (shape(job), u64::from(job.tasks))), 0.95))
+}
+
+pub(crate) fn profile(policy: &str, jobs: &[Submission]) -> Profile {
+    foretell_registry::build(policy, &PolicyConfig { typical: typical(jobs), ..PolicyConfig::default() }).unwrap()
+}
+
+pub(crate) fn simulate(
+    cluster: &ClusterState,
+    jobs: &[Submission],
+    policy: &str,
+    config: Config,
+) -> Result<RunResult, SimulationError<()>> {
+    simulate_profile(cluster, jobs, profile(policy, jobs), config)
+}
+
+pub(crate) fn simulate_profile(
+    cluster: &ClusterState,
+    jobs: &[Submission],
+    profile: Profile,
+    config: Config,
+) -> Result<RunResult, SimulationError<()>> {
+    let mut metrics = Metrics::new(typical(jobs), Sampling::Auto);
+    let workload = jobs.iter().cloned().map(Ok);
+    let (nodes, gpus, seed) = (cluster.nodes().len() as u64, cluster.gpu_capacity_milli() / 1000, config.seed);
+    let policy = profile.name.clone();
+    let counts =
+        Simulation::new(config, cluster.clone(), profile, workload, &mut [&mut metrics]).run(&mut |_| ())?;
+    Ok(metrics.finish(&policy, seed, nodes, gpus, counts))
+}

@@ -1,0 +1,5 @@
+//! Tests of whole simulations.
+
+mod fixtures;
+mod lifecycle;
+mod metrics;

@@ -1,0 +1,80 @@
+//! Goldens of what commands print.
+
+use snapbox::{Assert, Data};
+
+use crate::support::{data_or_skip, foretell, root, run_into, stdout, succeed};
+
+/// Compares with `tests/golden/NAME.txt`; `SNAPSHOTS=overwrite` rewrites it.
+#[track_caller]
+fn check_golden(name: &str, got: &str) {
+    let path = root().join("tests/golden").join(format!("{name}.txt"));
+    Assert::new().action_env("SNAPSHOTS").eq(got.to_owned(), Data::read_from(&path, None));
+}
+
+/// Without the line that names the output directory.
+fn without_out(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.starts_with("Results and plots are in "));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[track_caller]
+fn check_width(text: &str) {
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "wider than 80 columns: {line}");
+    }
+}
+
+#[test]
+fn the_main_job() {
+    let directory = tempfile::tempdir().unwrap();
+    let printed = run_into(&directory.path().join("out"), "scenarios/library/quickstart.toml", &[]);
+    check_width(&printed);
+    check_golden("quickstart", &without_out(&printed));
+}
+
+#[test]
+fn library_scenarios_on_real_data() {
+    let Some(_) = data_or_skip("library scenarios on real data") else { return };
+    for name in ["openb", "philly"] {
+        let directory = tempfile::tempdir().unwrap();
+        let printed = run_into(&directory.path().join("out"), &format!("scenarios/library/{name}.toml"), &[]);
+        check_width(&printed);
+        check_golden(name, &without_out(&printed));
+    }
+}
+
+#[test]
+fn small_commands() {
+    check_golden("policy-list", &succeed(&["policy", "list"]));
+    check_golden("scenario-check", &succeed(&["scenario", "check", "scenarios/library/quickstart.toml"]));
+    let schema = std::fs::read_to_string(root().join("scenarios/schema/scenario.schema.json")).unwrap();
+    assert_eq!(succeed(&["scenario", "schema"]), schema);
+}
+
+#[test]
+fn help_fits_a_terminal() {
+    for arguments in [&["--help"][..], &["run", "--help"], &["validate", "openb", "--help"], &["trace", "generate", "--help"]] {
+        let output = foretell(arguments);
+        assert!(output.status.success());
+        check_width(&stdout(&output));
+    }
+}
+
+#[test]
+fn a_generated_trace_can_be_converted_looked_at_and_replayed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (plain, compressed) = (path("jobs.csv"), path("jobs.csv.gz"));
+    succeed(&["trace", "generate", "--preset", "gavel", "--jobs", "200", "--load", "0.8", "--gpus", "64", "--out", &plain]);
+    succeed(&["trace", "convert", &plain, &compressed]);
+    assert_eq!(succeed(&["trace", "info", &plain]).replace(&plain, ""), succeed(&["trace", "info", &compressed]).replace(&compressed, ""));
+
+    let scenario = path("scenario.toml");
+    let text = "version = 1\nname = \"replay\"\n\
+                [cluster]\nnodes = [{ type = \"dgx-a100\", count = 8 }]\n\
+                [workload]\ntrace = { path = \"jobs.csv.gz\" }\n\
+                [scheduler]\npolicies = [\"fifo+binpack\"]\n";
+    std::fs::write(&scenario, text).unwrap();
+    let printed = run_into(&directory.path().join("out"), &scenario, &[]);
+    assert!(printed.contains("200"), "{printed}");
+}

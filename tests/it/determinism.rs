@@ -1,0 +1,40 @@
+//! The same scenario and seed give the same bytes, whatever the number of threads.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::support::run_into;
+
+/// Every file below a directory, with its bytes.
+fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut pending = vec![directory.to_owned()];
+    while let Some(next) = pending.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pending.push(path);
+            } else {
+                let name = path.strip_prefix(directory).unwrap().display().to_string();
+                found.insert(name, std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn runs_are_reproducible() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |name: &str, more: &[&str]| {
+        let out = directory.path().join(name);
+        let policies = ["--policy", "fifo+fgd,sjf-skip+random,default", "--set", "workload.synthetic.jobs=600"];
+        let printed = run_into(&out, "scenarios/library/quickstart.toml", &[&policies, more].concat());
+        (printed.lines().filter(|line| !line.contains(name)).map(str::to_owned).collect::<Vec<_>>(), files(&out))
+    };
+    let first = run("first", &["--threads", "1"]);
+    assert!(first.1.len() > 10, "{:?}", first.1.keys());
+    assert_eq!(first, run("again", &["--threads", "1"]));
+    assert_eq!(first, run("threads", &["--threads", "4"]));
+    assert_ne!(first.1["fifo-fgd/jobs.csv"], run("other", &["--seed", "7"]).1["fifo-fgd/jobs.csv"]);
+}

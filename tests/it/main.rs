@@ -1,0 +1,9 @@
+//! The command as its users run it.
+
+mod bad_input;
+mod commands;
+mod consistency;
+mod determinism;
+mod study;
+mod support;
+mod tidy;

@@ -1,0 +1,282 @@
+//! foretell's own CSV: one row per job, units in the header.
+
+use std::fmt::{Display, Write as _};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::error::TraceError;
+use crate::record::{
+    JobRecord, JobStatus, MAX_CPU_MILLI, MAX_GPUS_PER_TASK, MAX_MEMORY_BYTES, MAX_TASKS, WHOLE_GPU_MILLI,
+};
+use crate::rows::{Column, Rows};
+
+/// The columns, in the order in which they are written. A file may leave out all but `job_id`, `submit_s`,
+/// `duration_s` and `gpus_per_task`, and may have them in any order; what is left out, or blank in a row, has its
+/// default.
+pub const COLUMNS: [&str; 13] = [
+    "job_id",
+    "user",
+    "queue",
+    "submit_s",
+    "duration_s",
+    "tasks",
+    "gpus_per_task",
+    "gpu_milli",
+    "cpu_milli",
+    "memory_bytes",
+    "gpu_models",
+    "priority",
+    "status",
+];
+
+/// Jobs of a canonical file, streamed. Rows must be in order of submission.
+pub struct Reader {
+    rows: Rows,
+    columns: Columns,
+    previous_s: f64,
+    ended: bool,
+}
+
+struct Columns {
+    id: Column,
+    user: Option<Column>,
+    queue: Option<Column>,
+    submit: Column,
+    duration: Column,
+    tasks: Option<Column>,
+    gpus: Column,
+    gpu_milli: Option<Column>,
+    cpu: Option<Column>,
+    memory: Option<Column>,
+    models: Option<Column>,
+    priority: Option<Column>,
+    status: Option<Column>,
+}
+
+impl Reader {
+    /// Opens a file and reads its header.
+    pub fn open(path: &Path) -> Result<Self, TraceError> {
+        Self::new(Rows::open(path)?)
+    }
+
+    pub(crate) fn new(rows: Rows) -> Result<Self, TraceError> {
+        rows.expect_known(&COLUMNS)?;
+        let columns = Columns {
+            id: rows.required("job_id")?,
+            user: rows.optional("user"),
+            queue: rows.optional("queue"),
+            submit: rows.required("submit_s")?,
+            duration: rows.required("duration_s")?,
+            tasks: rows.optional("tasks"),
+            gpus: rows.required("gpus_per_task")?,
+            gpu_milli: rows.optional("gpu_milli"),
+            cpu: rows.optional("cpu_milli"),
+            memory: rows.optional("memory_bytes"),
+            models: rows.optional("gpu_models"),
+            priority: rows.optional("priority"),
+            status: rows.optional("status"),
+        };
+        Ok(Self { rows, columns, previous_s: 0.0, ended: false })
+    }
+
+    fn read(&mut self) -> Result<Option<JobRecord>, TraceError> {
+        let Self { rows, columns, previous_s, .. } = self;
+        if !rows.advance()? {
+            return Ok(None);
+        }
+        let submit_s = rows.seconds(columns.submit)?;
+        if submit_s < *previous_s {
+            let expected = format!("rows in order of submission, at {previous_s} or later");
+            return Err(rows.unexpected("submit_s", &expected, rows.text(columns.submit)));
+        }
+        let gpus_per_task = rows.whole(columns.gpus, 0, MAX_GPUS_PER_TASK)?;
+        let (gpu_milli, models) = if gpus_per_task == 0 {
+            // No share and no model to ask for, whatever the row says.
+            (0, "")
+        } else {
+            let gpu_milli = rows.whole_or(columns.gpu_milli, WHOLE_GPU_MILLI, 1, WHOLE_GPU_MILLI)?;
+            (gpu_milli, rows.gpu_models(columns.models)?)
+        };
+        let status = match columns.status.map(|column| rows.text(column)) {
+            None | Some("") => JobStatus::Completed,
+            Some(text) => text
+                .parse()
+                .map_err(|()| rows.unexpected("status", "one of completed, failed, cancelled", text))?,
+        };
+        let record = JobRecord {
+            id: rows.identifier(columns.id)?.into(),
+            user: rows.name_or_empty(columns.user)?.into(),
+            queue: rows.name_or_empty(columns.queue)?.into(),
+            submit_s,
+            duration_s: rows.seconds(columns.duration)?,
+            tasks: rows.whole_or(columns.tasks, 1, 1, MAX_TASKS)?,
+            gpus_per_task,
+            gpu_milli,
+            cpu_milli: rows.whole_or(columns.cpu, 0, 0, MAX_CPU_MILLI)?,
+            memory_bytes: rows.whole_or(columns.memory, 0, 0, MAX_MEMORY_BYTES)?,
+            gpu_models: split_models(models),
+            priority: rows.whole_or(columns.priority, 0, i32::MIN, i32::MAX)?,
+            status,
+        };
+        *previous_s = submit_s;
+        Ok(Some(record))
+    }
+}
+
+/// The names in `A|B`.
+pub(crate) fn split_models(models: &str) -> Vec<String> {
+    models.split('|').filter(|model| !model.is_empty()).map(str::to_owned).collect()
+}
+
+impl Iterator for Reader {
+    type Item = Result<JobRecord, TraceError>;
+
+    /// After an error there are no more rows.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let row = self.read().transpose();
+        self.ended = !matches!(row, Some(Ok(_)));
+        row
+    }
+}
+
+/// Writes a canonical file, compressed if its name ends in `.gz`. The file appears under its name only when it is
+/// whole.
+pub struct Writer {
+    target: PathBuf,
+    partial: PathBuf,
+    /// `None` once the file is closed.
+    output: Option<csv::Writer<Output>>,
+    /// Lines so far.
+    rows: u64,
+    /// Where numbers are formatted, kept for its memory.
+    number: String,
+}
+
+fn write_row(output: &mut csv::Writer<Output>, number: &mut String, job: &JobRecord) -> csv::Result<()> {
+    let mut write_number = |output: &mut csv::Writer<Output>, value: &dyn Display| {
+        number.clear();
+        // Formatting a number into memory does not fail.
+        let _ = write!(number, "{value}");
+        output.write_field(&*number)
+    };
+    output.write_field(&*job.id)?;
+    output.write_field(&*job.user)?;
+    output.write_field(&*job.queue)?;
+    write_number(output, &job.submit_s)?;
+    write_number(output, &job.duration_s)?;
+    write_number(output, &job.tasks)?;
+    write_number(output, &job.gpus_per_task)?;
+    write_number(output, &job.gpu_milli)?;
+    write_number(output, &job.cpu_milli)?;
+    write_number(output, &job.memory_bytes)?;
+    output.write_field(job.gpu_models_text())?;
+    write_number(output, &job.priority)?;
+    output.write_field(job.status.name())?;
+    // Ends the row.
+    output.write_record(None::<&[u8]>)
+}
+
+enum Output {
+    Plain(BufWriter<File>),
+    Gzip(Box<GzEncoder<BufWriter<File>>>),
+}
+
+impl Output {
+    fn close(self) -> io::Result<()> {
+        match self {
+            Self::Plain(mut file) => file.flush(),
+            Self::Gzip(encoder) => encoder.finish()?.flush(),
+        }
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.write(bytes),
+            Self::Gzip(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(file) => file.flush(),
+            Self::Gzip(file) => file.flush(),
+        }
+    }
+}
+
+impl Writer {
+    /// Begins a file.
+    pub fn create(path: &Path) -> Result<Self, TraceError> {
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(format!(".partial-{}", std::process::id()));
+        let partial = PathBuf::from(partial);
+        let io_error = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => TraceError::file(path, "the folder to write it in does not exist"),
+            _ => TraceError::io(path, &error),
+        };
+        let file = BufWriter::with_capacity(1 << 16, File::create(&partial).map_err(io_error)?);
+        let output = if path.extension().is_some_and(|extension| extension == "gz") {
+            Output::Gzip(Box::new(GzEncoder::new(file, Compression::default())))
+        } else {
+            Output::Plain(file)
+        };
+        let mut output = csv::Writer::from_writer(output);
+        let header = output.write_record(COLUMNS);
+        let target = path.to_owned();
+        let writer = Self { target, partial, output: Some(output), rows: 1, number: String::new() };
+        // Dropping the writer discards what is there of the file.
+        header.map_err(|error| TraceError::file(path, error.to_string()))?;
+        Ok(writer)
+    }
+
+    /// Appends a job. It must be valid, else the file would not read back.
+    pub fn write(&mut self, job: &JobRecord) -> Result<(), TraceError> {
+        let line = self.rows + 1;
+        job.check().map_err(|error| TraceError {
+            column: Some(error.column.to_owned()),
+            ..TraceError::line(
+                &self.target,
+                line,
+                format!("expected {}, got {:?}", error.expected, error.got),
+            )
+        })?;
+        self.rows = line;
+        let Some(output) = &mut self.output else { return Ok(()) };
+        write_row(output, &mut self.number, job)
+            .map_err(|error| TraceError::line(&self.target, line, error.to_string()))
+    }
+
+    /// Puts the file in place.
+    pub fn finish(mut self) -> Result<(), TraceError> {
+        let Some(output) = self.output.take() else { return Ok(()) };
+        let closed =
+            output.into_inner().map_err(|error| io::Error::other(error.to_string())).and_then(Output::close);
+        let placed = closed.and_then(|()| std::fs::rename(&self.partial, &self.target));
+        if placed.is_err() {
+            self.discard();
+        }
+        placed.map_err(|error| TraceError::io(&self.target, &error))
+    }
+
+    fn discard(&self) {
+        // It may not be there; then there is nothing to discard.
+        let _ = std::fs::remove_file(&self.partial);
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.output.is_some() {
+            self.discard();
+        }
+    }
+}

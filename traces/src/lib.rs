@@ -1,0 +1,23 @@
+//! Readers, a writer and generators of job traces.
+//!
+//! ```text
+//!   openb, Philly, canonical CSV (plain or .gz) ──► open ──┐
+//!                                                          ├──► JobRecord in order of submission
+//!   GeneratorConfig + seed ──► Generator ──────────────────┘
+//! ```
+//!
+//! Whatever is wrong with a file comes out as one [`TraceError`] with file, line and column; lines have a limit, so no
+//! input can take unbounded memory.
+
+pub mod canonical;
+mod error;
+mod format;
+pub mod generate;
+pub mod openb;
+pub mod philly;
+pub mod record;
+mod rows;
+
+pub use error::TraceError;
+pub use format::{Jobs, NodeFormat, TraceFormat, open, read_nodes};
+pub use record::{JobRecord, JobStatus, NodeRecord};
