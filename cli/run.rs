@@ -71,15 +71,13 @@ pub(crate) fn run(args: &RunArgs) -> CommandResult {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or(0)).build()?;
     let runs = pool.install(|| run_policies(&plan))?;
 
-    for run in &runs {
-        output::print(&foretell_reports::summary_table(&run.summary, output::width()))?;
-    }
-    if runs.len() > 1 {
-        let summaries = runs.iter().map(|run| &run.summary);
-        output::print(&foretell_reports::comparison_table(summaries, output::width()))?;
-    }
+    let summary = match runs.as_slice() {
+        [run] => foretell_reports::summary_table(&run.summary, output::width()),
+        runs => foretell_reports::comparison_table(runs.iter().map(|run| &run.summary), output::width()),
+    };
+    output::print(&summary)?;
     foretell_reports::write_run_dir(&out, &manifest, &runs)?;
-    output::print(&format!("Results and plots are in {}", out.display()))?;
+    output::print(&format!("Results and plots are in {}, each policy's summary in summary.txt", out.display()))?;
     Ok(Outcome::Success)
 }
 

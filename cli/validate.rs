@@ -2,7 +2,6 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use clap::{Args, Subcommand};
-use comfy_table::{CellAlignment, Table, presets};
 use foretell_validation::{Cell, Progress, Report, openb};
 use indicatif::ProgressBar;
 
@@ -85,18 +84,18 @@ pub(crate) fn run(args: &ValidateArgs) -> CommandResult {
     Ok(if report.passed() { Outcome::Success } else { Outcome::CheckFailed })
 }
 
-/// The report as a table; rows that missed their tolerance are marked.
+/// The report as a table; what missed its tolerance is marked.
 fn table(report: &Report) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_width(output::width());
-    table.set_header(report.columns.iter().copied().chain([""]));
-    for row in &report.rows {
-        let verdict = if row.passed { "ok" } else { "MISS" };
-        table.add_row(row.cells.iter().map(Cell::to_text).chain([verdict.to_owned()]));
-    }
-    for (index, column) in table.column_iter_mut().enumerate() {
-        let is_text = report.rows.iter().all(|row| matches!(row.cells.get(index), Some(Cell::Text(_)) | None));
-        column.set_cell_alignment(if is_text { CellAlignment::Left } else { CellAlignment::Right });
-    }
-    table.to_string()
+    let rows = report.rows.iter().map(|row| {
+        let mut cells: Vec<String> = row.cells.iter().map(Cell::to_text).collect();
+        if let Some(last) = cells.last_mut().filter(|_| !row.passed) {
+            last.push_str(" MISS");
+        }
+        cells
+    });
+    let is_text = |column: &usize| report.rows.iter().all(|row| matches!(row.cells[*column], Cell::Text(_)));
+    let numbers: Vec<usize> = (0..report.columns.len()).filter(|column| !is_text(column)).collect();
+    // Titles break after a word so that the columns stay as narrow as their figures.
+    let titles: Vec<String> = report.columns.iter().map(|title| title.replace(' ', "\n")).collect();
+    foretell_reports::plain_table(titles.iter().map(String::as_str), rows, &numbers, output::width())
 }

@@ -27,7 +27,7 @@ pub use error::ReportError;
 pub use plots::{Plot, plots};
 pub use recompute::{Recomputed, recompute};
 pub use run_dir::{check_target, write_run_dir};
-pub use table::{comparison_table, summary_table};
+pub use table::{comparison_table, plain_table, summary_table};
 pub use wire::{
     DistributionRecord, FORMAT_VERSION, GroupRecord, JobCountsRecord, Manifest, ManifestFile, PolicyRecord,
     ReasonRecord, RunRecord, SummaryFile,

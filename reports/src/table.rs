@@ -179,6 +179,9 @@ pub fn comparison_table<'a>(summaries: impl IntoIterator<Item = &'a RunSummary>,
     let mut blocks: Vec<Vec<Column>> = Vec::new();
     let mut used = 0;
     for group in column_groups(&summaries) {
+        if group.iter().all(Column::is_empty) {
+            continue;
+        }
         let group_width: u16 = group.iter().map(Column::width).sum();
         match blocks.last_mut() {
             Some(block) if used + group_width <= width => {
@@ -231,6 +234,11 @@ impl Column {
         widest.max().unwrap_or(0) as u16 + PADDING
     }
 
+    /// Whether no policy has anything to show.
+    fn is_empty(&self) -> bool {
+        self.cells.iter().all(|cell| cell.trim_end() == "-")
+    }
+
     /// `values` are `None` where a policy has nothing to show. `lower_is_better` decides which gets the mark.
     fn new(
         header: String,
@@ -271,6 +279,7 @@ fn column_groups(summaries: &[&RunSummary]) -> Vec<Vec<Column>> {
     vec![
         vec![
             share("GPU\nalloc.", false, |summary| summary.gpu_allocation),
+            share("GPU\npeak", false, |summary| summary.gpu_allocation_peak),
             share("GPU\nutil.", false, |summary| summary.gpu_utilisation),
             share("GPU\nfrag.", true, |summary| summary.gpu_fragmentation),
             duration_column("make-\nspan", makespan_unit, &makespans_s),
@@ -328,6 +337,24 @@ fn typical_unit(values_s: impl Iterator<Item = f64>) -> TimeUnit {
     };
     let of_max = TimeUnit::of(max_s / OUT_OF_PROPORTION);
     if of_max.seconds() > TimeUnit::of(*median_s).seconds() { of_max } else { TimeUnit::of(*median_s) }
+}
+
+/// A table in the style of the others, for reports that are made elsewhere. Columns in `right` hold numbers.
+pub fn plain_table<'a>(
+    header: impl IntoIterator<Item = &'a str>,
+    rows: impl IntoIterator<Item = Vec<String>>,
+    right: &[usize],
+    width: u16,
+) -> String {
+    let mut table = new_table(width);
+    table.set_header(header);
+    table.add_rows(rows);
+    align_right(&mut table, right);
+    // Such tables have many columns: one blank between them has to do.
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((1, 0));
+    });
+    render(&table)
 }
 
 fn new_table(width: u16) -> Table {

@@ -112,6 +112,7 @@ pub struct GenerateError {
 }
 
 impl GenerateError {
+    #[expect(clippy::needless_pass_by_value, reason = "most callers pass temporaries")]
     fn new(field: impl Into<String>, expected: impl Into<String>, got: impl ToString) -> Self {
         Self { field: field.into(), expected: expected.into(), got: got.to_string() }
     }

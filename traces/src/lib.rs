@@ -13,6 +13,7 @@ pub mod canonical;
 mod error;
 mod format;
 pub mod generate;
+pub mod info;
 pub mod openb;
 pub mod philly;
 pub mod record;
@@ -20,4 +21,5 @@ mod rows;
 
 pub use error::TraceError;
 pub use format::{Jobs, NodeFormat, TraceFormat, open, read_nodes};
+pub use info::TraceInfo;
 pub use record::{JobRecord, JobStatus, NodeRecord};

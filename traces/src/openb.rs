@@ -217,12 +217,7 @@ pub(crate) fn jobs(mut rows: Rows) -> Result<Vec<JobRecord>, TraceError> {
             gpu_milli: pod.gpu_milli,
             cpu_milli: pod.cpu_milli,
             memory_bytes: pod.memory_bytes,
-            gpu_models: pod
-                .gpu_spec
-                .split('|')
-                .filter(|model| !model.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            gpu_models: split_models(&pod.gpu_spec),
             priority: 0,
             status: life.status,
         })

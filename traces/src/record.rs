@@ -173,6 +173,7 @@ pub struct InvalidField {
 }
 
 impl InvalidField {
+    #[expect(clippy::needless_pass_by_value, reason = "most callers pass temporaries")]
     fn new(column: &'static str, expected: impl Into<String>, got: impl ToString) -> Self {
         Self { column, expected: expected.into(), got: got.to_string() }
     }

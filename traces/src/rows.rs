@@ -142,7 +142,9 @@ impl Rows {
 
     fn csv_error(&self, error: &csv::Error, next_line: u64) -> TraceError {
         match error.kind() {
-            ErrorKind::Io(cause) if cause.get_ref().is_some_and(|cause| cause.is::<RowTooLong>()) => {
+            ErrorKind::Io(cause)
+                if cause.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<RowTooLong>) =>
+            {
                 TraceError::line(&self.path, next_line, cause.to_string())
             }
             ErrorKind::Io(cause) => {

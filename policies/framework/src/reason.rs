@@ -157,6 +157,7 @@ impl Reason {
             }
             Self::NoNode { min_member: 1, .. } => "no node has room",
             Self::NoNode { .. } => "not enough nodes have room for the whole gang",
+            Self::TooLarge { placeable: 0, .. } => "fits no node even if the cluster were empty",
             Self::TooLarge { .. } => "larger than the cluster",
             Self::BehindHead { .. } => "behind the head of its queue",
             Self::BackingOff { .. } => "backing off after a failed attempt",

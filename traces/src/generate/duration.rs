@@ -49,7 +49,7 @@ pub enum DurationLaw {
     /// One of several laws, in proportion to the weights.
     Mixture {
         /// Weight and law of each component; not empty, and no mixtures inside.
-        components: Vec<(f64, DurationLaw)>,
+        components: Vec<(f64, Self)>,
     },
 }
 
@@ -152,7 +152,7 @@ enum LawSampler {
     Exponential { mean_s: f64 },
     LogNormal(LogNormal<f64>),
     LogUniform { min_s: f64, log_width: f64 },
-    Mixture { choice: WeightedAliasIndex<f64>, laws: Vec<LawSampler> },
+    Mixture { choice: WeightedAliasIndex<f64>, laws: Vec<Self> },
 }
 
 impl DurationSampler {

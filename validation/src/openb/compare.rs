@@ -5,19 +5,10 @@ use std::collections::BTreeMap;
 use super::tables::Table;
 use crate::report::{Cell, Row};
 
-/// Titles of the columns that the rows of this module fill.
-pub(super) const COLUMNS: [&str; 10] = [
-    "trace",
-    "policy",
-    "runs",
-    "cells",
-    "ours, %",
-    "theirs, %",
-    "max diff allo",
-    "max diff frag",
-    "max diff ratio",
-    "beyond",
-];
+/// Titles of the columns that the rows of this module fill. `ours` and `theirs` are the mean GPU allocation when the
+/// most GPU had arrived; `diff` is the largest difference of any cell of a table.
+pub(super) const COLUMNS: [&str; 10] =
+    ["trace", "policy", "runs", "cells", "ours %", "theirs %", "diff allo", "diff frag", "diff ratio", "beyond"];
 
 /// One run of ours beside the published one.
 pub(super) struct Comparison {
@@ -57,7 +48,7 @@ fn row(trace: &str, policy: &str, runs: &[&Comparison], differences: [f64; 3], b
             Cell::Figure(final_allocation(runs, |&(_, theirs)| theirs), 2),
             Cell::Figure(allocation, 4),
             Cell::Figure(fragmentation, 4),
-            Cell::Figure(ratio, 6),
+            Cell::Figure(ratio, 4),
             count(beyond),
         ],
         passed,
@@ -125,7 +116,7 @@ pub(super) fn placements_row(trace: &str, policy: &str, placements: usize, diffe
     Row {
         cells: vec![
             Cell::Text(trace.to_owned()),
-            Cell::Text(format!("{policy}, placements")),
+            Cell::Text(format!("{policy} (nodes)")),
             count(1),
             count(placements),
             Cell::None,

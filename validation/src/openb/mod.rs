@@ -47,11 +47,15 @@ const POLICIES: [(&str, &str); 6] = [
 
 const RANDOM: &str = "random";
 
-/// foretell's name of a policy, from the study's with or without the number before it, or from foretell's own.
-fn policy_name(name: &str) -> Result<&'static str, Error> {
+/// The study's and foretell's name of a policy, from the study's with or without the number before it, or from
+/// foretell's own.
+fn known_policy(name: &str) -> Option<(&'static str, &'static str)> {
     let bare = name.split_once('-').filter(|(number, _)| number.parse::<u8>().is_ok()).map_or(name, |(_, bare)| bare);
-    let known = POLICIES.into_iter().find(|(study, ours)| study.eq_ignore_ascii_case(bare) || *ours == bare);
-    known.map(|(_, ours)| ours).ok_or_else(|| Error::UnknownPolicy {
+    POLICIES.into_iter().find(|(study, ours)| study.eq_ignore_ascii_case(bare) || *ours == bare)
+}
+
+fn policy_name(name: &str) -> Result<&'static str, Error> {
+    known_policy(name).map(|(_, ours)| ours).ok_or_else(|| Error::UnknownPolicy {
         name: name.to_owned(),
         known: POLICIES.map(|(study, _)| study).join(", "),
     })
@@ -209,12 +213,13 @@ fn report(runs: &[(&RunKey, Comparison)], lists: &[(&Placements, usize)]) -> Rep
     }
     let mut rows = Vec::new();
     for ((trace, policy), comparisons) in &groups {
-        let is_random = policy_name(policy).is_ok_and(|name| name == RANDOM);
-        let row = if is_random { random_row } else { deterministic_row };
-        rows.push(row(trace, policy, comparisons));
+        let (study, ours) = known_policy(policy).unwrap_or((policy, policy));
+        let row = if ours == RANDOM { random_row } else { deterministic_row };
+        rows.push(row(trace, study, comparisons));
     }
     rows.extend(lists.iter().map(|(list, differences)| {
-        placements_row(short_name(&list.trace), &list.policy, list.placements.len(), *differences)
+        let study = known_policy(&list.policy).map_or(list.policy.as_str(), |(study, _)| study);
+        placements_row(short_name(&list.trace), study, list.placements.len(), *differences)
     }));
     let cells: usize = runs.iter().map(|(_, comparison)| comparison.cells()).sum();
     let placements: usize = lists.iter().map(|(list, _)| list.placements.len()).sum();
