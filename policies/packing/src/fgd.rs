@@ -8,6 +8,8 @@ use foretell_framework::{
 };
 use rand::Rng;
 
+use crate::memo::Memo;
+
 /// Fragmentation gradient descent (FGD, USENIX ATC'23): prefers the node whose fragmentation grows least, or falls
 /// most, when the task is placed.
 ///
@@ -22,7 +24,7 @@ pub struct Fgd {
 impl Fgd {
     /// FGD that expects this workload.
     pub const fn new(typical: Arc<TypicalTasks>) -> Self {
-        Self { hypothesis: Hypothesis { typical }, before: Vec::new() }
+        Self { hypothesis: Hypothesis::new(typical), before: Vec::new() }
     }
 }
 
@@ -51,7 +53,7 @@ pub struct FgdGpus {
 impl FgdGpus {
     /// The devices for [`Fgd`] with the same workload.
     pub const fn new(typical: Arc<TypicalTasks>) -> Self {
-        Self { hypothesis: Hypothesis { typical } }
+        Self { hypothesis: Hypothesis::new(typical) }
     }
 }
 
@@ -69,12 +71,17 @@ impl PickGpus for FgdGpus {
 /// What a placement would do to the fragmentation of a node.
 struct Hypothesis {
     typical: Arc<TypicalTasks>,
+    memo: Memo,
 }
 
 impl Hypothesis {
+    const fn new(typical: Arc<TypicalTasks>) -> Self {
+        Self { typical, memo: Memo::new() }
+    }
+
     /// The highest score over the ways to place the task on the node, and for a share the first device that has it.
     fn best(
-        &self,
+        &mut self,
         state: &ClusterState,
         task: &TaskSpec,
         node: NodeId,
@@ -107,8 +114,8 @@ impl Hypothesis {
         best.map_or((0, None), |(score, device)| (score, Some(device)))
     }
 
-    fn score_of(&self, cpu_free_milli: u64, free: &[u32], model: GpuModelId, before_milli: f64) -> i64 {
-        score(before_milli, self.typical.evaluate(cpu_free_milli, free, model).expected_milli)
+    fn score_of(&mut self, cpu_free_milli: u64, free: &[u32], model: GpuModelId, before_milli: f64) -> i64 {
+        score(before_milli, self.memo.expected_milli(&self.typical, cpu_free_milli, free, model))
     }
 }
 

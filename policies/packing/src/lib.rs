@@ -13,6 +13,7 @@ mod fgd;
 mod gpu_clustering;
 mod gpu_packing;
 mod largest;
+mod memo;
 mod random;
 
 pub use allocated::{GpuAllocated, Preference, WorstFitGpus};

@@ -65,12 +65,9 @@ fn policy_name(name: &str) -> Result<&'static str, Error> {
 pub fn run(data: &Path, selection: &Selection, progress: &Progress<'_>) -> Result<Report, Error> {
     let root = if data.join("openb").is_dir() { data.join("openb") } else { data.to_owned() };
     let selected = Selected::new(selection)?;
-    let mut published: BTreeMap<RunKey, Published> = BTreeMap::new();
-    for (key, run) in read_tables(&root.join("expected"))? {
-        if selected.takes(&key.trace, policy_name(&key.policy)?, key.seed) {
-            published.insert(key, run);
-        }
-    }
+    let published = read_tables(&root.join("expected"), |key| {
+        Ok(selected.takes(&key.trace, policy_name(&key.policy)?, key.seed))
+    })?;
     let mut placements = Vec::new();
     for list in read_placements(&root.join("expected"))? {
         if selected.takes(&list.trace, policy_name(&list.policy)?, list.seed) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 
 use super::tables::Table;
-use crate::DataError;
+use crate::{DataError, Error};
 
 /// One published run.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -27,8 +27,11 @@ pub(super) struct Published {
     pub(super) cells: BTreeMap<Table, Vec<(u32, f64)>>,
 }
 
-/// Reads the published tables in `directory`.
-pub(super) fn read_tables(directory: &Path) -> Result<BTreeMap<RunKey, Published>, DataError> {
+/// Reads the published tables in `directory`, as far as they are `wanted`.
+pub(super) fn read_tables(
+    directory: &Path,
+    wanted: impl Fn(&RunKey) -> Result<bool, Error>,
+) -> Result<BTreeMap<RunKey, Published>, Error> {
     let mut runs: BTreeMap<RunKey, Published> = BTreeMap::new();
     for table in Table::ALL {
         let path = existing(&directory.join(format!("analysis_{}_discrete.csv", table.name())))?;
@@ -47,8 +50,8 @@ pub(super) fn read_tables(directory: &Path) -> Result<BTreeMap<RunKey, Published
             .enumerate()
             .filter_map(|(position, header)| Some((position, header.parse().ok()?)))
             .collect();
-        for record in reader.records() {
-            let record = record.map_err(|error| DataError::csv(&path, &error))?;
+        let mut record = csv::StringRecord::new();
+        while reader.read_record(&mut record).map_err(|error| DataError::csv(&path, &error))? {
             let bad = |field: &str, expected: &str| DataError::Line {
                 path: path.clone(),
                 line: record.position().map_or(0, csv::Position::line),
@@ -59,6 +62,9 @@ pub(super) fn read_tables(directory: &Path) -> Result<BTreeMap<RunKey, Published
                 policy: record[policy].to_owned(),
                 seed: record[seed].parse().map_err(|_| bad("seed", "a whole number"))?,
             };
+            if !wanted(&key)? {
+                continue;
+            }
             let mut cells = Vec::with_capacity(levels.len());
             for &(position, level) in &levels {
                 let text = &record[position];

@@ -1,0 +1,9 @@
+//! Tests of the crate from outside, in one binary.
+
+mod bad_input;
+mod fixture;
+mod generator;
+mod info;
+mod presets;
+mod published;
+mod round_trip;
