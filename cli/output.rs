@@ -65,7 +65,8 @@ fn render(invalid: &InvalidScenario, problem: &Problem, text: &mut String) {
     }
     let report =
         Report::new(diagnostic).with_source_code(NamedSource::new(&source.name, source.text.clone()));
-    let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(width().into());
+    let handler =
+        GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor()).with_width(width().into());
     // Formatting into a string does not fail.
     let _ = handler.render_report(text, report.as_ref());
 }

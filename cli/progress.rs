@@ -22,7 +22,8 @@ impl Bars {
 
     /// A bar that counts `unit`s up to `total`.
     pub(crate) fn add(&self, name: &str, total: u64, unit: &str) -> ProgressBar {
-        let template = format!("{{prefix}} {{bar:24}} {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  {{msg}}");
+        let template =
+            format!("{{prefix}} {{bar:24}} {{human_pos}}/{{human_len}} {unit}  {{per_sec}}  {{msg}}");
         let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = self.all.add(ProgressBar::new(total).with_style(style.progress_chars("━━╌")));
         bar.set_prefix(format!("{name:width$}", width = self.name_width));
@@ -51,7 +52,9 @@ impl Observer for JobsDone {
     fn advance(&mut self, _from: Time, _to: Time, _state: &ClusterState) {}
 
     fn record(&mut self, _now: Time, record: &Record<'_>, _state: &ClusterState) {
-        if let Record::JobFinished { .. } | Record::JobNeverPlaced { .. } | Record::JobLeftQueued { .. } = record {
+        if let Record::JobFinished { .. } | Record::JobNeverPlaced { .. } | Record::JobLeftQueued { .. } =
+            record
+        {
             self.done += 1;
             if self.done.is_multiple_of(UPDATE_JOBS) {
                 self.bar.set_position(self.done);

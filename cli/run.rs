@@ -77,7 +77,10 @@ pub(crate) fn run(args: &RunArgs) -> CommandResult {
     };
     output::print(&summary)?;
     foretell_reports::write_run_dir(&out, &manifest, &runs)?;
-    output::print(&format!("Results and plots are in {}, each policy's summary in summary.txt", out.display()))?;
+    output::print(&format!(
+        "Results and plots are in {}, each policy's summary in summary.txt",
+        out.display()
+    ))?;
     Ok(Outcome::Success)
 }
 
@@ -85,7 +88,8 @@ pub(crate) fn run(args: &RunArgs) -> CommandResult {
 fn run_policies(plan: &Plan) -> Result<Vec<RunResult>, RunError> {
     let policies = &plan.scenario().scheduler.policies;
     let bars = Bars::new(policies.iter().map(String::as_str));
-    let with_bars: Vec<_> = policies.iter().map(|policy| (policy, bars.add(policy, plan.jobs(), "jobs"))).collect();
+    let with_bars: Vec<_> =
+        policies.iter().map(|policy| (policy, bars.add(policy, plan.jobs(), "jobs"))).collect();
     with_bars
         .into_par_iter()
         .map(|(policy, bar)| {

@@ -1,6 +1,5 @@
 //! `foretell trace`: looks at, converts and generates job traces.
 
-use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -290,7 +289,7 @@ fn span(seconds: f64) -> String {
 }
 
 /// Three significant digits, more for large numbers.
-fn significant(value: f64) -> impl Display {
+fn significant(value: f64) -> String {
     match value {
         0.0 => "0".to_owned(),
         v if v < 10.0 => format!("{v:.2}"),

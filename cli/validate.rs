@@ -77,7 +77,8 @@ pub(crate) fn run(args: &ValidateArgs) -> CommandResult {
 
     if let Some(path) = &common.json {
         let json = serde_json::to_string_pretty(&report.to_json())?;
-        std::fs::write(path, json + "\n").map_err(|error| format!("failed to write {}: {error}", path.display()))?;
+        std::fs::write(path, json + "\n")
+            .map_err(|error| format!("failed to write {}: {error}", path.display()))?;
     }
     output::print(&table(&report))?;
     output::print(&report.summary)?;

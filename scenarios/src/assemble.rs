@@ -7,7 +7,8 @@ use foretell_registry::{PolicyConfig, UnknownPolicy};
 use foretell_sim::engine::{Budget, Progress};
 use foretell_sim::framework::spec::{self, Labels};
 use foretell_sim::framework::{
-    ClusterState, GpuModelId, GpuRequest, NodeSpec, Resources, StateError, TaskShape, TaskSpec, Time, TypicalTasks,
+    ClusterState, GpuModelId, GpuRequest, NodeSpec, Resources, StateError, TaskShape, TaskSpec, Time,
+    TypicalTasks,
 };
 use foretell_sim::log::{JobStatus, Metrics, Observer, RunResult, Sampling};
 use foretell_sim::platform::{self, Config, Simulation, SimulationError, Submission};
@@ -17,8 +18,8 @@ use thiserror::Error;
 
 use crate::catalog::Catalog;
 use crate::scenario::{
-    Cycle, JobTrace, JobTraceFormat, NodeGroup, QueueNodes, Retry, Scenario, Synthetic, TaintEffect, Timeline,
-    VIRTUAL_CLUSTER_LABEL, Workload,
+    Cycle, JobTrace, JobTraceFormat, NodeGroup, QueueNodes, Retry, Scenario, Synthetic, TaintEffect,
+    Timeline, VIRTUAL_CLUSTER_LABEL, Workload,
 };
 
 /// Why a scenario could not be run.
@@ -199,7 +200,11 @@ fn add_nodes(state: &mut ClusterState, group: &NodeGroup) -> Result<(), StateErr
             gpus: node_type.gpus.as_ref().map_or(0, |gpus| gpus.count),
             gpu_model,
             gpu_memory_bytes: node_type.gpus.as_ref().map_or(0, |gpus| gpus.memory_bytes),
-            labels: group.labels.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect(),
+            labels: group
+                .labels
+                .iter()
+                .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
+                .collect(),
             taints: group
                 .taints
                 .iter()

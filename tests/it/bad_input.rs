@@ -23,7 +23,8 @@ fn failure(replace: (&str, &str), trace: &[u8]) -> String {
     let out = directory.path().join("out");
     let message = run(directory.path(), replace, trace, &out);
     assert!(!out.exists(), "something was written");
-    let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
     message
 }
@@ -82,7 +83,8 @@ fn scenarios() {
 fn a_job_larger_than_the_cluster_is_a_result_not_an_error() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("scenario.toml"), SCENARIO).unwrap();
-    std::fs::write(directory.path().join("jobs.csv"), format!("{HEADER}\nbig,0,10,9\nsmall,1,10,8\n")).unwrap();
+    std::fs::write(directory.path().join("jobs.csv"), format!("{HEADER}\nbig,0,10,9\nsmall,1,10,8\n"))
+        .unwrap();
     let (scenario, out) = (directory.path().join("scenario.toml"), directory.path().join("out"));
     let output = foretell(&["run", scenario.to_str().unwrap(), "--out", out.to_str().unwrap()]);
     assert!(output.status.success(), "{}", stderr(&output));

@@ -53,7 +53,12 @@ fn small_commands() {
 
 #[test]
 fn help_fits_a_terminal() {
-    for arguments in [&["--help"][..], &["run", "--help"], &["validate", "openb", "--help"], &["trace", "generate", "--help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["validate", "openb", "--help"],
+        &["trace", "generate", "--help"],
+    ] {
         let output = foretell(arguments);
         assert!(output.status.success());
         check_width(&stdout(&output));
@@ -65,9 +70,15 @@ fn a_generated_trace_can_be_converted_looked_at_and_replayed() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let (plain, compressed) = (path("jobs.csv"), path("jobs.csv.gz"));
-    succeed(&["trace", "generate", "--preset", "gavel", "--jobs", "200", "--load", "0.8", "--gpus", "64", "--out", &plain]);
+    succeed(&[
+        "trace", "generate", "--preset", "gavel", "--jobs", "200", "--load", "0.8", "--gpus", "64", "--out",
+        &plain,
+    ]);
     succeed(&["trace", "convert", &plain, &compressed]);
-    assert_eq!(succeed(&["trace", "info", &plain]).replace(&plain, ""), succeed(&["trace", "info", &compressed]).replace(&compressed, ""));
+    assert_eq!(
+        succeed(&["trace", "info", &plain]).replace(&plain, ""),
+        succeed(&["trace", "info", &compressed]).replace(&compressed, "")
+    );
 
     let scenario = path("scenario.toml");
     let text = "version = 1\nname = \"replay\"\n\

@@ -28,9 +28,13 @@ fn runs_are_reproducible() {
     let directory = tempfile::tempdir().unwrap();
     let run = |name: &str, more: &[&str]| {
         let out = directory.path().join(name);
-        let policies = ["--policy", "fifo+fgd,sjf-skip+random,default", "--set", "workload.synthetic.jobs=600"];
+        let policies =
+            ["--policy", "fifo+fgd,sjf-skip+random,default", "--set", "workload.synthetic.jobs=600"];
         let printed = run_into(&out, "scenarios/library/quickstart.toml", &[&policies, more].concat());
-        (printed.lines().filter(|line| !line.contains(name)).map(str::to_owned).collect::<Vec<_>>(), files(&out))
+        (
+            printed.lines().filter(|line| !line.contains(name)).map(str::to_owned).collect::<Vec<_>>(),
+            files(&out),
+        )
     };
     let first = run("first", &["--threads", "1"]);
     assert!(first.1.len() > 10, "{:?}", first.1.keys());

@@ -10,8 +10,18 @@ fn a_published_run_of_each_policy_is_reproduced() {
     let directory = tempfile::tempdir().unwrap();
     let json = directory.path().join("report.json");
     let data = data.to_str().unwrap();
-    let arguments =
-        ["validate", "openb", "--data", data, "--trace", "default,gpushare40", "--seed", "42", "--json", json.to_str().unwrap()];
+    let arguments = [
+        "validate",
+        "openb",
+        "--data",
+        data,
+        "--trace",
+        "default,gpushare40",
+        "--seed",
+        "42",
+        "--json",
+        json.to_str().unwrap(),
+    ];
     let policies = ["--policy", "DotProd,GpuClustering,GpuPacking,BestFit,FGD"];
     let printed = succeed(&[&arguments[..], &policies].concat());
     let summary = "openb: 10 runs, 3930 cells, 849 placements: all within tolerance";
@@ -45,8 +55,14 @@ fn another_trace_in_the_same_layout_works_and_a_wrong_expectation_is_a_miss() {
     let root = directory.path();
     copy_of_default(&data, root);
     // The same trace under another name, with plain files and one expectation changed.
-    for (file, suffix) in [("openb_pod_list", ""), ("order/order_openb_pod_list", ""), ("order/noderank_openb_pod_list", "")] {
-        std::fs::rename(root.join(format!("{file}_default.csv.gz{suffix}")), root.join(format!("{file}_mine.csv.gz"))).unwrap();
+    for (file, suffix) in
+        [("openb_pod_list", ""), ("order/order_openb_pod_list", ""), ("order/noderank_openb_pod_list", "")]
+    {
+        std::fs::rename(
+            root.join(format!("{file}_default.csv.gz{suffix}")),
+            root.join(format!("{file}_mine.csv.gz")),
+        )
+        .unwrap();
     }
     let unpack = |name: &str| {
         use std::io::Read;
@@ -55,9 +71,11 @@ fn another_trace_in_the_same_layout_works_and_a_wrong_expectation_is_a_miss() {
         flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
         std::fs::remove_file(root.join(name)).unwrap();
         let kept = text.lines().filter(|line| {
-            line.starts_with("workload") || (line.starts_with("openb_pod_list_default,06-FGD") && line.contains(",42,"))
+            line.starts_with("workload")
+                || (line.starts_with("openb_pod_list_default,06-FGD") && line.contains(",42,"))
         });
-        kept.map(|line| format!("{}\n", line.replace("openb_pod_list_default", "openb_pod_list_mine"))).collect::<String>()
+        kept.map(|line| format!("{}\n", line.replace("openb_pod_list_default", "openb_pod_list_mine")))
+            .collect::<String>()
     };
     for table in ["allo", "frag", "frag_ratio"] {
         let text = unpack(&format!("expected/analysis_{table}_discrete.csv.gz"));
@@ -76,7 +94,11 @@ fn another_trace_in_the_same_layout_works_and_a_wrong_expectation_is_a_miss() {
     assert!(stdout(&output).contains("1 of 1 cases beyond tolerance"), "{}", stdout(&output));
 
     // Unusable data: exit 2, and the message says what and where.
-    std::fs::write(root.join("expected/analysis_frag_discrete.csv"), "workload,sc_policy,tune,seed,0\na,06-FGD,1.3,x,1\n").unwrap();
+    std::fs::write(
+        root.join("expected/analysis_frag_discrete.csv"),
+        "workload,sc_policy,tune,seed,0\na,06-FGD,1.3,x,1\n",
+    )
+    .unwrap();
     let output = foretell(&arguments);
     assert_eq!(output.status.code(), Some(2));
     let message = stderr(&output);

@@ -8,6 +8,7 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 /// The public data, if they are there; says on standard error what is skipped if not.
 pub(crate) fn data_or_skip(what: &str) -> Option<PathBuf> {
     let data = std::env::var_os("FORETELL_DATA").map_or_else(|| root().join("../shared/data"), PathBuf::from);

@@ -10,7 +10,9 @@ const LINES_MAX: usize = 600;
 fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut pending: Vec<_> =
-        ["benches", "cli", "policies", "reports", "scenarios", "sim", "tests", "traces", "validation"].map(|name| root().join(name)).into();
+        ["benches", "cli", "policies", "reports", "scenarios", "sim", "tests", "traces", "validation"]
+            .map(|name| root().join(name))
+            .into();
     while let Some(directory) = pending.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
@@ -58,8 +60,20 @@ fn policies_are_no_std() {
 
 #[test]
 fn every_crate_takes_the_workspace_lints() {
-    for directory in ["", "sim", "traces", "scenarios", "reports", "validation", "policies/framework", "policies/default",
-        "policies/packing", "policies/ordering", "policies/registry", "policies/testkit"] {
+    for directory in [
+        "",
+        "sim",
+        "traces",
+        "scenarios",
+        "reports",
+        "validation",
+        "policies/framework",
+        "policies/default",
+        "policies/packing",
+        "policies/ordering",
+        "policies/registry",
+        "policies/testkit",
+    ] {
         let manifest = std::fs::read_to_string(root().join(directory).join("Cargo.toml")).unwrap();
         assert!(manifest.contains("[lints]\nworkspace = true"), "{directory}");
     }

@@ -3,11 +3,13 @@
 //! ```text
 //!   openb, Philly, canonical CSV (plain or .gz) ──► open ──┐
 //!                                                          ├──► JobRecord in order of submission
-//!   GeneratorConfig + seed ──► Generator ──────────────────┘
+//!   GeneratorConfig + seed ──► Generator ──────────────────┘        │
+//!                                                                  ├──► canonical::Writer
+//!                                                                  └──► TraceInfo
 //! ```
 //!
-//! Whatever is wrong with a file comes out as one [`TraceError`] with file, line and column; lines have a limit, so no
-//! input can take unbounded memory.
+//! Whatever is wrong with a file comes out as one [`TraceError`] with file, line and column; rows have a limit, so no
+//! input can take unbounded memory by way of one of them.
 
 pub mod canonical;
 mod error;

@@ -46,7 +46,11 @@ impl Report {
     /// The report as JSON: rows are objects with the column titles as keys.
     pub fn to_json(&self) -> Value {
         let row = |row: &Row| {
-            let cells = self.columns.iter().zip(&row.cells).map(|(column, cell)| ((*column).to_owned(), cell.to_json()));
+            let cells = self
+                .columns
+                .iter()
+                .zip(&row.cells)
+                .map(|(column, cell)| ((*column).to_owned(), cell.to_json()));
             let verdict = ("passed".to_owned(), Value::Bool(row.passed));
             Value::Object(cells.chain([verdict]).collect::<Map<_, _>>())
         };

@@ -153,7 +153,12 @@ impl Plugins {
         Err(Reason::TooLarge { placeable, min_member, rejections: lacking })
     }
 
-    fn room_on_empty_node(&mut self, state: &ClusterState, task: &TaskSpec, node: NodeId) -> Result<u64, Rejection> {
+    fn room_on_empty_node(
+        &mut self,
+        state: &ClusterState,
+        task: &TaskSpec,
+        node: NodeId,
+    ) -> Result<u64, Rejection> {
         for filter in self.filters.iter_mut().filter(|filter| filter.scope() == Scope::NodeSpec) {
             match filter.filter(state, task, node) {
                 // A cordon may be lifted: the node counts.

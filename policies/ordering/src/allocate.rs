@@ -174,10 +174,12 @@ impl Action for Allocate {
             return Some(Reason::BehindHead { head });
         }
         let (mut transaction, random) = session.begin();
-        Some(place_tasks(&mut transaction, plugins, random, id).map_or_else(
-            |failure| failure.reason(plugins, transaction.state(), id),
-            |()| Reason::NotTried,
-        ))
+        Some(
+            place_tasks(&mut transaction, plugins, random, id).map_or_else(
+                |failure| failure.reason(plugins, transaction.state(), id),
+                |()| Reason::NotTried,
+            ),
+        )
     }
 }
 
@@ -220,7 +222,9 @@ fn place_tasks(
     for index in 0..tasks {
         let Some(entry) = transaction.state().job(job) else { break };
         let id = entry.tasks()[index];
-        let Some(task) = transaction.state().task(id).filter(|task| task.placement().is_none()) else { continue };
+        let Some(task) = transaction.state().task(id).filter(|task| task.placement().is_none()) else {
+            continue;
+        };
         let class = task.class;
         plugins.place(transaction, id, random).map_err(|cause| Failure { class, cause })?;
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use foretell_framework::select::BestNode;
 use foretell_framework::{
-    Action, ClusterEvent, ClusterState, GpuRequest, Job, JobId, JobSpec, OrderJobs, Plugins, Reason, Resources,
-    Session, TaskSpec, Time,
+    Action, ClusterEvent, ClusterState, GpuRequest, Job, JobId, JobSpec, OrderJobs, Plugins, Reason,
+    Resources, Session, TaskSpec, Time,
 };
 use foretell_ordering::{Allocate, FirstInFirstOut, HeadOfLine, PriorityFirst, ShortestJobFirst};
 use foretell_testkit::{check_invariants, cluster, placement};
@@ -17,7 +17,13 @@ const CLUSTER: &str = "a: 4xA100 cpu=16
 
 #[derive(Clone, Debug)]
 enum Step {
-    Submit { tasks: u32, gpus: u32, queue: u8, priority: i32, duration_s: u8 },
+    Submit {
+        tasks: u32,
+        gpus: u32,
+        queue: u8,
+        priority: i32,
+        duration_s: u8,
+    },
     /// The job at this position among those that run, if there are any.
     Finish(usize),
     /// The job at this position among those that wait, if there are any.
@@ -26,7 +32,13 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let submit = (1_u32..4, 0_u32..5, 0_u8..2, 0_i32..2, any::<u8>()).prop_map(
-        |(tasks, gpus, queue, priority, duration_s)| Step::Submit { tasks, gpus, queue, priority, duration_s },
+        |(tasks, gpus, queue, priority, duration_s)| Step::Submit {
+            tasks,
+            gpus,
+            queue,
+            priority,
+            duration_s,
+        },
     );
     let step = prop_oneof![6 => submit, 4 => (0_usize..8).prop_map(Step::Finish), 1 => (0_usize..8).prop_map(Step::Withdraw)];
     prop::collection::vec(step, 1..60)

@@ -30,7 +30,8 @@ impl Key {
         const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
         let mix = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(GOLDEN_RATIO);
         let seed = mix(self.cpu_free_milli, self.model.index() as u64);
-        let pairs = self.gpu_free_milli.chunks_exact(2).map(|pair| u64::from(pair[0]) << 32 | u64::from(pair[1]));
+        let pairs =
+            self.gpu_free_milli.chunks_exact(2).map(|pair| u64::from(pair[0]) << 32 | u64::from(pair[1]));
         (pairs.fold(seed, mix) >> (u64::BITS - ENTRIES.trailing_zeros())) as usize
     }
 }

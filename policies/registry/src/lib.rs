@@ -46,7 +46,8 @@ pub struct UnknownPolicy {
 pub type Description = (&'static str, &'static str);
 
 /// The policy that is neither an order nor a placement.
-pub const DEFAULT: Description = ("default", "kube-scheduler's default profile: pod by pod, queue with backoff");
+pub const DEFAULT: Description =
+    ("default", "kube-scheduler's default profile: pod by pod, queue with backoff");
 
 /// Orders of waiting jobs. In all of them higher priority goes first.
 pub const ORDERS: [Description; 4] = [
@@ -70,9 +71,9 @@ pub const PLACEMENTS: [Description; 8] = [
 
 /// Every name that [`build`] accepts, combinations included.
 pub fn all_names() -> Vec<String> {
-    let combined = ORDERS.iter().flat_map(|(order, _)| {
-        PLACEMENTS.iter().map(move |(placement, _)| format!("{order}+{placement}"))
-    });
+    let combined = ORDERS
+        .iter()
+        .flat_map(|(order, _)| PLACEMENTS.iter().map(move |(placement, _)| format!("{order}+{placement}")));
     core::iter::once(DEFAULT.0.to_string())
         .chain(PLACEMENTS.iter().map(|(name, _)| (*name).to_string()))
         .chain(combined)
@@ -89,7 +90,11 @@ pub fn build(name: &str, config: &PolicyConfig) -> Result<Profile, UnknownPolicy
     let (order, placement) = name.split_once('+').unwrap_or(("fifo", name));
     let allocate = allocate(order).ok_or_else(unknown)?;
     let plugins = placement_plugins(placement, config).ok_or_else(unknown)?;
-    Ok(Profile::new(name.to_string(), plugins.with_filters(foretell_default::filters()), vec![Box::new(allocate)]))
+    Ok(Profile::new(
+        name.to_string(),
+        plugins.with_filters(foretell_default::filters()),
+        vec![Box::new(allocate)],
+    ))
 }
 
 fn allocate(order: &str) -> Option<Allocate> {

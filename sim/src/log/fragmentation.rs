@@ -28,8 +28,10 @@ impl FragmentationIndex {
         self.nodes.resize(state.nodes().len(), (0, 0));
         for node in state.changed_since(self.seen) {
             let fragmentation = self.typical.of_node(state, node);
-            let new =
-                ((fragmentation.expected_milli * UNITS_PER_MILLI).round() as u64, fragmentation.stranded_milli);
+            let new = (
+                (fragmentation.expected_milli * UNITS_PER_MILLI).round() as u64,
+                fragmentation.stranded_milli,
+            );
             let old = std::mem::replace(&mut self.nodes[node.index()], new);
             self.expected_units = self.expected_units - old.0 + new.0;
             self.stranded_milli = self.stranded_milli - old.1 + new.1;

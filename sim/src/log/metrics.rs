@@ -47,7 +47,8 @@ impl Metrics {
         let end = self.last_end;
         let now = self.now;
         self.timeline.sample_until(end + Time::from_nanos(1), |time| TimelineRow { time, ..now });
-        let mut reasons: Vec<_> = self.reasons.into_iter().map(|(kind, jobs)| (kind.to_owned(), jobs)).collect();
+        let mut reasons: Vec<_> =
+            self.reasons.into_iter().map(|(kind, jobs)| (kind.to_owned(), jobs)).collect();
         reasons.sort_by(|(kind, jobs), (other_kind, other_jobs)| (other_jobs, kind).cmp(&(jobs, other_kind)));
         let (queues, users) = (self.queues.names, self.users.names);
         let run = summary::Run { policy, seed, nodes, gpus, counts, reasons };
@@ -62,7 +63,9 @@ impl Metrics {
 
     fn left_waiting(&mut self, job: u64, status: JobStatus, reason: &Reason) {
         let text = match reason {
-            Reason::BehindHead { head } => format!("behind job {}, the head of its queue", self.job(*head).id),
+            Reason::BehindHead { head } => {
+                format!("behind job {}, the head of its queue", self.job(*head).id)
+            }
             reason => reason.to_string(),
         };
         *self.reasons.entry(reason.kind()).or_default() += 1;

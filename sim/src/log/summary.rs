@@ -67,7 +67,9 @@ pub(super) fn summarise(
     let mut by_queue = groups(jobs, queues, |job| job.queue);
     by_queue.sort_by(|group, other| group.name.cmp(&other.name));
     let mut by_user = groups(jobs, users, |job| job.user);
-    by_user.sort_by(|group, other| other.gpu_s.total_cmp(&group.gpu_s).then_with(|| group.name.cmp(&other.name)));
+    by_user.sort_by(|group, other| {
+        other.gpu_s.total_cmp(&group.gpu_s).then_with(|| group.name.cmp(&other.name))
+    });
     RunSummary {
         policy: run.policy.to_owned(),
         seed: run.seed,
@@ -124,7 +126,8 @@ impl Group {
         self.queue_delays.extend(job.queue_delay());
         self.completion_times.extend(job.completion_time());
         if let (Some(start), Some(finish)) = (job.start, job.finish) {
-            self.gpu_milli_nanos += u128::from(job.gpu_milli_total()) * u128::from(finish.since(start).as_nanos());
+            self.gpu_milli_nanos +=
+                u128::from(job.gpu_milli_total()) * u128::from(finish.since(start).as_nanos());
         }
     }
 }

@@ -83,8 +83,14 @@ mod tests {
         for (step, end) in [(1.0, 100.0), (7.0, 7000.0), (1000.0, 1e6), (0.5, 3000.0), (12345.0, 1e9)] {
             let times = sample(Sampling::Auto, step, end);
             let interval = times[1] - times[0];
-            assert!(times.len() < ROWS_MAX && (times.len() >= ROWS_MAX / 2 || interval <= 1.0), "{end}: {}", times.len());
-            assert!(times.iter().enumerate().all(|(index, &time)| (time - index as f64 * interval).abs() < 1e-6));
+            assert!(
+                times.len() < ROWS_MAX && (times.len() >= ROWS_MAX / 2 || interval <= 1.0),
+                "{end}: {}",
+                times.len()
+            );
+            assert!(
+                times.iter().enumerate().all(|(index, &time)| (time - index as f64 * interval).abs() < 1e-6)
+            );
         }
     }
 }

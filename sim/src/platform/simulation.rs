@@ -256,7 +256,9 @@ where
     fn gpu_milli(&self, job: JobId) -> u64 {
         let Some(job) = self.state.job(job) else { return 0 };
         let classes = job.spec.tasks.iter();
-        classes.map(|&(class, count)| u64::from(count) * self.state.class_spec(class).gpus.total_milli()).sum()
+        classes
+            .map(|&(class, count)| u64::from(count) * self.state.class_spec(class).gpus.total_milli())
+            .sum()
     }
 
     /// A job that loses a pod stops and waits again from the start.

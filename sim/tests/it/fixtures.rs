@@ -59,7 +59,8 @@ pub(crate) fn typical(jobs: &[Submission]) -> Arc<TypicalTasks> {
 }
 
 pub(crate) fn profile(policy: &str, jobs: &[Submission]) -> Profile {
-    foretell_registry::build(policy, &PolicyConfig { typical: typical(jobs), ..PolicyConfig::default() }).unwrap()
+    foretell_registry::build(policy, &PolicyConfig { typical: typical(jobs), ..PolicyConfig::default() })
+        .unwrap()
 }
 
 pub(crate) fn simulate(
@@ -79,7 +80,8 @@ pub(crate) fn simulate_profile(
 ) -> Result<RunResult, SimulationError<()>> {
     let mut metrics = Metrics::new(typical(jobs), Sampling::Auto);
     let workload = jobs.iter().cloned().map(Ok);
-    let (nodes, gpus, seed) = (cluster.nodes().len() as u64, cluster.gpu_capacity_milli() / 1000, config.seed);
+    let (nodes, gpus, seed) =
+        (cluster.nodes().len() as u64, cluster.gpu_capacity_milli() / 1000, config.seed);
     let policy = profile.name.clone();
     let counts =
         Simulation::new(config, cluster.clone(), profile, workload, &mut [&mut metrics]).run(&mut |_| ())?;

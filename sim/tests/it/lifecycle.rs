@@ -2,16 +2,19 @@
 
 use foretell_sim::engine::{Budget, BudgetError};
 use foretell_sim::framework::plugin::{Action, ClusterEvent};
-use foretell_sim::framework::{
-    ClusterState, EvictionReason, JobId, Plugins, Profile, Reason, Session, Time,
-};
+use foretell_sim::framework::{ClusterState, EvictionReason, JobId, Plugins, Profile, Reason, Session, Time};
 use foretell_sim::log::JobStatus;
 use foretell_sim::platform::{Config, Retry, SimulationError, Submission};
 
 use crate::fixtures::{cluster, job, profile, share, simulate, simulate_profile};
 
 /// Start and end of each job in seconds.
-fn times(cluster: &ClusterState, jobs: &[Submission], policy: &str, config: Config) -> Vec<Option<(f64, f64)>> {
+fn times(
+    cluster: &ClusterState,
+    jobs: &[Submission],
+    policy: &str,
+    config: Config,
+) -> Vec<Option<(f64, f64)>> {
     let result = simulate(cluster, jobs, policy, config).unwrap();
     result.jobs.iter().map(|job| Some((job.start?.as_s(), job.finish?.as_s()))).collect()
 }
@@ -27,7 +30,11 @@ fn jobs_wait_in_the_order_of_their_policy() {
     let jobs = [job(0.0, 100.0, 1, 3), job(1.0, 50.0, 1, 2), job(2.0, 10.0, 1, 1), job(3.0, 5.0, 1, 4)];
     let ends = |starts: [f64; 4]| {
         let durations = [100.0, 50.0, 10.0, 5.0];
-        starts.into_iter().zip(durations).map(|(start, duration)| Some((start, start + duration))).collect::<Vec<_>>()
+        starts
+            .into_iter()
+            .zip(durations)
+            .map(|(start, duration)| Some((start, start + duration)))
+            .collect::<Vec<_>>()
     };
     check(&[4], &jobs, "fifo+binpack", &ends([0.0, 100.0, 100.0, 150.0]));
     check(&[4], &jobs, "fifo-skip+binpack", &ends([0.0, 100.0, 2.0, 150.0]));
@@ -67,7 +74,8 @@ fn shares_of_a_gpu_fill_it() {
 fn jobs_that_no_empty_cluster_could_hold_are_told_so() {
     let jobs = [job(0.0, 1.0, 1, 5), job(0.0, 1.0, 3, 4), job(0.0, 1.0, 1, 1)];
     let result = simulate(&cluster(&[4, 4]), &jobs, "fifo+binpack", Config::default()).unwrap();
-    let told: Vec<_> = result.jobs.iter().map(|job| (job.status, job.reason.as_deref().unwrap_or(""))).collect();
+    let told: Vec<_> =
+        result.jobs.iter().map(|job| (job.status, job.reason.as_deref().unwrap_or(""))).collect();
     assert_eq!(
         told,
         [
@@ -132,11 +140,8 @@ fn those_behind_the_head_are_told_who_it_is() {
 #[test]
 fn cycles_and_decisions_take_their_time() {
     let jobs = [job(0.5, 10.0, 1, 1), job(7.0, 10.0, 1, 1)];
-    let config = Config {
-        cycle_period: Time::from_s(5.0),
-        decision_latency: Time::from_s(0.25),
-        ..Config::default()
-    };
+    let config =
+        Config { cycle_period: Time::from_s(5.0), decision_latency: Time::from_s(0.25), ..Config::default() };
     // Submitted at 0.5, decided at 5, running from 5.25; its end at 15.25 is seen at 20.
     let expected = [Some((5.25, 15.25)), Some((20.25, 30.25))];
     assert_eq!(times(&cluster(&[1]), &jobs, "fifo+binpack", config), expected);
@@ -150,7 +155,10 @@ fn budgets_end_a_run_with_an_error() {
     let error = run(Config { budget, ..Config::default() });
     assert!(matches!(error, SimulationError::Budget(BudgetError::Events { limit: 3, .. })), "{error}");
     let error = run(Config { max_queued_jobs: Some(1), ..Config::default() });
-    assert_eq!(error.to_string(), "more than 1 jobs wait at 2.000 s: the cluster does not keep up with the workload");
+    assert_eq!(
+        error.to_string(),
+        "more than 1 jobs wait at 2.000 s: the cluster does not keep up with the workload"
+    );
 }
 
 #[test]
@@ -202,7 +210,8 @@ fn an_evicted_job_starts_again_from_the_beginning() {
     );
     let profile = Profile::new("evicting".into(), plugins, vec![Box::new(evict)]);
     let result = simulate_profile(&cluster(&[2]), &jobs, profile, Config::default()).unwrap();
-    let times: Vec<_> = result.jobs.iter().map(|job| (job.start.unwrap().as_s(), job.finish.unwrap().as_s())).collect();
+    let times: Vec<_> =
+        result.jobs.iter().map(|job| (job.start.unwrap().as_s(), job.finish.unwrap().as_s())).collect();
     // One of its two pods is stopped at 4 s: the job loses its work, and starts anew at once since it is first in line.
     assert_eq!(times, [(4.0, 14.0), (14.0, 24.0)]);
     assert_eq!(result.summary.jobs.completed, 2);

@@ -11,16 +11,20 @@ fn submissions() -> impl Strategy<Value = Vec<Submission>> {
     let one = (0_u32..20, 0_u32..50, 1_u32..4, 0_u32..5, 0_u32..3, 0_usize..3);
     prop::collection::vec(one, 0..60).prop_map(|jobs| {
         let mut clock_s = 0.0;
-        let submissions = jobs.into_iter().enumerate().map(|(index, (gap, duration, tasks, gpus, kind, end))| {
-            clock_s += f64::from(gap);
-            let duration_s = f64::from(duration) / 2.0;
-            let mut submission =
-                if kind == 0 { share(clock_s, duration_s, 130 * (gpus + 1)) } else { job(clock_s, duration_s, tasks, gpus) };
-            submission.id = index.to_string().into();
-            submission.queue = ["", "research", "services"][end].into();
-            submission.end = [JobStatus::Completed, JobStatus::Failed, JobStatus::Cancelled][end];
-            submission
-        });
+        let submissions =
+            jobs.into_iter().enumerate().map(|(index, (gap, duration, tasks, gpus, kind, end))| {
+                clock_s += f64::from(gap);
+                let duration_s = f64::from(duration) / 2.0;
+                let mut submission = if kind == 0 {
+                    share(clock_s, duration_s, 130 * (gpus + 1))
+                } else {
+                    job(clock_s, duration_s, tasks, gpus)
+                };
+                submission.id = index.to_string().into();
+                submission.queue = ["", "research", "services"][end].into();
+                submission.end = [JobStatus::Completed, JobStatus::Failed, JobStatus::Cancelled][end];
+                submission
+            });
         submissions.collect()
     })
 }
@@ -54,20 +58,30 @@ fn close(a: f64, b: f64) -> bool {
 
 fn same(a: &Distribution, b: &Distribution) -> bool {
     a.count == b.count
-        && [(a.mean_s, b.mean_s), (a.p50_s, b.p50_s), (a.p90_s, b.p90_s), (a.p99_s, b.p99_s), (a.max_s, b.max_s)]
-            .into_iter()
-            .all(|(a, b)| close(a, b))
+        && [
+            (a.mean_s, b.mean_s),
+            (a.p50_s, b.p50_s),
+            (a.p90_s, b.p90_s),
+            (a.p99_s, b.p99_s),
+            (a.max_s, b.max_s),
+        ]
+        .into_iter()
+        .all(|(a, b)| close(a, b))
 }
 
 /// Thousandths of GPUs held by running jobs at an instant.
 fn held_at(jobs: &[JobResult], time: Time) -> u64 {
-    let runs = |job: &&JobResult| job.start.is_some_and(|start| start <= time) && job.finish.is_none_or(|finish| finish > time);
+    let runs = |job: &&JobResult| {
+        job.start.is_some_and(|start| start <= time) && job.finish.is_none_or(|finish| finish > time)
+    };
     jobs.iter().filter(runs).map(JobResult::gpu_milli_total).sum()
 }
 
 fn waiting_at(jobs: &[JobResult], time: Time) -> u64 {
     let waits = |job: &&JobResult| {
-        job.status != JobStatus::NeverPlaced && job.submit <= time && job.start.is_none_or(|start| start > time)
+        job.status != JobStatus::NeverPlaced
+            && job.submit <= time
+            && job.start.is_none_or(|start| start > time)
     };
     jobs.iter().filter(waits).count() as u64
 }

@@ -7,8 +7,18 @@ use crate::report::{Cell, Row};
 
 /// Titles of the columns that the rows of this module fill. `ours` and `theirs` are the mean GPU allocation when the
 /// most GPU had arrived; `diff` is the largest difference of any cell of a table.
-pub(super) const COLUMNS: [&str; 10] =
-    ["trace", "policy", "runs", "cells", "ours %", "theirs %", "diff allo", "diff frag", "diff ratio", "beyond"];
+pub(super) const COLUMNS: [&str; 10] = [
+    "trace",
+    "policy",
+    "runs",
+    "cells",
+    "ours %",
+    "theirs %",
+    "diff allo",
+    "diff frag",
+    "diff ratio",
+    "beyond",
+];
 
 /// One run of ours beside the published one.
 pub(super) struct Comparison {
@@ -24,8 +34,17 @@ impl Comparison {
 
 /// The largest difference of a table over runs and cells; NaN where one of the two has a figure and the other none.
 fn largest_difference(runs: &[&Comparison], table: Table) -> f64 {
-    let differences = runs.iter().filter_map(|run| run.tables.get(&table)).flatten().map(|(ours, theirs)| (ours - theirs).abs());
-    differences.fold(0.0, |largest: f64, difference| if difference > largest || difference.is_nan() { difference } else { largest })
+    let differences = runs
+        .iter()
+        .filter_map(|run| run.tables.get(&table))
+        .flatten()
+        .map(|(ours, theirs)| (ours - theirs).abs());
+    differences.fold(
+        0.0,
+        |largest: f64, difference| {
+            if difference > largest || difference.is_nan() { difference } else { largest }
+        },
+    )
 }
 
 /// Mean over runs of the last allocation cell: what was allocated when the most GPU had arrived.
@@ -35,7 +54,14 @@ fn final_allocation(runs: &[&Comparison], side: impl Fn(&(f64, f64)) -> f64) -> 
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-fn row(trace: &str, policy: &str, runs: &[&Comparison], differences: [f64; 3], beyond: usize, passed: bool) -> Row {
+fn row(
+    trace: &str,
+    policy: &str,
+    runs: &[&Comparison],
+    differences: [f64; 3],
+    beyond: usize,
+    passed: bool,
+) -> Row {
     let count = |count: usize| Cell::Count(count as u64);
     let [allocation, fragmentation, ratio] = differences;
     Row {
@@ -82,7 +108,8 @@ pub(super) fn random_row(trace: &str, policy: &str, runs: &[&Comparison]) -> Row
     let (mut beyond, mut cells, mut last_agrees) = (0, 0, true);
     let mut differences = [0.0_f64; 3];
     for (table, largest) in Table::ALL.into_iter().zip(&mut differences) {
-        let columns: Vec<&[(f64, f64)]> = runs.iter().filter_map(|run| Some(run.tables.get(&table)?.as_slice())).collect();
+        let columns: Vec<&[(f64, f64)]> =
+            runs.iter().filter_map(|run| Some(run.tables.get(&table)?.as_slice())).collect();
         let levels = columns.iter().map(|cells| cells.len()).min().unwrap_or(0);
         cells += levels;
         for level in 0..levels {

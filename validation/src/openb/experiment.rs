@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use foretell_scenarios::registry::{self, PolicyConfig, UnknownPolicy};
 use foretell_scenarios::sim::framework::{
-    ClusterState, GpuRequest, NodeSpec, Resources, StateError, TaskShape, TaskSpec,
-    Time, TypicalTasks,
+    ClusterState, GpuRequest, NodeSpec, Resources, StateError, TaskShape, TaskSpec, Time, TypicalTasks,
 };
 use foretell_scenarios::sim::log::{FragmentationIndex, JobStatus, Observer, Record};
 use foretell_scenarios::sim::platform::{Config, Retry, Simulation, SimulationError, Submission};
@@ -79,7 +78,8 @@ impl Experiment {
             })
         };
         let nodes = nodes.iter().map(node_spec).collect::<Result<_, StateError>>()?;
-        let models = |pod: &PodRow| empty.gpu_model_set(pod.gpu_spec.split('|').filter(|name| !name.is_empty()));
+        let models =
+            |pod: &PodRow| empty.gpu_model_set(pod.gpu_spec.split('|').filter(|name| !name.is_empty()));
         let models = pods.iter().map(models).collect::<Result<Vec<_>, _>>()?;
         let shape = |(pod, &gpu_models): (&PodRow, _)| TaskShape {
             cpu_milli: pod.cpu_milli,
@@ -104,7 +104,13 @@ impl Experiment {
 
     /// Runs one experiment under one policy. `rank` has one entry per node, and the lower rank wins ties; `order` has
     /// one entry per arrival, a row of the pods.
-    pub fn run(&self, rank: &[u32], order: &[u32], policy: &str, seed: u64) -> Result<Outcome, ExperimentError> {
+    pub fn run(
+        &self,
+        rank: &[u32],
+        order: &[u32],
+        policy: &str,
+        seed: u64,
+    ) -> Result<Outcome, ExperimentError> {
         let profile = registry::build(policy, &self.config)?;
         let mut rows: Vec<u32> = (0..self.nodes.len() as u32).collect();
         rows.sort_by_key(|&row| rank[row as usize]);

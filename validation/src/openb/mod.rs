@@ -50,7 +50,10 @@ const RANDOM: &str = "random";
 /// The study's and foretell's name of a policy, from the study's with or without the number before it, or from
 /// foretell's own.
 fn known_policy(name: &str) -> Option<(&'static str, &'static str)> {
-    let bare = name.split_once('-').filter(|(number, _)| number.parse::<u8>().is_ok()).map_or(name, |(_, bare)| bare);
+    let bare = name
+        .split_once('-')
+        .filter(|(number, _)| number.parse::<u8>().is_ok())
+        .map_or(name, |(_, bare)| bare);
     POLICIES.into_iter().find(|(study, ours)| study.eq_ignore_ascii_case(bare) || *ours == bare)
 }
 
@@ -185,13 +188,14 @@ impl TraceData {
     /// behind those is consistent with it.
     fn follow(&self, list: &Placements) -> Result<usize, Error> {
         let unknown = |name: &str| Error::UnknownName { path: list.path.clone(), name: name.to_owned() };
-        let pod_rows: BTreeMap<&str, u32> = self.pods.iter().zip(0..).map(|(pod, row)| (&*pod.name, row)).collect();
+        let pod_rows: BTreeMap<&str, u32> =
+            self.pods.iter().zip(0..).map(|(pod, row)| (&*pod.name, row)).collect();
         let node_rows: BTreeMap<&str, u32> =
             self.nodes.iter().zip(0..).map(|(node, row)| (&*node.name, row)).collect();
-        let mut order = Vec::with_capacity(list.placements.len());
-        let mut expected = Vec::with_capacity(list.placements.len());
+        let mut order = Vec::with_capacity(list.pods.len());
+        let mut expected = Vec::with_capacity(list.pods.len());
         let mut rank = vec![u32::MAX; self.nodes.len()];
-        for (pod, node_rank, node) in &list.placements {
+        for (pod, node_rank, node) in &list.pods {
             order.push(*pod_rows.get(pod.as_str()).ok_or_else(|| unknown(pod))?);
             let row = *node_rows.get(node.as_str()).ok_or_else(|| unknown(node))?;
             rank[row as usize] = *node_rank;
@@ -216,10 +220,10 @@ fn report(runs: &[(&RunKey, Comparison)], lists: &[(&Placements, usize)]) -> Rep
     }
     rows.extend(lists.iter().map(|(list, differences)| {
         let study = known_policy(&list.policy).map_or(list.policy.as_str(), |(study, _)| study);
-        placements_row(short_name(&list.trace), study, list.placements.len(), *differences)
+        placements_row(short_name(&list.trace), study, list.pods.len(), *differences)
     }));
     let cells: usize = runs.iter().map(|(_, comparison)| comparison.cells()).sum();
-    let placements: usize = lists.iter().map(|(list, _)| list.placements.len()).sum();
+    let placements: usize = lists.iter().map(|(list, _)| list.pods.len()).sum();
     let missed = rows.iter().filter(|row| !row.passed).count();
     let summary = format!(
         "openb: {} runs, {cells} cells, {placements} placements: {}",

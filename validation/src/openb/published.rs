@@ -91,7 +91,7 @@ pub(super) struct Placements {
     /// The seed.
     pub(super) seed: u64,
     /// Pod, rank of its node, and node.
-    pub(super) placements: Vec<(String, u32, String)>,
+    pub(super) pods: Vec<(String, u32, String)>,
 }
 
 /// Reads every `POLICY_TRACE_tuneRATIO_seedSEED_placements.txt` (plain or .gz) in `directory`, in order of name.
@@ -113,7 +113,7 @@ pub(super) fn read_placements(directory: &Path) -> Result<Vec<Placements>, DataE
     named
         .map(|(path, policy, trace, seed)| {
             let lines = BufReader::new(open(&path)?).lines().enumerate();
-            let placements = lines
+            let pods = lines
                 .map(|(index, line)| {
                     let line = line.map_err(|error| DataError::io(&path, error))?;
                     parse_placement(&line).ok_or_else(|| DataError::Line {
@@ -123,7 +123,7 @@ pub(super) fn read_placements(directory: &Path) -> Result<Vec<Placements>, DataE
                     })
                 })
                 .collect::<Result<_, _>>()?;
-            Ok(Placements { path, policy, trace, seed, placements })
+            Ok(Placements { path, policy, trace, seed, pods })
         })
         .collect()
 }
@@ -166,7 +166,10 @@ mod tests {
             let expected = expected.map(|(pod, rank, node)| (pod.to_owned(), rank, node.to_owned()));
             assert_eq!(parse_placement(line), expected, "{line}");
         };
-        check("paib-gpu/openb-pod-7257 0042-openb-node-0558", Some(("openb-pod-7257", 42, "openb-node-0558")));
+        check(
+            "paib-gpu/openb-pod-7257 0042-openb-node-0558",
+            Some(("openb-pod-7257", 42, "openb-node-0558")),
+        );
         check("openb-pod-7257 0042-openb-node-0558", None);
         check("a/b x-node", None);
         check("", None);

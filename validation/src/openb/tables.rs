@@ -116,7 +116,9 @@ mod tests {
 
     #[test]
     fn halves_round_to_even() {
-        for (value, expected) in [(0.125, 0.12), (0.375, 0.38), (-0.125, -0.12), (1.0, 1.0), (2.344_999, 2.34)] {
+        for (value, expected) in
+            [(0.125, 0.12), (0.375, 0.38), (-0.125, -0.12), (1.0, 1.0), (2.344_999, 2.34)]
+        {
             assert!((round2(value) - expected).abs() < 1e-12, "{value}");
         }
     }
