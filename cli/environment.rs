@@ -9,7 +9,7 @@ const DATA_BESIDE_CHECKOUT: &str = "../shared/data";
 pub(crate) fn data_dir() -> Option<PathBuf> {
     match std::env::var_os("FORETELL_DATA") {
         Some(path) if !path.is_empty() => Some(path.into()),
-        _ => Some(DATA_BESIDE_CHECKOUT).map(PathBuf::from).filter(|path| path.is_dir()),
+        _ => Some(PathBuf::from(DATA_BESIDE_CHECKOUT)).filter(|path| path.is_dir()),
     }
 }
 

@@ -50,7 +50,7 @@ struct ConvertArgs {
 #[derive(Args)]
 struct GenerateArgs {
     /// The published workload to generate jobs like.
-    #[arg(long, value_name = "PRESET", value_parser = preset_parser())]
+    #[arg(long, value_name = "NAME", value_parser = preset_parser())]
     preset: Preset,
     /// Number of jobs.
     #[arg(long, value_name = "N")]

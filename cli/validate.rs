@@ -40,7 +40,7 @@ struct OpenbArgs {
 
 #[derive(Args)]
 struct CommonArgs {
-    /// The folder with the published data. [default: $FORETELL_DATA, else ../shared/data]
+    /// The folder with the published data. [default: `FORETELL_DATA`, else `../shared/data`]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Write the report as JSON too.

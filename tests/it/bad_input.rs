@@ -58,7 +58,7 @@ fn traces() {
     let message = failure(("bad", "bad"), b"");
     assert!(message.contains("jobs.csv:1: expected a header, got an empty file"), "{message}");
     let message = failure(("bad", "bad"), format!("{HEADER}\n{}", "x".repeat(10 << 20)).as_bytes());
-    assert!(message.contains("jobs.csv:2: expected lines of at most 1048576 bytes"), "{message}");
+    assert!(message.contains("jobs.csv:2: expected rows of at most 1048576 bytes"), "{message}");
 }
 
 #[test]

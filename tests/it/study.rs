@@ -74,8 +74,8 @@ fn another_trace_in_the_same_layout_works_and_a_wrong_expectation_is_a_miss() {
             line.starts_with("workload")
                 || (line.starts_with("openb_pod_list_default,06-FGD") && line.contains(",42,"))
         });
-        kept.map(|line| format!("{}\n", line.replace("openb_pod_list_default", "openb_pod_list_mine")))
-            .collect::<String>()
+        let kept = kept.flat_map(|line| [line, "\n"]).collect::<String>();
+        kept.replace("openb_pod_list_default", "openb_pod_list_mine")
     };
     for table in ["allo", "frag", "frag_ratio"] {
         let text = unpack(&format!("expected/analysis_{table}_discrete.csv.gz"));
