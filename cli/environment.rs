@@ -14,6 +14,16 @@ pub(crate) fn data_dir() -> Option<PathBuf> {
 }
 
 /// What a scenario may refer to outside of its file.
-pub(crate) fn of_scenarios(data_dir: Option<&Path>) -> foretell_scenarios::Environment<'_> {
-    foretell_scenarios::Environment { data_dir, check_policy: &foretell_scenarios::check_policy }
+pub(crate) const fn of_scenarios(data_dir: Option<&Path>) -> foretell_scenarios::Environment<'_> {
+    foretell_scenarios::Environment { data_dir }
+}
+
+/// Threads per core beyond which more of them only cost.
+const THREADS_PER_CORE_MAX: usize = 4;
+
+/// So many threads, or one per core.
+pub(crate) fn thread_pool(threads: Option<usize>) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads.map_or(cores, |threads| threads.clamp(1, cores * THREADS_PER_CORE_MAX));
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build()
 }

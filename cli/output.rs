@@ -7,7 +7,7 @@ use foretell_scenarios::{InvalidScenario, Problem, ScenarioError};
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
 
 /// Narrowest and widest terminal that tables are laid out for.
-const WIDTHS: (u16, u16) = (60, 200);
+const WIDTHS: (u16, u16) = (72, 200);
 
 /// Width for tables: the terminal's, or 80 where there is none.
 pub(crate) fn width() -> u16 {

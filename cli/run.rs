@@ -26,7 +26,7 @@ pub(crate) struct RunArgs {
     /// Override the scenario's policies (see `foretell policy list`).
     #[arg(long = "policy", value_name = "NAME,...", value_delimiter = ',')]
     policies: Vec<String>,
-    /// Number of threads; policies run side by side. [default: one per core]
+    /// Number of threads, at most four per core; policies run side by side. [default: one per core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }
@@ -37,7 +37,7 @@ impl RunArgs {
         let mut overrides = self.overrides.clone();
         overrides.extend(self.seed.map(|seed| format!("seed={seed}")));
         if !self.policies.is_empty() {
-            let names = self.policies.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>();
+            let names = self.policies.iter().map(|name| format!("{:?}", name.trim())).collect::<Vec<_>>();
             overrides.push(format!("scheduler.policies=[{}]", names.join(", ")));
         }
         overrides
@@ -68,15 +68,16 @@ pub(crate) fn run(args: &RunArgs) -> CommandResult {
     };
 
     let plan = Plan::new(scenario)?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or(0)).build()?;
+    let pool = environment::thread_pool(args.threads)?;
     let runs = pool.install(|| run_policies(&plan))?;
 
     let summary = match runs.as_slice() {
         [run] => foretell_reports::summary_table(&run.summary, output::width()),
         runs => foretell_reports::comparison_table(runs.iter().map(|run| &run.summary), output::width()),
     };
-    output::print(&summary)?;
+    // First the files: whoever reads the summary may hang up.
     foretell_reports::write_run_dir(&out, &manifest, &runs)?;
+    output::print(&summary)?;
     output::print(&format!(
         "Results and plots are in {}, each policy's summary in summary.txt",
         out.display()

@@ -46,7 +46,7 @@ struct CommonArgs {
     /// Write the report as JSON too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Number of threads. [default: one per core]
+    /// Number of threads, at most four per core. [default: one per core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &ValidateArgs) -> CommandResult {
     let common = &args.common;
     let data = common.data.clone().or_else(environment::data_dir);
     let data = data.ok_or("no data: give --data DIR, or set FORETELL_DATA")?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(common.threads.unwrap_or(0)).build()?;
+    let pool = environment::thread_pool(common.threads)?;
     let selection = openb::Selection {
         traces: args.traces.clone(),
         policies: args.policies.clone(),

@@ -19,14 +19,16 @@ pub struct Recomputed {
     pub completion_time: Distribution,
     /// From the first submission to the last end of a job, in seconds; zero when no job ended.
     pub makespan_s: f64,
-    /// GPU-seconds that jobs held within the makespan.
+    /// From the first submission to the last submission, start or end of a job, in seconds.
+    pub span_s: f64,
+    /// GPU-seconds that jobs held within that span.
     pub gpu_s: f64,
 }
 
 impl Recomputed {
-    /// Mean GPU allocation over the makespan on a cluster of `gpus` healthy GPUs, 0..1.
+    /// Mean GPU allocation over the span on a cluster of `gpus` healthy GPUs, 0..1.
     pub fn gpu_allocation(&self, gpus: u64) -> f64 {
-        let capacity_gpu_s = gpus as f64 * self.makespan_s;
+        let capacity_gpu_s = gpus as f64 * self.span_s;
         if capacity_gpu_s > 0.0 { self.gpu_s / capacity_gpu_s } else { 0.0 }
     }
 }
@@ -49,13 +51,14 @@ pub fn recompute(jobs_csv: impl Read) -> Result<Recomputed, ReportError> {
     }
     let mut jobs = JobCounts::default();
     let (mut delays, mut completions, mut held) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut first_submit, mut last_finish) = (u64::MAX, 0);
+    let (mut first_submit, mut last_finish, mut last_event) = (u64::MAX, 0, 0);
     for record in reader.records() {
         let record = record.map_err(|error| csv_error(&error))?;
         let row = Row { line: record.position().map_or(0, csv::Position::line), record: &record };
         let submit = row.nanos(6)?.ok_or_else(|| row.error("expected a submit_s"))?;
         let (start, finish) = (row.nanos(7)?, row.nanos(8)?);
         first_submit = first_submit.min(submit);
+        last_event = last_event.max(submit).max(start.unwrap_or(0)).max(finish.unwrap_or(0));
         if let Some(start) = start {
             delays.push(start.saturating_sub(submit));
             held.push(Held { gpu_milli: row.gpu_milli()?, start, end: finish.unwrap_or(u64::MAX) });
@@ -71,7 +74,7 @@ pub fn recompute(jobs_csv: impl Read) -> Result<Recomputed, ReportError> {
     let gpu_s = held
         .iter()
         .map(|held| {
-            let span = held.end.min(last_finish).saturating_sub(held.start.max(first_submit));
+            let span = held.end.min(last_event).saturating_sub(held.start.max(first_submit));
             held.gpu_milli as f64 / 1000.0 * seconds(span)
         })
         .sum();
@@ -80,6 +83,7 @@ pub fn recompute(jobs_csv: impl Read) -> Result<Recomputed, ReportError> {
         queue_delay: distribution(delays),
         completion_time: distribution(completions),
         makespan_s: seconds(last_finish.saturating_sub(first_submit)),
+        span_s: seconds(last_event.saturating_sub(first_submit)),
         gpu_s,
     })
 }

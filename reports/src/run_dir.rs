@@ -38,10 +38,12 @@ pub fn write_run_dir(out: &Path, manifest: &Manifest, runs: &[RunResult]) -> Res
     staging.publish(out)
 }
 
-/// Whether [`write_run_dir`] would accept `out`: it is absent, empty, or wholly written by a previous run. Worth asking
-/// before a long run.
+/// Whether [`write_run_dir`] would accept `out`: it is absent, empty, or wholly written by a previous run, and there is
+/// a right to write beside it. Worth asking before a long run.
 pub fn check_target(out: &Path) -> Result<(), ReportError> {
-    check_resolved(&resolved(out)?)
+    let out = &resolved(out)?;
+    check_resolved(out)?;
+    Staging::create(out).map(drop)
 }
 
 /// `out` with links followed, so that the directory they lead to is what gets replaced, and not the link.

@@ -239,36 +239,41 @@ impl Column {
         self.cells.iter().all(|cell| cell.trim_end() == "-")
     }
 
-    /// `values` are `None` where a policy has nothing to show. `lower_is_better` decides which gets the mark.
-    fn new(
-        header: String,
-        values: &[Option<f64>],
-        lower_is_better: bool,
-        format: impl Fn(f64) -> String,
-    ) -> Self {
-        let better = |a: f64, b: f64| if lower_is_better { a.total_cmp(&b) } else { b.total_cmp(&a) };
+    /// `values` are `None` where a policy has nothing to show.
+    fn new(header: String, values: &[Option<f64>], best: Best, format: impl Fn(f64) -> String) -> Self {
+        let better = |a: f64, b: f64| if best == Best::Lowest { a.total_cmp(&b) } else { b.total_cmp(&a) };
+        let marked = best != Best::Unmarked;
         let best = values.iter().copied().flatten().min_by(|a, b| better(*a, *b));
         let worst = values.iter().copied().flatten().max_by(|a, b| better(*a, *b));
         let (best, worst) = (best.map(&format), worst.map(&format));
         let cell = |value: Option<f64>| {
             let text = value.map_or_else(|| "-".to_owned(), &format);
             // By what is shown: of two values that read the same, neither is marked alone.
-            let mark = if best != worst && best.as_ref() == Some(&text) { '*' } else { ' ' };
+            let mark = if marked && best != worst && best.as_ref() == Some(&text) { '*' } else { ' ' };
             format!("{text}{mark}")
         };
         Self { header, cells: values.iter().map(|value| cell(*value)).collect() }
     }
 }
 
+/// Which value of a column gets the mark.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Best {
+    Lowest,
+    Highest,
+    /// None: it is not better in itself to have more or less of it, or the policies did not do the same work.
+    Unmarked,
+}
+
 /// Columns in groups that stay together.
 fn column_groups(summaries: &[&RunSummary]) -> Vec<Vec<Column>> {
-    let share = |header: &str, lower_is_better, figure: fn(&RunSummary) -> f64| {
+    let share = |header: &str, best, figure: fn(&RunSummary) -> f64| {
         let values: Vec<_> = summaries.iter().map(|summary| Some(figure(summary))).collect();
-        Column::new(header.to_owned(), &values, lower_is_better, percent)
+        Column::new(header.to_owned(), &values, best, percent)
     };
     let jobs = |header: &str, figure: fn(&RunSummary) -> u64| {
         let values: Vec<_> = summaries.iter().map(|summary| Some(figure(summary) as f64)).collect();
-        Column::new(header.to_owned(), &values, true, |value| fixed(value, 0))
+        Column::new(header.to_owned(), &values, Best::Lowest, |value| fixed(value, 0))
     };
     let shown_s = |summary: &RunSummary| {
         // A run in which no job ends has none.
@@ -278,11 +283,17 @@ fn column_groups(summaries: &[&RunSummary]) -> Vec<Vec<Column>> {
     let makespan_unit = typical_unit(makespans_s.iter().copied().flatten());
     vec![
         vec![
-            share("GPU\nalloc.", false, |summary| summary.gpu_allocation),
-            share("GPU\npeak", false, |summary| summary.gpu_allocation_peak),
-            share("GPU\nutil.", false, |summary| summary.gpu_utilisation),
-            share("GPU\nfrag.", true, |summary| summary.gpu_fragmentation),
-            duration_column("make-\nspan", makespan_unit, &makespans_s),
+            // Allocated GPUs may be held by pods that wait: utilisation is what is wanted.
+            share("GPU\nalloc.", Best::Unmarked, |summary| summary.gpu_allocation),
+            share("GPU\npeak", Best::Unmarked, |summary| summary.gpu_allocation_peak),
+            share("GPU\nutil.", Best::Highest, |summary| summary.gpu_utilisation),
+            share("GPU\nfrag.", Best::Lowest, |summary| summary.gpu_fragmentation),
+            duration_column(
+                "make-\nspan",
+                makespan_unit,
+                &makespans_s,
+                same_work(summaries, |summary| summary.completion_time.count),
+            ),
             jobs("never\nplaced", |summary| summary.jobs.never_placed),
             jobs("still\nqueued", |summary| summary.jobs.queued),
         ],
@@ -298,10 +309,11 @@ fn distribution_columns(
     of: fn(&RunSummary) -> Distribution,
 ) -> Vec<Column> {
     let unit = typical_unit(summaries.iter().map(|summary| of(summary).mean_s));
+    let best = same_work(summaries, |summary| of(summary).count);
     let column = |label: &str, figure: fn(Distribution) -> f64| {
         let shown_s = |times: Distribution| (times.count > 0).then(|| figure(times));
         let values_s: Vec<_> = summaries.iter().map(|summary| shown_s(of(summary))).collect();
-        duration_column(&format!("{name}\n{label}"), unit, &values_s)
+        duration_column(&format!("{name}\n{label}"), unit, &values_s, best)
     };
     vec![
         column("mean", |times| times.mean_s),
@@ -310,12 +322,18 @@ fn distribution_columns(
     ]
 }
 
-/// Durations, of which shorter is better.
-fn duration_column(name: &str, unit: TimeUnit, values_s: &[Option<f64>]) -> Column {
+/// A policy that leaves jobs out has shorter times for it: they are compared only where all did as many jobs.
+fn same_work(summaries: &[&RunSummary], jobs: impl Fn(&RunSummary) -> u64) -> Best {
+    let mut counts = summaries.iter().map(|summary| jobs(summary));
+    let first = counts.next();
+    if counts.all(|count| Some(count) == first) { Best::Lowest } else { Best::Unmarked }
+}
+
+fn duration_column(name: &str, unit: TimeUnit, values_s: &[Option<f64>], best: Best) -> Column {
     let values: Vec<_> =
         values_s.iter().map(|value_s| value_s.map(|value_s| value_s / unit.seconds())).collect();
     let decimals = decimals(values.iter().copied().flatten());
-    Column::new(format!("{name}, {}", unit.symbol()), &values, true, |value| fixed(value, decimals))
+    Column::new(format!("{name}, {}", unit.symbol()), &values, best, |value| fixed(value, decimals))
 }
 
 /// Decimals that suit a whole column.

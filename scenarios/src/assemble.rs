@@ -1,6 +1,7 @@
 //! From a scenario to the thing that runs: cluster state, workload, policy.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use foretell_registry::{PolicyConfig, UnknownPolicy};
@@ -37,6 +38,12 @@ pub enum RunError {
     /// Distributions that are not valid.
     #[error(transparent)]
     Generator(#[from] GenerateError),
+    /// More jobs than the budget has events for.
+    #[error("the workload has more jobs than budget.max_events allows events ({limit})")]
+    TooManyJobs {
+        /// The budget.
+        limit: u64,
+    },
     /// The simulation broke off.
     #[error(transparent)]
     Simulation(SimulationError<TraceError>),
@@ -74,6 +81,10 @@ impl Plan {
         for job in jobs(&scenario)? {
             let job = job?;
             job_count += 1;
+            // Every job takes more than one event: reading on would be in vain.
+            if job_count > scenario.budget.max_events {
+                return Err(RunError::TooManyJobs { limit: scenario.budget.max_events });
+            }
             for model in &job.gpu_models {
                 if !gpu_models.contains_key(model) {
                     // A trace may have names of its own for models that the catalogue has.
@@ -122,7 +133,7 @@ impl Plan {
             Timeline::Every(interval) => Sampling::Every(time(interval)),
         };
         let mut metrics = Metrics::new(Arc::clone(&self.policy_config.typical), sampling);
-        let workload = jobs(scenario)?.map(|job| job.map(|job| self.submission(job)));
+        let workload = jobs(scenario)?.map(|job| self.submission(job?));
         let mut observers: [&mut dyn Observer; 2] = [&mut metrics, observer];
         let simulation =
             Simulation::new(self.config(), self.state.clone(), profile, workload, &mut observers);
@@ -153,18 +164,16 @@ impl Plan {
         }
     }
 
-    fn submission(&self, job: JobRecord) -> Submission {
-        let gpus = GpuRequest {
-            count: job.gpus_per_task,
-            milli: job.gpu_milli,
-            models: job.gpu_models.iter().map(|model| self.gpu_models[model]).collect(),
-        };
+    fn submission(&self, job: JobRecord) -> Result<Submission, TraceError> {
+        let models = job.gpu_models.iter().map(|model| self.gpu_models.get(model).copied());
+        let models = models.collect::<Option<_>>().ok_or_else(|| self.changed())?;
+        let gpus = GpuRequest { count: job.gpus_per_task, milli: job.gpu_milli, models };
         let mut node_selector = Labels::new();
         if self.scenario.queue_nodes == QueueNodes::VirtualCluster {
             node_selector.insert(VIRTUAL_CLUSTER_LABEL.into(), job.queue.clone());
         }
         let endless = matches!(&self.scenario.workload, Workload::Trace(trace) if trace.arrivals_only);
-        Submission {
+        Ok(Submission {
             id: job.id,
             user: job.user,
             queue: job.queue,
@@ -183,6 +192,20 @@ impl Plan {
                 foretell_traces::JobStatus::Failed => JobStatus::Failed,
                 foretell_traces::JobStatus::Cancelled => JobStatus::Cancelled,
             },
+        })
+    }
+
+    /// The trace has jobs that were not there when the plan was made.
+    fn changed(&self) -> TraceError {
+        let path = match &self.scenario.workload {
+            Workload::Trace(trace) => trace.path.clone(),
+            Workload::Synthetic(_) => PathBuf::new(),
+        };
+        TraceError {
+            path,
+            line: None,
+            column: None,
+            message: "the file changed while it was in use".to_owned(),
         }
     }
 }
@@ -224,7 +247,7 @@ fn add_nodes(state: &mut ClusterState, group: &NodeGroup) -> Result<(), StateErr
     Ok(())
 }
 
-/// The jobs of the workload in order of submission, streamed; times count from where the scenario begins.
+/// The jobs of the workload in order of submission; times count from where the scenario begins, or from the first job.
 fn jobs(scenario: &Scenario) -> Result<Jobs, RunError> {
     match &scenario.workload {
         Workload::Synthetic(Synthetic { config, jobs }) => {
@@ -233,11 +256,18 @@ fn jobs(scenario: &Scenario) -> Result<Jobs, RunError> {
         }
         Workload::Trace(JobTrace { format, path, limit_jobs, from, to, .. }) => {
             let (from_s, to_s) = (from.as_secs_f64(), to.as_secs_f64());
-            let jobs = foretell_traces::open(path, trace_format(*format))?
+            let mut jobs = foretell_traces::open(path, trace_format(*format))?
                 .skip_while(move |job| job.as_ref().is_ok_and(|job| job.submit_s < from_s))
                 .take_while(move |job| job.as_ref().map_or(true, |job| job.submit_s < to_s))
                 .take(limit(*limit_jobs))
-                .map(move |job| job.map(|job| JobRecord { submit_s: job.submit_s - from_s, ..job }));
+                .peekable();
+            // A trace may count from an epoch of its own.
+            let start_s = match jobs.peek() {
+                Some(Ok(first)) if from_s <= 0.0 => first.submit_s,
+                _ => from_s,
+            };
+            let jobs =
+                jobs.map(move |job| job.map(|job| JobRecord { submit_s: job.submit_s - start_s, ..job }));
             Ok(Box::new(jobs))
         }
     }
@@ -255,11 +285,6 @@ const fn trace_format(format: JobTraceFormat) -> Option<TraceFormat> {
         JobTraceFormat::Openb => Some(TraceFormat::Openb),
         JobTraceFormat::Philly => Some(TraceFormat::Philly),
     }
-}
-
-/// Whether a policy of this name exists; if not, what there is.
-pub fn check_policy(name: &str) -> Result<(), String> {
-    foretell_registry::build(name, &PolicyConfig::default()).map(drop).map_err(|error| error.to_string())
 }
 
 /// Saturates: `Duration::MAX` stands for "never".

@@ -195,7 +195,7 @@ pub struct JobTraceFile {
     /// Take only this many jobs, the first in submit order.
     #[schemars(range(min = 1))]
     pub limit_jobs: Option<u64>,
-    /// Skip jobs submitted before this time since the start of the trace; the run starts then.
+    /// Skip jobs submitted before this time in the trace; the run starts then. At 0 it starts with the first job.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub from_s: f64,
@@ -520,7 +520,7 @@ pub struct MetricsFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub timeline_interval_s: Option<f64>,
-    /// Share of jobs, the most frequent shapes first, that fragmentation is measured against.
+    /// Share of tasks, the most frequent shapes first, that fragmentation is measured against.
     #[schemars(range(max = 1), extend("exclusiveMinimum" = 0))]
     pub typical_share: f64,
 }

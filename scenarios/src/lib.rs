@@ -33,7 +33,7 @@ mod structure;
 mod suggest;
 mod units;
 
-pub use assemble::{Plan, RunError, check_policy};
+pub use assemble::{Plan, RunError};
 pub use error::{InvalidScenario, Problem, ScenarioError, Source};
 pub use load::{Loaded, load, parse};
 pub use resolve::Environment;

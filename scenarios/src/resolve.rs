@@ -9,21 +9,25 @@ mod workload;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use foretell_registry::PolicyConfig;
+
 use crate::document::Document;
 use crate::file::ScenarioFile;
 use crate::scenario::{Budget, Cycle, Metrics, Scenario, Scheduler, Timeline};
+use crate::suggest;
 
 /// What a scenario may refer to outside of its file. The caller reads it; this crate reads no environment.
 #[derive(Clone, Copy)]
 pub struct Environment<'a> {
     /// The public data folder, which `data:` paths start from; `None` if there is none.
     pub data_dir: Option<&'a Path>,
-    /// Says what is wrong with the name of a policy, in words that finish "policy `name`: ...".
-    pub check_policy: &'a dyn Fn(&str) -> Result<(), String>,
 }
 
 /// Longest span of time in seconds: some three hundred years, which leaves room in 64-bit nanoseconds.
 const MAX_SPAN_S: f64 = 1e10;
+
+/// Longest name of a scenario.
+const MAX_NAME_BYTES: usize = 100;
 
 struct Resolver<'r, 'd> {
     document: &'r mut Document<'d>,
@@ -39,6 +43,7 @@ pub(crate) fn resolve(
     environment: Environment<'_>,
 ) -> Option<Scenario> {
     let mut resolver = Resolver { document, base_dir, environment };
+    resolver.check_name(&file.name);
     let nodes = resolver.nodes(&file.cluster);
     let workload = resolver.workload(&file.workload, &nodes);
     let scheduler = resolver.scheduler(file);
@@ -98,12 +103,29 @@ impl Resolver<'_, '_> {
         None
     }
 
+    /// The name is also that of the directory that results go to.
+    fn check_name(&mut self, name: &str) {
+        let is_plain = |character: char| character.is_alphanumeric() || "-_. ".contains(character);
+        if name.is_empty()
+            || name.len() > MAX_NAME_BYTES
+            || name.starts_with('.')
+            || !name.chars().all(is_plain)
+        {
+            let help =
+                format!("at most {MAX_NAME_BYTES} letters, digits, blanks, `-`, `_` and `.`, not `.` first");
+            self.problem("name", "not a name for a directory", Some(help));
+        }
+    }
+
     fn scheduler(&mut self, file: &ScenarioFile) -> Scheduler {
         let scheduler = &file.scheduler;
         for (i, name) in scheduler.policies.iter().enumerate() {
             let path = format!("scheduler.policies[{i}]");
-            if let Err(problem) = (self.environment.check_policy)(name) {
-                self.problem(&path, format!("policy `{name}`: {problem}"), None);
+            if foretell_registry::build(name, &PolicyConfig::default()).is_err() {
+                let names = foretell_registry::all_names();
+                let help = suggest::hint(name, names.iter().map(String::as_str));
+                let help = format!("{help}; `foretell policy list` explains them");
+                self.problem(&path, format!("unknown policy `{name}`"), Some(help));
             } else if scheduler.policies[..i].contains(name) {
                 self.problem(&path, format!("policy `{name}` is listed twice"), None);
             }

@@ -72,7 +72,7 @@ fn scenarios() {
     };
     check("policies", "polices", &["polices", "policies", "scenario.toml:8"]);
     check("dgx-a100", "dgx-a10", &["unknown node type `dgx-a10`", "dgx-a100", "scenario.toml:4"]);
-    check("fifo+binpack", "fifo+bin", &["fifo+bin", "binpack", "scenario.toml:8"]);
+    check("fifo+binpack", "fifo+bin", &["unknown policy `fifo+bin`", "policy list", "scenario.toml:8"]);
     check("count = 2", "count = 0", &["count", "scenario.toml:4"]);
     check("count = 2", "count = -2", &["count", "scenario.toml:4"]);
     check("jobs.csv", "nowhere.csv", &["nowhere.csv", "scenario.toml:6"]);

@@ -94,15 +94,37 @@ fn another_trace_in_the_same_layout_works_and_a_wrong_expectation_is_a_miss() {
     assert!(stdout(&output).contains("1 of 1 cases beyond tolerance"), "{}", stdout(&output));
 
     // Unusable data: exit 2, and the message says what and where.
-    std::fs::write(
-        root.join("expected/analysis_frag_discrete.csv"),
-        "workload,sc_policy,tune,seed,0\na,06-FGD,1.3,x,1\n",
-    )
-    .unwrap();
-    let output = foretell(&arguments);
-    assert_eq!(output.status.code(), Some(2));
-    let message = stderr(&output);
-    assert!(message.contains("analysis_frag_discrete.csv:2") && message.contains("seed"), "{message}");
+    let frag = std::fs::read_to_string(root.join("expected/analysis_frag_discrete.csv")).unwrap();
+    let (header, row) = frag.split_once('\n').unwrap();
+    let of_seed = |seed: &str| format!("{header}\n{}", row.replacen(",42,", &format!(",{seed},"), 1));
+    let cut = |text: &str| text.rsplit_once(',').unwrap().0.to_owned();
+    for (text, expected) in [
+        (of_seed("x"), "analysis_frag_discrete.csv:2: expected a whole number in column `seed`"),
+        (of_seed("43"), "no row for openb_pod_list_mine 06-FGD seed 42"),
+        (format!("{header}\n"), "no row for openb_pod_list_mine 06-FGD seed 42"),
+        (
+            format!("{}\n{}\n", cut(header), cut(row)),
+            "as many levels of arrived GPU as the other tables have",
+        ),
+        (
+            format!("{header}\n{},\n", cut(row)),
+            "analysis_frag_discrete.csv:2: expected a number in column `130`",
+        ),
+        (
+            format!("{header}\n{},NaN\n", cut(row)),
+            "analysis_frag_discrete.csv:2: expected a number in column `130`",
+        ),
+        (
+            format!("{frag}{row}"),
+            "analysis_frag_discrete.csv:3: expected each (workload, sc_policy, seed) once",
+        ),
+    ] {
+        std::fs::write(root.join("expected/analysis_frag_discrete.csv"), text).unwrap();
+        let output = foretell(&arguments);
+        let message = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{expected}: {message}");
+        assert!(message.contains(expected), "expected {expected:?} in {message}");
+    }
 
     let output = foretell(&["validate", "openb", "--data", root.join("nowhere").to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));

@@ -76,6 +76,22 @@ pub enum DataError {
         /// What is wrong, with the line.
         message: String,
     },
+    /// Its name does not say what it is.
+    #[error("{}: expected a name like {expected}", .path.display())]
+    Name {
+        /// The file.
+        path: PathBuf,
+        /// What names look like.
+        expected: &'static str,
+    },
+    /// A run that another table has is missing from it.
+    #[error("{}: no row for {run}, which another table has", .path.display())]
+    NoRun {
+        /// The file.
+        path: PathBuf,
+        /// Trace, policy and seed.
+        run: String,
+    },
     /// One of its lines is not what it should be.
     #[error("{}:{line}: expected {expected}", .path.display())]
     Line {

@@ -73,6 +73,10 @@ enum Category {
 
 const CATEGORIES: usize = 6;
 
+/// The most shapes that are typical. The traces have up to some hundreds; in one where every task is different no shape
+/// is typical, and the most frequent of them stand for the rest.
+const SHAPES_MAX: usize = 1024;
+
 /// Distinct shares up to which counters are kept on the stack: more than any trace seen so far has.
 const SHARES_ON_STACK: usize = 32;
 
@@ -100,6 +104,7 @@ impl TypicalTasks {
         let mut covered = 0;
         let taken = counts
             .iter()
+            .take(SHAPES_MAX)
             .take_while(|&&(_, count)| {
                 let more = (covered as f64) < target;
                 covered += if more { count } else { 0 };

@@ -142,7 +142,7 @@ impl ClassRanking {
 
 /// The most node entries that are kept over all classes (9 bytes each): beyond, the class that was not asked for
 /// the longest is forgotten and computed anew when it is asked for again.
-const MAX_ENTRIES: usize = 4_000_000;
+const MAX_ENTRIES: usize = 16_000_000;
 
 /// The rankings of all classes that were asked for.
 pub(crate) struct Rankings {

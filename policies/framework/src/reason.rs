@@ -100,14 +100,21 @@ impl Rejections {
     }
 }
 
-impl fmt::Display for Rejections {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "none of {} nodes", self.nodes)?;
+impl Rejections {
+    /// `start`, then the counts; nothing if there are none.
+    fn write_counts(&self, formatter: &mut fmt::Formatter<'_>, start: &str) -> fmt::Result {
         for (position, (rejection, count)) in self.counts.iter().enumerate() {
-            let separator = if position == 0 { ": " } else { ", " };
+            let separator = if position == 0 { start } else { ", " };
             write!(formatter, "{separator}{count} {}", rejection.message())?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Rejections {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "none of {} nodes", self.nodes)?;
+        self.write_counts(formatter, ": ")
     }
 }
 
@@ -184,7 +191,8 @@ impl fmt::Display for Reason {
                     formatter,
                     "larger than the cluster: {min_member} tasks, an empty cluster holds {placeable}"
                 )?;
-                if rejections.counts.is_empty() { Ok(()) } else { write!(formatter, " ({rejections})") }
+                rejections.write_counts(formatter, " (")?;
+                if rejections.counts.is_empty() { Ok(()) } else { formatter.write_str(")") }
             }
             Self::BehindHead { head } => write!(formatter, "behind job {head}, the head of its queue"),
             Self::BackingOff { until } => write!(formatter, "backing off until {until:?}"),

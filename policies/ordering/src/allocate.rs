@@ -33,6 +33,8 @@ pub struct Allocate {
     lane_of: BTreeMap<LaneKey, usize>,
     /// Heads of the lanes that may be tried.
     open: BTreeSet<(OrderKey, usize)>,
+    /// Lanes that were closed since the last release; some may have been opened again.
+    closed: Vec<usize>,
     seen_released: Stamp,
 }
 
@@ -65,6 +67,7 @@ impl Allocate {
             lanes: Vec::new(),
             lane_of: BTreeMap::new(),
             open: BTreeSet::new(),
+            closed: Vec::new(),
             seen_released: Stamp::ZERO,
         }
     }
@@ -145,7 +148,7 @@ impl Action for Allocate {
         let released = session.state().released();
         if released > self.seen_released {
             self.seen_released = released;
-            for index in 0..self.lanes.len() {
+            for index in core::mem::take(&mut self.closed) {
                 if core::mem::take(&mut self.lanes[index].closed) {
                     self.open_head(index);
                 }
@@ -159,6 +162,7 @@ impl Action for Allocate {
                 self.open_head(index);
             } else {
                 lane.closed = true;
+                self.closed.push(index);
             }
         }
     }

@@ -1,8 +1,8 @@
-//! Metrics, computed while the run goes on from nothing but the run log.
+//! Metrics, computed while the run goes on from its records and from the state between them.
 
 use std::sync::Arc;
 
-use foretell_framework::{ClusterState, Reason, Time, TypicalTasks};
+use foretell_framework::{ClusterState, Reason, Time, TypicalTasks, WHOLE_GPU_MILLI};
 use rustc_hash::FxHashMap;
 
 use super::fragmentation::FragmentationIndex;
@@ -19,9 +19,13 @@ pub struct Metrics {
     users: Names,
     jobs: Vec<JobResult>,
     integrals: Integrals,
+    /// The integrals up to the last submission, start or end of a job: what a policy does by itself after that is no
+    /// part of the run.
+    measured: Integrals,
+    last_event: Time,
     now: TimelineRow,
     first_submit: Option<Time>,
-    last_end: Time,
+    last_end: Option<Time>,
     reasons: FxHashMap<&'static str, u64>,
 }
 
@@ -35,26 +39,38 @@ impl Metrics {
             users: Names::default(),
             jobs: Vec::new(),
             integrals: Integrals::default(),
+            measured: Integrals::default(),
+            last_event: Time::ZERO,
             now: TimelineRow::default(),
             first_submit: None,
-            last_end: Time::ZERO,
+            last_end: None,
             reasons: FxHashMap::default(),
         }
     }
 
     /// The result of the run that has ended.
     pub fn finish(mut self, policy: &str, seed: u64, nodes: u64, gpus: u64, counts: Counts) -> RunResult {
-        let end = self.last_end;
-        let now = self.now;
+        // A run in which nothing happened has not looked at the cluster.
+        self.now.gpu_capacity_milli = self.now.gpu_capacity_milli.max(gpus * u64::from(WHOLE_GPU_MILLI));
+        let (end, now) = (self.last_event, self.now);
         self.timeline.sample_until(end + Time::from_nanos(1), |time| TimelineRow { time, ..now });
+        self.timeline.rows.retain(|row| row.time <= end);
         let mut reasons: Vec<_> =
             self.reasons.into_iter().map(|(kind, jobs)| (kind.to_owned(), jobs)).collect();
         reasons.sort_by(|(kind, jobs), (other_kind, other_jobs)| (other_jobs, kind).cmp(&(jobs, other_kind)));
         let (queues, users) = (self.queues.names, self.users.names);
         let run = summary::Run { policy, seed, nodes, gpus, counts, reasons };
-        let makespan = end.since(self.first_submit.unwrap_or(end));
-        let summary = summary::summarise(run, makespan, &self.integrals, &self.jobs, &queues, &users);
+        let first_submit = self.first_submit.unwrap_or(end);
+        let makespan = self.last_end.map_or(Time::ZERO, |last_end| last_end.since(first_submit));
+        let times = summary::Times { makespan, end };
+        let summary = summary::summarise(run, times, &self.measured, &self.jobs, &queues, &users);
         RunResult { queues, users, jobs: self.jobs, timeline: self.timeline.rows, summary }
+    }
+
+    /// A job was submitted, started or ended.
+    const fn measure_until(&mut self, now: Time) {
+        self.last_event = now;
+        self.measured = self.integrals;
     }
 
     fn job(&mut self, job: u64) -> &mut JobResult {
@@ -93,7 +109,7 @@ impl Observer for Metrics {
         match *record {
             Record::JobSubmitted { submission, .. } => {
                 self.first_submit.get_or_insert(now);
-                self.last_end = now;
+                self.measure_until(now);
                 self.now.gpu_arrived_milli += submission.gpu_milli_total();
                 self.now.jobs_queued += 1;
                 let gpus = &submission.spec.gpus;
@@ -112,6 +128,7 @@ impl Observer for Metrics {
                 });
             }
             Record::JobStarted { job, gpu_milli } => {
+                self.measure_until(now);
                 let result = self.job(job);
                 result.start = Some(now);
                 result.status = JobStatus::Running;
@@ -125,7 +142,8 @@ impl Observer for Metrics {
                 result.status = status;
                 self.now.jobs_running -= 1;
                 self.now.gpu_utilised_milli -= gpu_milli;
-                self.last_end = now;
+                self.last_end = Some(now);
+                self.measure_until(now);
             }
             Record::JobEvicted { job, gpu_milli } => {
                 let result = self.job(job);

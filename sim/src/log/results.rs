@@ -134,7 +134,7 @@ pub struct GroupSummary {
     pub name: String,
     /// Its jobs.
     pub jobs: JobCounts,
-    /// GPU-seconds that its jobs held while they ran.
+    /// GPU-seconds that its jobs held while they ran, up to the end of the run.
     pub gpu_s: f64,
     /// From submission to start, over jobs that started.
     pub queue_delay: Distribution,
@@ -155,19 +155,20 @@ pub struct RunSummary {
     pub gpus: u64,
     /// Jobs by how they ended.
     pub jobs: JobCounts,
-    /// From the first submission to the last end of a job.
+    /// From the first submission to the last end of a job; zero if no job ended.
     pub makespan: Time,
-    /// GPU-seconds allocated to pods ÷ GPU-seconds of healthy capacity, 0..1, over the makespan.
+    /// GPU-seconds allocated to pods ÷ GPU-seconds of healthy capacity, 0..1. This and the other means are over the
+    /// run: from the first submission to the last submission, start or end of a job.
     pub gpu_allocation: f64,
-    /// GPU-seconds of running jobs ÷ GPU-seconds of healthy capacity, 0..1, over the makespan.
+    /// GPU-seconds of running jobs ÷ GPU-seconds of healthy capacity, 0..1, over the run.
     pub gpu_utilisation: f64,
     /// The largest allocation at any instant, 0..1 of healthy capacity.
     pub gpu_allocation_peak: f64,
-    /// Fragmented GPU ÷ healthy capacity, mean over the makespan, 0..1.
+    /// Fragmented GPU ÷ healthy capacity, mean over the run, 0..1.
     pub gpu_fragmentation: f64,
-    /// Stranded GPU ÷ healthy capacity, mean over the makespan, 0..1.
+    /// Stranded GPU ÷ healthy capacity, mean over the run, 0..1.
     pub gpu_stranded: f64,
-    /// Mean number of waiting jobs over the makespan.
+    /// Mean number of waiting jobs over the run.
     pub queue_length_mean: f64,
     /// Largest number of waiting jobs.
     pub queue_length_max: u64,

@@ -6,7 +6,7 @@ use super::{Distribution, GroupSummary, JobCounts, JobResult, JobStatus, RunSumm
 use crate::platform::Counts;
 
 /// Integrals over time of what the timeline shows, exact: thousandths of GPUs (or jobs) times nanoseconds.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Integrals {
     capacity: u128,
     allocated: u128,
@@ -55,18 +55,26 @@ pub(super) struct Run<'a> {
     pub(super) reasons: Vec<(String, u64)>,
 }
 
+/// When things happened.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    pub(super) makespan: Time,
+    /// The last submission, start or end of a job.
+    pub(super) end: Time,
+}
+
 pub(super) fn summarise(
     run: Run<'_>,
-    makespan: Time,
+    times: Times,
     integrals: &Integrals,
     jobs: &[JobResult],
     queues: &[String],
     users: &[String],
 ) -> RunSummary {
-    let all = Group::of(jobs.iter());
-    let mut by_queue = groups(jobs, queues, |job| job.queue);
+    let all = Group::of(jobs.iter(), times.end);
+    let mut by_queue = groups(jobs, queues, times.end, |job| job.queue);
     by_queue.sort_by(|group, other| group.name.cmp(&other.name));
-    let mut by_user = groups(jobs, users, |job| job.user);
+    let mut by_user = groups(jobs, users, times.end, |job| job.user);
     by_user.sort_by(|group, other| {
         other.gpu_s.total_cmp(&group.gpu_s).then_with(|| group.name.cmp(&other.name))
     });
@@ -76,7 +84,7 @@ pub(super) fn summarise(
         nodes: run.nodes,
         gpus: run.gpus,
         jobs: all.counts,
-        makespan,
+        makespan: times.makespan,
         gpu_allocation: integrals.of_capacity(integrals.allocated, 1.0),
         gpu_utilisation: integrals.of_capacity(integrals.utilised, 1.0),
         gpu_allocation_peak: integrals.allocation_peak,
@@ -107,13 +115,13 @@ struct Group {
 }
 
 impl Group {
-    fn of<'a>(jobs: impl Iterator<Item = &'a JobResult>) -> Self {
+    fn of<'a>(jobs: impl Iterator<Item = &'a JobResult>, end: Time) -> Self {
         let mut group = Self::default();
-        jobs.for_each(|job| group.add(job));
+        jobs.for_each(|job| group.add(job, end));
         group
     }
 
-    fn add(&mut self, job: &JobResult) {
+    fn add(&mut self, job: &JobResult, end: Time) {
         self.counts.submitted += 1;
         *match job.status {
             JobStatus::Completed => &mut self.counts.completed,
@@ -125,18 +133,23 @@ impl Group {
         } += 1;
         self.queue_delays.extend(job.queue_delay());
         self.completion_times.extend(job.completion_time());
-        if let (Some(start), Some(finish)) = (job.start, job.finish) {
-            self.gpu_milli_nanos +=
-                u128::from(job.gpu_milli_total()) * u128::from(finish.since(start).as_nanos());
+        if let Some(start) = job.start {
+            let held = job.finish.unwrap_or(end).since(start);
+            self.gpu_milli_nanos += u128::from(job.gpu_milli_total()) * u128::from(held.as_nanos());
         }
     }
 }
 
 /// One summary per name that occurs.
-fn groups(jobs: &[JobResult], names: &[String], group_of: impl Fn(&JobResult) -> u32) -> Vec<GroupSummary> {
+fn groups(
+    jobs: &[JobResult],
+    names: &[String],
+    end: Time,
+    group_of: impl Fn(&JobResult) -> u32,
+) -> Vec<GroupSummary> {
     let mut groups: Vec<Group> = names.iter().map(|_| Group::default()).collect();
     for job in jobs {
-        groups[group_of(job) as usize].add(job);
+        groups[group_of(job) as usize].add(job, end);
     }
     let summaries = names.iter().zip(groups).map(|(name, group)| GroupSummary {
         name: name.clone(),

@@ -10,18 +10,21 @@ pub enum Sampling {
     /// At an interval of the run's own choice: between 1,000 and 2,000 samples, however long it lasts.
     #[default]
     Auto,
-    /// At this interval.
+    /// At this interval; a run of more than a million samples doubles it until they are fewer.
     Every(Time),
 }
 
 /// Samples kept before the interval doubles.
 const ROWS_MAX: usize = 2000;
 
+/// The same where the interval was given: it bounds memory, not the size of a plot.
+const GIVEN_ROWS_MAX: usize = 1_000_000;
+
 /// The first interval of [`Sampling::Auto`].
 const FIRST_INTERVAL: Time = Time::from_nanos(1_000_000_000);
 
 pub(super) struct Timeline {
-    adaptive: bool,
+    rows_max: usize,
     interval: Time,
     next: Time,
     pub(super) rows: Vec<TimelineRow>,
@@ -29,12 +32,12 @@ pub(super) struct Timeline {
 
 impl Timeline {
     pub(super) fn new(sampling: Sampling) -> Self {
-        let (adaptive, interval) = match sampling {
-            Sampling::Auto => (true, FIRST_INTERVAL),
+        let (rows_max, interval) = match sampling {
+            Sampling::Auto => (ROWS_MAX, FIRST_INTERVAL),
             // An interval of zero would sample for ever.
-            Sampling::Every(interval) => (false, interval.max(Time::from_nanos(1))),
+            Sampling::Every(interval) => (GIVEN_ROWS_MAX, interval.max(Time::from_nanos(1))),
         };
-        Self { adaptive, interval, next: Time::ZERO, rows: Vec::new() }
+        Self { rows_max, interval, next: Time::ZERO, rows: Vec::new() }
     }
 
     /// Takes the samples that fall before `to`, all of which see what `row` tells.
@@ -42,7 +45,7 @@ impl Timeline {
         while self.next < to {
             self.rows.push(row(self.next));
             self.next = self.next + self.interval;
-            if self.adaptive && self.rows.len() >= ROWS_MAX {
+            if self.rows.len() >= self.rows_max {
                 // Every other sample is one of the doubled interval.
                 let mut keep = false;
                 self.rows.retain(|_| {

@@ -15,13 +15,14 @@ pub(super) struct Scheduler {
     /// From a decision to its effect.
     latency: Time,
     next: Option<(Time, EventHandle)>,
+    last: Option<Time>,
     decisions: Vec<Decision>,
     pub(super) cycles: u64,
 }
 
 impl Scheduler {
     pub(super) const fn new(profile: Profile, random: ChaCha8Rng, period: Time, latency: Time) -> Self {
-        Self { profile, random, period, latency, next: None, decisions: Vec::new(), cycles: 0 }
+        Self { profile, random, period, latency, next: None, last: None, decisions: Vec::new(), cycles: 0 }
     }
 
     /// Sees to it that a cycle runs at `time` or at the first regular instant after it.
@@ -30,7 +31,9 @@ impl Scheduler {
         let time = if period == 0 {
             time
         } else {
-            Time::from_nanos(time.as_nanos().div_ceil(period).saturating_mul(period))
+            let next = Time::from_nanos(time.as_nanos().div_ceil(period).saturating_mul(period));
+            // One cycle per regular instant.
+            if self.last == Some(next) { next + self.period } else { next }
         };
         if let Some((planned, handle)) = self.next {
             if planned <= time {
@@ -50,6 +53,7 @@ impl Scheduler {
         queue: &mut EventQueue<Event>,
     ) -> Option<Time> {
         self.next = None;
+        self.last = Some(now);
         self.cycles += 1;
         self.decisions.clear();
         let mut session = Session::new(state, now, &mut self.random, &mut self.decisions);

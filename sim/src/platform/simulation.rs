@@ -286,6 +286,7 @@ where
     fn finished(&mut self, job: JobId, queue: &mut EventQueue<Event>) {
         let gpu_milli = self.gpu_milli(job);
         let Some(live) = self.jobs.remove(job) else { return };
+        self.scheduler.profile.notify(&self.state, ClusterEvent::JobRemoved(job));
         let Some(removed) = self.state.remove_job(job) else { return };
         self.running -= 1;
         let job = removed.spec.sequence;
@@ -297,9 +298,12 @@ where
     }
 
     fn cycle(&mut self, queue: &mut EventQueue<Event>) {
-        let wake_at = self.scheduler.cycle(self.now, &mut self.state, queue);
+        let mut wake_at = self.scheduler.cycle(self.now, &mut self.state, queue);
+        // A job behind one that is dropped gets its own try.
+        while self.drop_fresh() {
+            wake_at = self.scheduler.cycle(self.now, &mut self.state, queue);
+        }
         self.record(&Record::CycleEnded);
-        self.drop_fresh();
         // With nothing running and nothing to come, only the policy itself could still change anything.
         let idle = self.next.is_none() && self.running == 0;
         if let Some(time) = wake_at
@@ -310,18 +314,43 @@ where
         }
     }
 
-    /// Where jobs are not retried, those that this cycle did not place are gone.
-    fn drop_fresh(&mut self) {
+    /// Where jobs are not retried, drops those that this cycle tried in vain. Whether others still have to be tried.
+    fn drop_fresh(&mut self) -> bool {
+        let (mut dropped, mut untried) = (Vec::new(), Vec::new());
         for job in std::mem::take(&mut self.fresh) {
-            let Some(entry) = self.state.job(job).filter(|entry| !entry.is_ready()) else { continue };
-            let sequence = entry.spec.sequence;
-            let reason = self.scheduler.explain(self.now, &mut self.state, job);
-            self.scheduler.profile.notify(&self.state, ClusterEvent::JobRemoved(job));
-            self.state.remove_job(job);
-            self.jobs.remove(job);
-            self.waiting -= 1;
-            self.record(&Record::JobNeverPlaced { job: sequence, reason: &reason });
+            let Some(sequence) =
+                self.state.job(job).filter(|job| !job.is_ready()).map(|job| job.spec.sequence)
+            else {
+                continue;
+            };
+            match self.scheduler.explain(self.now, &mut self.state, job) {
+                Reason::BehindHead { .. } | Reason::NotTried => untried.push(job),
+                reason => dropped.push((job, sequence, reason)),
+            }
         }
+        let progress = !dropped.is_empty();
+        for (job, sequence, reason) in dropped {
+            self.drop_job(job, sequence, &reason);
+        }
+        if progress && !untried.is_empty() {
+            self.fresh = untried;
+            return true;
+        }
+        // A policy that never tries them would keep them for ever.
+        for job in untried {
+            if let Some(sequence) = self.state.job(job).map(|job| job.spec.sequence) {
+                self.drop_job(job, sequence, &Reason::NotTried);
+            }
+        }
+        false
+    }
+
+    fn drop_job(&mut self, job: JobId, sequence: u64, reason: &Reason) {
+        self.scheduler.profile.notify(&self.state, ClusterEvent::JobRemoved(job));
+        self.state.remove_job(job);
+        self.jobs.remove(job);
+        self.waiting -= 1;
+        self.record(&Record::JobNeverPlaced { job: sequence, reason });
     }
 
     /// At the end of the run, says of every job that still waits why.

@@ -119,6 +119,52 @@ fn without_retries_what_does_not_fit_is_dropped() {
 }
 
 #[test]
+fn what_stands_behind_a_dropped_job_gets_its_try() {
+    let config = Config { retry: Retry::Never, ..Config::default() };
+    let jobs = [job(0.0, 100.0, 1, 8), job(10.0, 1.0, 1, 8), job(10.0, 1.0, 1, 1), job(10.0, 1.0, 1, 6)];
+    for policy in ["fifo+binpack", "fifo-skip+binpack", "default"] {
+        let result = simulate(&cluster(&[8, 4]), &jobs, policy, config.clone()).unwrap();
+        let statuses: Vec<_> = result.jobs.iter().map(|job| job.status).collect();
+        let expected =
+            [JobStatus::Completed, JobStatus::NeverPlaced, JobStatus::Completed, JobStatus::NeverPlaced];
+        assert_eq!(statuses, expected, "{policy}");
+    }
+}
+
+#[test]
+fn partial_gangs_deadlock_without_gang_scheduling() {
+    // A job holds one of two nodes until 5 s. One pod of the first gang takes the other node at 1 s; at 5 s a pod of the
+    // second gang, which has priority, takes the node that becomes free. Neither gang is ever whole.
+    let mut jobs = [job(0.0, 5.0, 1, 8), job(1.0, 10.0, 2, 8), job(2.0, 10.0, 2, 8)];
+    jobs[2].priority = 1;
+    for cycle_period in [Time::ZERO, Time::from_s(0.5)] {
+        let config = Config { cycle_period, ..Config::default() };
+        let result = simulate(&cluster(&[8, 8]), &jobs, "default", config).unwrap();
+        let statuses: Vec<_> = result.jobs.iter().map(|job| job.status).collect();
+        assert_eq!(statuses, [JobStatus::Completed, JobStatus::Queued, JobStatus::Queued]);
+        let summary = &result.summary;
+        assert_eq!(summary.makespan, Time::from_s(5.0));
+        // Of 16 GPUs over 5 s: 8 run throughout, 8 are held from 1 s on by a pod that waits.
+        assert!((summary.gpu_utilisation - 0.5).abs() < 1e-9, "{}", summary.gpu_utilisation);
+        assert!((summary.gpu_allocation - 0.9).abs() < 1e-9, "{}", summary.gpu_allocation);
+        assert!(result.timeline.iter().all(|row| row.time <= Time::from_s(5.0)));
+        let reason = result.jobs[2].reason.as_deref().unwrap();
+        assert_eq!(reason, "1 of 2 tasks find room; for the next, none of 2 nodes: 2 short of GPU");
+        // The same jobs under gang scheduling: one after the other.
+        let result = simulate(&cluster(&[8, 8]), &jobs, "fifo+binpack", Config::default()).unwrap();
+        assert_eq!(result.summary.jobs.completed, 3);
+    }
+}
+
+#[test]
+fn there_is_one_cycle_per_regular_instant() {
+    let jobs = [job(0.0, 0.0, 1, 1), job(0.0, 0.0, 1, 1), job(0.0, 0.0, 1, 1)];
+    let config = Config { cycle_period: Time::from_s(5.0), ..Config::default() };
+    let expected = [0.0, 5.0, 10.0].map(|time| Some((time, time)));
+    assert_eq!(times(&cluster(&[1]), &jobs, "fifo+binpack", config), expected);
+}
+
+#[test]
 fn jobs_that_never_end_leave_others_waiting_with_a_reason() {
     let mut jobs = [job(0.0, 1.0, 1, 1), job(1.0, 1.0, 1, 1), job(2.0, 1.0, 1, 1)];
     jobs[1].duration = None;

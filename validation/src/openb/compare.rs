@@ -105,6 +105,13 @@ const RANDOM_BEYOND_SHARE: f64 = 0.05;
 /// A random policy is a distribution: the means over runs must agree within 3 standard errors of their difference, at
 /// the last level of each table and in all but a few of the cells before it.
 pub(super) fn random_row(trace: &str, policy: &str, runs: &[&Comparison]) -> Row {
+    if runs.len() < 2 {
+        // One run says nothing of a distribution: shown, not judged.
+        let differences = Table::ALL.map(|table| largest_difference(runs, table));
+        let mut shown = row(trace, policy, runs, differences, 0, true);
+        *shown.cells.last_mut().expect("a row has cells") = Cell::Text("not judged".to_owned());
+        return shown;
+    }
     let (mut beyond, mut cells, mut last_agrees) = (0, 0, true);
     let mut differences = [0.0_f64; 3];
     for (table, largest) in Table::ALL.into_iter().zip(&mut differences) {
@@ -126,13 +133,10 @@ pub(super) fn random_row(trace: &str, policy: &str, runs: &[&Comparison]) -> Row
     row(trace, policy, runs, differences, beyond, passed)
 }
 
-/// Mean and its standard error; the error of a single value is unknown and taken as none.
+/// Mean and its standard error, of at least two values.
 fn mean_and_error(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     let count = values.clone().count() as f64;
     let mean = values.clone().sum::<f64>() / count;
-    if count < 2.0 {
-        return (mean, 0.0);
-    }
     let variance = values.map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
     (mean, (variance / count).sqrt())
 }

@@ -68,12 +68,11 @@ fn policy_name(name: &str) -> Result<&'static str, Error> {
 pub fn run(data: &Path, selection: &Selection, progress: &Progress<'_>) -> Result<Report, Error> {
     let root = if data.join("openb").is_dir() { data.join("openb") } else { data.to_owned() };
     let selected = Selected::new(selection)?;
-    let published = read_tables(&root.join("expected"), |key| {
-        Ok(selected.takes(&key.trace, policy_name(&key.policy)?, key.seed))
-    })?;
+    let published =
+        read_tables(&root.join("expected"), |key| selected.takes(&key.trace, &key.policy, key.seed))?;
     let mut placements = Vec::new();
     for list in read_placements(&root.join("expected"))? {
-        if selected.takes(&list.trace, policy_name(&list.policy)?, list.seed) {
+        if selected.takes(&list.trace, &list.policy, list.seed)? {
             placements.push(list);
         }
     }
@@ -132,10 +131,18 @@ impl<'a> Selected<'a> {
         Ok(Self { traces, policies, seeds: &selection.seeds })
     }
 
-    fn takes(&self, trace: &str, policy: &str, seed: u64) -> bool {
-        (self.traces.is_empty() || self.traces.contains(&short_name(trace)))
-            && (self.policies.is_empty() || self.policies.contains(&policy))
-            && (self.seeds.is_empty() || self.seeds.contains(&seed))
+    /// Whether a published run is selected. A policy that foretell does not have is an error only where all are.
+    fn takes(&self, trace: &str, policy: &str, seed: u64) -> Result<bool, Error> {
+        if !(self.traces.is_empty() || self.traces.contains(&short_name(trace)))
+            || !(self.seeds.is_empty() || self.seeds.contains(&seed))
+        {
+            return Ok(false);
+        }
+        match known_policy(policy) {
+            Some((_, ours)) => Ok(self.policies.is_empty() || self.policies.contains(&ours)),
+            None if self.policies.is_empty() => policy_name(policy).map(|_| true),
+            None => Ok(false),
+        }
     }
 }
 

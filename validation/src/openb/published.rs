@@ -23,7 +23,7 @@ pub(super) struct RunKey {
 /// The three tables of a published run.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(super) struct Published {
-    /// Per table: level of arrived GPU in percent, and the cell. Cells that are not published are left out.
+    /// Per table: level of arrived GPU in percent, from 0 without gaps, and the cell.
     pub(super) cells: BTreeMap<Table, Vec<(u32, f64)>>,
 }
 
@@ -33,6 +33,7 @@ pub(super) fn read_tables(
     wanted: impl Fn(&RunKey) -> Result<bool, Error>,
 ) -> Result<BTreeMap<RunKey, Published>, Error> {
     let mut runs: BTreeMap<RunKey, Published> = BTreeMap::new();
+    let mut levels_of_first = None;
     for table in Table::ALL {
         let path = existing(&directory.join(format!("analysis_{}_discrete.csv", table.name())))?;
         let mut reader = csv::Reader::from_reader(open(&path)?);
@@ -50,6 +51,14 @@ pub(super) fn read_tables(
             .enumerate()
             .filter_map(|(position, header)| Some((position, header.parse().ok()?)))
             .collect();
+        if levels.is_empty() || !levels.iter().map(|&(_, level)| level).eq(0..levels.len() as u32) {
+            let expected = "columns 0, 1, 2, ... for the levels of arrived GPU".to_owned();
+            return Err(DataError::Line { path, line: 1, expected }.into());
+        }
+        if *levels_of_first.get_or_insert(levels.len()) != levels.len() {
+            let expected = "as many levels of arrived GPU as the other tables have".to_owned();
+            return Err(DataError::Line { path, line: 1, expected }.into());
+        }
         let mut record = csv::StringRecord::new();
         while reader.read_record(&mut record).map_err(|error| DataError::csv(&path, &error))? {
             let bad = |field: &str, expected: &str| DataError::Line {
@@ -67,14 +76,23 @@ pub(super) fn read_tables(
             }
             let mut cells = Vec::with_capacity(levels.len());
             for &(position, level) in &levels {
-                let text = &record[position];
-                if !text.is_empty() {
-                    let cell: f64 = text.parse().map_err(|_| bad(&headers[position], "a number"))?;
-                    cells.push((level, cell));
-                }
+                let cell = record[position].parse().ok().filter(|cell: &f64| cell.is_finite());
+                cells.push((level, cell.ok_or_else(|| bad(&headers[position], "a number"))?));
             }
-            runs.entry(key).or_default().cells.insert(table, cells);
+            let run = runs.entry(key).or_default();
+            if run.cells.insert(table, cells).is_some() {
+                return Err(bad("seed", "each (workload, sc_policy, seed) once").into());
+            }
         }
+        // A run that is missing from one table would pass unseen.
+        if let Some(key) = runs.iter().find(|(_, run)| !run.cells.contains_key(&table)).map(|(key, _)| key) {
+            let run = format!("{} {} seed {}", key.trace, key.policy, key.seed);
+            return Err(DataError::NoRun { path, run }.into());
+        }
+    }
+    if let Some((key, _)) = runs.iter().find(|(_, run)| run.cells.len() < Table::ALL.len()) {
+        let run = format!("{} {} seed {}", key.trace, key.policy, key.seed);
+        return Err(DataError::NoRun { path: directory.to_owned(), run }.into());
     }
     Ok(runs)
 }
@@ -101,17 +119,18 @@ pub(super) fn read_placements(directory: &Path) -> Result<Vec<Placements>, DataE
         .map(|entry| entry.map(|entry| entry.path()).map_err(|error| DataError::io(directory, error)))
         .collect::<Result<Vec<_>, _>>()?;
     paths.sort();
-    let named = paths.into_iter().filter_map(|path| {
-        let name = path.file_name()?.to_str()?;
-        let stem = name.strip_suffix(".gz").unwrap_or(name).strip_suffix("_placements.txt")?;
-        let (rest, seed) = stem.rsplit_once("_seed")?;
-        let (run, _ratio) = rest.rsplit_once("_tune")?;
-        let (policy, trace) = run.split_once('_')?;
-        let (policy, trace, seed) = (policy.to_owned(), trace.to_owned(), seed.parse().ok()?);
-        Some((path, policy, trace, seed))
-    });
-    named
-        .map(|(path, policy, trace, seed)| {
+    let is_list = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+        name.strip_suffix(".gz").unwrap_or(name).ends_with(PLACEMENTS_SUFFIX)
+    };
+    paths
+        .into_iter()
+        .filter(is_list)
+        .map(|path| {
+            let (policy, trace, seed) = parse_name(&path).ok_or_else(|| DataError::Name {
+                path: path.clone(),
+                expected: "POLICY_TRACE_tuneRATIO_seedSEED_placements.txt",
+            })?;
             let lines = BufReader::new(open(&path)?).lines().enumerate();
             let pods = lines
                 .map(|(index, line)| {
@@ -122,10 +141,26 @@ pub(super) fn read_placements(directory: &Path) -> Result<Vec<Placements>, DataE
                         expected: "`namespace/pod rank-node`".to_owned(),
                     })
                 })
-                .collect::<Result<_, _>>()?;
+                .collect::<Result<Vec<_>, _>>()?;
+            if pods.is_empty() {
+                let expected = "at least one placement".to_owned();
+                return Err(DataError::Line { path, line: 1, expected });
+            }
             Ok(Placements { path, policy, trace, seed, pods })
         })
         .collect()
+}
+
+const PLACEMENTS_SUFFIX: &str = "_placements.txt";
+
+/// Policy, trace and seed of `fgd_default_tune0.1_seed42_placements.txt.gz`.
+fn parse_name(path: &Path) -> Option<(String, String, u64)> {
+    let name = path.file_name()?.to_str()?;
+    let stem = name.strip_suffix(".gz").unwrap_or(name).strip_suffix(PLACEMENTS_SUFFIX)?;
+    let (rest, seed) = stem.rsplit_once("_seed")?;
+    let (run, _ratio) = rest.rsplit_once("_tune")?;
+    let (policy, trace) = run.split_once('_')?;
+    Some((policy.to_owned(), trace.to_owned(), seed.parse().ok()?))
 }
 
 /// `paib-gpu/openb-pod-7257 0000-openb-node-0558`.
@@ -159,6 +194,21 @@ fn open(path: &Path) -> Result<Box<dyn Read>, DataError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_parse() {
+        let check = |name: &str, expected: Option<(&str, &str, u64)>| {
+            let expected = expected.map(|(policy, trace, seed)| (policy.to_owned(), trace.to_owned(), seed));
+            assert_eq!(parse_name(Path::new(name)), expected, "{name}");
+        };
+        check("x/fgd_default_tune0.1_seed42_placements.txt.gz", Some(("fgd", "default", 42)));
+        check(
+            "fgd_openb_pod_list_cpu050_tune1.3_seed7_placements.txt",
+            Some(("fgd", "openb_pod_list_cpu050", 7)),
+        );
+        check("fgd_default_tune0.1_seedX_placements.txt", None);
+        check("placements.txt", None);
+    }
 
     #[test]
     fn placements_parse() {

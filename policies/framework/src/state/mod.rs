@@ -174,7 +174,9 @@ impl ClusterState {
         self.nodes[node.index()].spec.unschedulable = unschedulable;
         self.recency.touch(node);
         self.node_specs_changed = self.recency.now();
-        self.released = self.recency.now();
+        if !unschedulable {
+            self.released = self.recency.now();
+        }
     }
 
     /// Sets the health of a device. Tasks on it stay where they are: what becomes of them is the driver's affair.
