@@ -220,7 +220,10 @@ impl Writer {
         let resolved = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let path = resolved.as_path();
         if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(TraceError::file(path, "expected the name of a file to write, got a folder or a device"));
+            return Err(TraceError::file(
+                path,
+                "expected the name of a file to write, got a folder or a device",
+            ));
         }
         let mut partial = path.as_os_str().to_owned();
         partial.push(format!(".partial-{}", std::process::id()));

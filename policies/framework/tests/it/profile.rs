@@ -105,7 +105,7 @@ fn a_job_larger_than_the_cluster_is_told_why() {
         cluster,
         "1gpu; 3gpu cpu=32",
         Err(
-            "larger than the cluster: 2 tasks, an empty cluster holds 1 (none of 3 nodes: 1 without GPUs, 1 with too few GPUs even when empty, 1 short of CPU)",
+            "larger than the cluster: 2 tasks, an empty cluster holds 1 (1 without GPUs, 1 with too few GPUs even when empty, 1 short of CPU)",
         ),
     );
     check("", "1gpu", Err("fits no node even if the cluster were empty (none of 0 nodes)"));
