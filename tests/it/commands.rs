@@ -30,6 +30,17 @@ fn the_main_job() {
     let printed = run_into(&directory.path().join("out"), "scenarios/library/quickstart.toml", &[]);
     check_width(&without_out(&printed));
     check_golden("quickstart", &without_out(&printed));
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(
+        readme.contains(without_out(&printed).trim_end()),
+        "README.md shows another output than the main job has"
+    );
+    // The picture in the README is the plot that the reader gets.
+    let plot = std::fs::read_to_string(directory.path().join("out/plots/allocation.svg")).unwrap();
+    let picture = root().join("docs/images/quickstart-allocation.svg");
+    Assert::new()
+        .action_env("SNAPSHOTS")
+        .eq(plot, Data::read_from(&picture, Some(snapbox::data::DataFormat::Text)));
 }
 
 #[test]
