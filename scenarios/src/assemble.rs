@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foretell_registry::{PolicyConfig, UnknownPolicy};
 use foretell_sim::engine::{Budget, Progress};
-use foretell_sim::framework::spec::{self, Labels};
+use foretell_sim::framework::spec::{self, LabelOperator, LabelRequirement, NodeAffinity, NodeSelectorTerm};
 use foretell_sim::framework::{
     ClusterState, GpuModelId, GpuRequest, NodeSpec, Resources, StateError, TaskShape, TaskSpec, Time,
     TypicalTasks,
@@ -168,10 +168,10 @@ impl Plan {
         let models = job.gpu_models.iter().map(|model| self.gpu_models.get(model).copied());
         let models = models.collect::<Option<_>>().ok_or_else(|| self.changed())?;
         let gpus = GpuRequest { count: job.gpus_per_task, milli: job.gpu_milli, models };
-        let mut node_selector = Labels::new();
-        if self.scenario.queue_nodes == QueueNodes::VirtualCluster {
-            node_selector.insert(VIRTUAL_CLUSTER_LABEL.into(), job.queue.clone());
-        }
+        let node_affinity = match self.scenario.queue_nodes {
+            QueueNodes::Any => NodeAffinity::default(),
+            QueueNodes::VirtualCluster => own_or_shared_nodes(&job.queue),
+        };
         let endless = matches!(&self.scenario.workload, Workload::Trace(trace) if trace.arrivals_only);
         Ok(Submission {
             id: job.id,
@@ -183,7 +183,7 @@ impl Plan {
             spec: TaskSpec {
                 requests: Resources::new(job.cpu_milli, job.memory_bytes),
                 gpus,
-                node_selector,
+                node_affinity,
                 ..TaskSpec::default()
             },
             priority: job.priority,
@@ -208,6 +208,15 @@ impl Plan {
             message: "the file changed while it was in use".to_owned(),
         }
     }
+}
+
+/// The nodes of a virtual cluster, and those that belong to none.
+fn own_or_shared_nodes(virtual_cluster: &str) -> NodeAffinity {
+    let term = |operator| NodeSelectorTerm {
+        requirements: vec![LabelRequirement { key: VIRTUAL_CLUSTER_LABEL.into(), operator }],
+    };
+    let own = term(LabelOperator::In(vec![virtual_cluster.into()]));
+    NodeAffinity { required: vec![own, term(LabelOperator::DoesNotExist)], preferred: Vec::new() }
 }
 
 fn add_nodes(state: &mut ClusterState, group: &NodeGroup) -> Result<(), StateError> {

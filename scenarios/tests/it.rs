@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use foretell_scenarios::scenario::{Cycle, Retry, VIRTUAL_CLUSTER_LABEL, Workload};
-use foretell_scenarios::{Environment, InvalidScenario, Scenario, load, parse, schema, schema_json};
+use foretell_scenarios::sim::framework::{ClusterState, Time};
+use foretell_scenarios::sim::log::{Observer, Record};
+use foretell_scenarios::{Environment, InvalidScenario, Plan, Scenario, load, parse, schema, schema_json};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -383,4 +385,56 @@ proptest! {
         let end = (at + length).min(GOOD.len());
         let _ = read(&format!("{}{text}{}", &GOOD[..at], &GOOD[end..]), &[]);
     }
+}
+
+struct Nobody;
+
+impl Observer for Nobody {
+    fn advance(&mut self, _from: Time, _to: Time, _state: &ClusterState) {}
+
+    fn record(&mut self, _now: Time, _record: &Record<'_>, _state: &ClusterState) {}
+}
+
+/// Runs `[cluster] nodes` and `[workload]` fields on a canonical trace; start and end of each job in seconds.
+fn run(nodes: &str, workload: &str, trace: &str) -> Vec<Option<(f64, f64)>> {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("jobs.csv"), trace).unwrap();
+    let text = format!(
+        "version = 1\nname = \"run\"\n[cluster]\nnodes = [{nodes}]\n[workload]\n{workload}\n\
+         [scheduler]\npolicies = [\"fifo+binpack\"]\n"
+    );
+    let loaded = parse("s.toml", &text, &[], directory.path(), environment(None)).unwrap();
+    let plan = Plan::new(loaded.scenario).unwrap();
+    let result = plan.run("fifo+binpack", &mut Nobody, &mut |_| ()).unwrap();
+    result.jobs.iter().map(|job| Some((job.start?.as_s(), job.finish?.as_s()))).collect()
+}
+
+#[test]
+fn jobs_of_a_virtual_cluster_use_its_nodes_and_the_shared_ones() {
+    let nodes = "{ type = \"dgx-h100\", count = 1, virtual_cluster = \"vision\" }, \
+                 { type = \"dgx-a100\", count = 1, virtual_cluster = \"speech\" }";
+    let shared = format!("{nodes}, {{ type = \"dgx-b200\", count = 1 }}");
+    let workload = "trace = { path = \"jobs.csv\" }\nqueue_nodes = \"virtual_cluster\"";
+    let trace = "job_id,submit_s,duration_s,gpus_per_task,queue\n\
+                 a,0,10,8,vision\nb,1,10,8,vision\nc,2,10,8,speech\nd,3,10,1,other\n";
+    let [a, c] = [Some((0.0, 10.0)), Some((2.0, 12.0))];
+    assert_eq!(run(nodes, workload, trace), [a, Some((10.0, 20.0)), c, None]);
+    assert_eq!(run(&shared, workload, trace), [a, Some((1.0, 11.0)), c, Some((11.0, 21.0))]);
+    // Anywhere: two nodes are busy until 10 s, when the third job takes one, and until 11 s.
+    assert_eq!(run(nodes, "trace = { path = \"jobs.csv\" }", trace)[3], Some((11.0, 21.0)));
+}
+
+#[test]
+fn a_trace_may_count_from_its_own_epoch() {
+    let trace = "job_id,submit_s,duration_s,gpus_per_task\na,1700000000,10,1\nb,1700000005.5,10,1\nc,1700000020,1,1\n";
+    let node = "{ type = \"dgx-h100\", count = 1 }";
+    let starts = |workload: &str| -> Vec<f64> {
+        run(node, &format!("trace = {{ path = \"jobs.csv\"{workload} }}"), trace)
+            .into_iter()
+            .map(|times| times.unwrap().0)
+            .collect()
+    };
+    assert_eq!(starts(""), [0.0, 5.5, 20.0]);
+    assert_eq!(starts(", from_s = 1700000004, to_s = 1700000020"), [1.5]);
+    assert_eq!(starts(", limit_jobs = 2"), [0.0, 5.5]);
 }
