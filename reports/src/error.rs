@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// Why a report could not be made. Each message finishes "failed to ...".
+/// Why a report could not be made.
 #[derive(Debug, Error)]
 pub enum ReportError {
     /// The file system refused.
-    #[error("{action} {}: {source}", path.display())]
+    #[error("failed to {action} {}: {source}", path.display())]
     Io {
         /// What was tried: `write`, `read`, `create`, `rename`.
         action: &'static str,
@@ -19,7 +19,7 @@ pub enum ReportError {
         source: io::Error,
     },
     /// The target is neither absent, nor empty, nor wholly written by a previous run. Nothing was touched.
-    #[error("replace {}: {reason}", path.display())]
+    #[error("failed to replace {}: {reason}", path.display())]
     Occupied {
         /// The target.
         path: PathBuf,
@@ -27,7 +27,7 @@ pub enum ReportError {
         reason: String,
     },
     /// A plot could not be drawn.
-    #[error("draw {file}: {message}")]
+    #[error("failed to draw {file}: {message}")]
     Plot {
         /// The plot's file name.
         file: &'static str,
@@ -35,7 +35,7 @@ pub enum ReportError {
         message: String,
     },
     /// A JSON document could not be made.
-    #[error("write {file}: {source}")]
+    #[error("failed to write {file}: {source}")]
     Json {
         /// The document's file name.
         file: &'static str,
@@ -43,7 +43,7 @@ pub enum ReportError {
         source: serde_json::Error,
     },
     /// A row of a `jobs.csv` is not what `write_jobs` writes.
-    #[error("read jobs.csv: line {line}: {message}")]
+    #[error("failed to read jobs.csv: line {line}: {message}")]
     Jobs {
         /// Line, from 1; the header is line 1.
         line: u64,

@@ -71,6 +71,12 @@ pub struct Plan {
 impl Plan {
     /// Builds the cluster, and reads the workload once to learn its typical tasks.
     pub fn new(scenario: Scenario) -> Result<Self, RunError> {
+        // Every job takes more than one event: reading them all would be in vain.
+        let max_jobs = scenario.budget.max_events;
+        let too_many = || RunError::TooManyJobs { limit: max_jobs };
+        if matches!(&scenario.workload, Workload::Synthetic(synthetic) if synthetic.jobs > max_jobs) {
+            return Err(too_many());
+        }
         let mut state = ClusterState::new();
         for group in &scenario.nodes {
             add_nodes(&mut state, group)?;
@@ -81,9 +87,8 @@ impl Plan {
         for job in jobs(&scenario)? {
             let job = job?;
             job_count += 1;
-            // Every job takes more than one event: reading on would be in vain.
-            if job_count > scenario.budget.max_events {
-                return Err(RunError::TooManyJobs { limit: scenario.budget.max_events });
+            if job_count > max_jobs {
+                return Err(too_many());
             }
             for model in &job.gpu_models {
                 if !gpu_models.contains_key(model) {

@@ -151,7 +151,7 @@ fn after_an_error_everything_is_as_before() {
     // No file system takes a name that long: the second policy's files cannot be written.
     let endless = "x".repeat(5_000);
     let error = write(&out, &["sjf", &endless]).unwrap_err().to_string();
-    assert!(error.starts_with("create "), "{error}");
+    assert!(error.starts_with("failed to create "), "{error}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 
     write(&out, &["sjf"]).unwrap();
