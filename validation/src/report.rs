@@ -70,7 +70,6 @@ impl Cell {
             Self::Text(text) => text.clone(),
             Self::Count(count) => count.to_string(),
             Self::Figure(value, _) if value.is_nan() => "-".to_owned(),
-            // A difference that is only the last bits of a float prints as what it is: nothing.
             Self::Figure(value, decimals) => format!("{value:.decimals$}"),
             Self::None => "-".to_owned(),
         }

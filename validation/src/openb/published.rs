@@ -35,7 +35,7 @@ pub(super) fn read_tables(
     let mut runs: BTreeMap<RunKey, Published> = BTreeMap::new();
     let mut levels_of_first = None;
     for table in Table::ALL {
-        let path = existing(&directory.join(format!("analysis_{}_discrete.csv", table.name())))?;
+        let path = existing(&table_path(directory, table))?;
         let mut reader = csv::Reader::from_reader(open(&path)?);
         let headers = reader.headers().map_err(|error| DataError::csv(&path, &error))?.clone();
         let column = |name: &str| {
@@ -84,17 +84,19 @@ pub(super) fn read_tables(
                 return Err(bad("seed", "each (workload, sc_policy, seed) once").into());
             }
         }
-        // A run that is missing from one table would pass unseen.
-        if let Some(key) = runs.iter().find(|(_, run)| !run.cells.contains_key(&table)).map(|(key, _)| key) {
+    }
+    // A run that is missing from one table would pass unseen.
+    for (key, run) in &runs {
+        if let Some(table) = Table::ALL.into_iter().find(|table| !run.cells.contains_key(table)) {
             let run = format!("{} {} seed {}", key.trace, key.policy, key.seed);
-            return Err(DataError::NoRun { path, run }.into());
+            return Err(DataError::NoRun { path: table_path(directory, table), run }.into());
         }
     }
-    if let Some((key, _)) = runs.iter().find(|(_, run)| run.cells.len() < Table::ALL.len()) {
-        let run = format!("{} {} seed {}", key.trace, key.policy, key.seed);
-        return Err(DataError::NoRun { path: directory.to_owned(), run }.into());
-    }
     Ok(runs)
+}
+
+fn table_path(directory: &Path, table: Table) -> PathBuf {
+    directory.join(format!("analysis_{}_discrete.csv", table.name()))
 }
 
 /// The placements of one published run, in scheduling order.
