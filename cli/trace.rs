@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
-use comfy_table::{CellAlignment, Table, presets};
 use foretell_traces::generate::{Arrival, Generator, GeneratorConfig, Preset};
 use foretell_traces::info::Share;
 use foretell_traces::{TraceFormat, TraceInfo, canonical};
@@ -208,7 +207,7 @@ fn describe(info: &TraceInfo) -> String {
     if let Some(times) = info.run_times {
         let (mean, max) = (span(times.mean_s), span(times.max_s));
         let [p50, p90, p99] = [times.p50_s, times.p90_s, times.p99_s].map(span);
-        facts.push(("Run times", format!("mean {mean}, median {p50}, p90 {p90}, p99 {p99}, longest {max}")));
+        facts.push(("Run times", format!("mean {mean}, median {p50}, p90 {p90}, p99 {p99}, max {max}")));
     }
     let statuses = info.statuses.iter().filter(|(_, share)| share.jobs > 0);
     let statuses: Vec<_> =
@@ -216,13 +215,11 @@ fn describe(info: &TraceInfo) -> String {
     if !statuses.is_empty() {
         facts.push(("Ended", statuses.join(", ")));
     }
-    let mut table = new_table();
-    table.add_rows(facts.into_iter().map(|(label, value)| [label.to_owned(), value]));
-
-    let mut text = table.to_string();
+    let lines = facts.into_iter().map(|(label, value)| format!(" {label:<15}{value}\n"));
+    let mut text = lines.collect::<Vec<_>>().concat();
     let mut section = |title: &str, rows: Vec<(String, Share)>| {
-        text.push_str("\n\n");
-        text.push_str(&shares(title, &rows, info).to_string());
+        text.push('\n');
+        text.push_str(&shares(title, &rows, info));
     };
     if info.jobs > 0 {
         let sizes = info.sizes.iter().filter(|(_, share)| share.jobs > 0);
@@ -251,31 +248,21 @@ fn names(named: &[(Box<str>, Share)]) -> Vec<(String, Share)> {
     rows
 }
 
-fn shares(title: &str, rows: &[(String, Share)], info: &TraceInfo) -> Table {
+fn shares(title: &str, rows: &[(String, Share)], info: &TraceInfo) -> String {
     let percent = |part: f64, whole: f64| {
         if whole > 0.0 { format!("{:.1} %", 100.0 * part / whole) } else { "-".to_owned() }
     };
-    let mut table = new_table();
-    table.set_header([title, "Jobs", "of jobs", "GPU-hours", "of GPU time"]);
-    for (name, share) in rows {
-        table.add_row([
+    let rows = rows.iter().map(|(name, share)| {
+        vec![
             name.clone(),
             grouped(share.jobs),
             percent(share.jobs as f64, info.jobs as f64),
             grouped((share.gpu_seconds / HOUR_S).round() as u64),
             percent(share.gpu_seconds, info.gpu_seconds),
-        ]);
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
-fn new_table() -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_width(output::width());
-    table
+        ]
+    });
+    let header = [title, "Jobs", "of jobs", "GPU-hours", "of GPU time"];
+    foretell_reports::plain_table(header, rows, &[1, 2, 3, 4], output::width())
 }
 
 /// A span of time in the unit that reads best.

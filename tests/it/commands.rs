@@ -55,6 +55,16 @@ fn library_scenarios_on_real_data() {
 }
 
 #[test]
+fn what_a_trace_is_like() {
+    let Some(data) = data_or_skip("trace info on real data") else { return };
+    let path = data.join("openb/openb_pod_list_default.csv.gz");
+    let printed = succeed(&["trace", "info", path.to_str().unwrap()]);
+    check_width(&printed);
+    let guide = std::fs::read_to_string(root().join("docs/traces.md")).unwrap();
+    assert!(guide.contains(printed.trim_end()), "docs/traces.md shows another output than\n{printed}");
+}
+
+#[test]
 fn small_commands() {
     check_golden("policy-list", &succeed(&["policy", "list"]));
     check_golden("scenario-check", &succeed(&["scenario", "check", "scenarios/library/quickstart.toml"]));
