@@ -55,15 +55,8 @@ fn scheduling_cycle(criterion: &mut Criterion) {
             let mut sequence = 0_u64;
             let mut step = |running_max: usize| {
                 let class = classes[(sequence % 4) as usize];
-                let spec = JobSpec {
-                    sequence,
-                    queue,
-                    priority: 0,
-                    submitted: Time::from_nanos(sequence),
-                    expected_duration: None,
-                    min_member: 1,
-                    tasks: [(class, 1)].into(),
-                };
+                let submitted = Time::from_nanos(sequence);
+                let spec = JobSpec { submitted, ..JobSpec::new(sequence, queue, [(class, 1)]) };
                 let job = state.add_job(spec);
                 profile.notify(&state, ClusterEvent::JobAdded(job));
                 running.push_back(job);

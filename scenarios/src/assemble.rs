@@ -217,8 +217,8 @@ impl Plan {
 
 /// The nodes of a virtual cluster, and those that belong to none.
 fn own_or_shared_nodes(virtual_cluster: &str) -> NodeAffinity {
-    let term = |operator| NodeSelectorTerm {
-        requirements: vec![LabelRequirement { key: VIRTUAL_CLUSTER_LABEL.into(), operator }],
+    let term = |operator| {
+        NodeSelectorTerm::new(vec![LabelRequirement { key: VIRTUAL_CLUSTER_LABEL.into(), operator }])
     };
     let own = term(LabelOperator::In(vec![virtual_cluster.into()]));
     NodeAffinity { required: vec![own, term(LabelOperator::DoesNotExist)], preferred: Vec::new() }

@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use foretell_framework::spec::{Taint, TaintEffect};
-use foretell_framework::{ClusterState, Filter, Labels, NodeId, Rejection, Scope, TaskSpec};
+use foretell_framework::{ClusterState, Filter, NodeId, NodeSpec, Rejection, Scope, TaskSpec};
 
 /// All of them, in kube-scheduler's order: a node stops at its first failing filter, which gives the reason.
 pub fn filters() -> Vec<Box<dyn Filter>> {
@@ -77,15 +77,14 @@ impl Filter for NodeAffinity {
     }
 
     fn filter(&mut self, state: &ClusterState, task: &TaskSpec, node: NodeId) -> Result<(), Rejection> {
-        let labels = &state.node(node).spec.labels;
-        if node_matches(labels, task) { Ok(()) } else { Err(Rejection::NodeAffinity) }
+        if node_matches(&state.node(node).spec, task) { Ok(()) } else { Err(Rejection::NodeAffinity) }
     }
 }
 
-/// Whether a node with these labels meets a task's node selector and required node affinity.
-pub(crate) fn node_matches(labels: &Labels, task: &TaskSpec) -> bool {
-    task.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value))
-        && task.node_affinity.matches(labels)
+/// Whether a node meets a task's node selector and required node affinity.
+pub(crate) fn node_matches(node: &NodeSpec, task: &TaskSpec) -> bool {
+    task.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value))
+        && task.node_affinity.matches(&node.name, &node.labels)
 }
 
 /// A GPU task needs a node with enough devices of a model that it accepts.
@@ -141,7 +140,7 @@ mod tests {
     use crate::test_support::{labels, place};
     use foretell_framework::gpu::GpuRequest;
     use foretell_framework::spec::{LabelOperator, LabelRequirement, NodeSelectorTerm, Toleration};
-    use foretell_framework::{GpuModelSet, NodeSpec, Resources};
+    use foretell_framework::{GpuModelSet, Resources};
 
     fn check(node: NodeSpec, task: &TaskSpec, expected: Result<(), Rejection>) {
         let mut state = ClusterState::new();
@@ -201,11 +200,13 @@ mod tests {
 
     #[test]
     fn selectors_and_affinity() {
-        let term = |requirements: &[(&str, LabelOperator)]| NodeSelectorTerm {
-            requirements: requirements
-                .iter()
-                .map(|(key, operator)| LabelRequirement { key: (*key).into(), operator: operator.clone() })
-                .collect(),
+        let term = |requirements: &[(&str, LabelOperator)]| {
+            let requirements = requirements.iter();
+            let requirement = |(key, operator): &(&str, LabelOperator)| LabelRequirement {
+                key: (*key).into(),
+                operator: operator.clone(),
+            };
+            NodeSelectorTerm::new(requirements.map(requirement).collect())
         };
         let within = |values: &[&str]| LabelOperator::In(values.iter().map(|&value| value.into()).collect());
         let not_in =

@@ -191,8 +191,9 @@ impl ScoreCandidates for NodeAffinityScore {
 
     fn score(&mut self, state: &ClusterState, task: &TaskSpec, candidates: &[NodeId], scores: &mut Vec<i64>) {
         scores.extend(candidates.iter().map(|&node| {
-            let labels = &state.node(node).spec.labels;
-            let matching = task.node_affinity.preferred.iter().filter(|(_, term)| term.matches(labels));
+            let node = &state.node(node).spec;
+            let preferred = task.node_affinity.preferred.iter();
+            let matching = preferred.filter(|(_, term)| term.matches(&node.name, &node.labels));
             matching.map(|&(weight, _)| i64::from(weight)).sum::<i64>()
         }));
         normalise(scores);
@@ -346,7 +347,7 @@ mod tests {
                         key,
                         operator: LabelOperator::In(Vec::from([value])),
                     });
-                    (weight, NodeSelectorTerm { requirements: requirements.collect() })
+                    (weight, NodeSelectorTerm::new(requirements.collect()))
                 })
                 .collect();
             let nodes = nodes.iter().map(|node| NodeSpec { labels: labels(node), ..NodeSpec::new("n") });

@@ -116,7 +116,7 @@ impl Spread {
         self.eligible.extend(state.nodes().iter().map(|node| {
             let labels = &node.spec.labels;
             constraints.iter().all(|constraint| labels.contains_key(&constraint.spec.topology_key))
-                && node_matches(labels, task)
+                && node_matches(&node.spec, task)
         }));
         for constraint in constraints {
             constraint.count_all(state, &self.eligible);
@@ -229,8 +229,8 @@ impl Constraint {
 mod tests {
     use super::*;
     use crate::test_support::{labels, place};
-    use foretell_framework::NodeSpec;
     use foretell_framework::spec::{LabelOperator, LabelRequirement};
+    use foretell_framework::{LabelSelector, NodeSpec};
     use proptest::prelude::*;
 
     const HOST: &str = HOSTNAME_LABEL;
@@ -239,7 +239,9 @@ mod tests {
         let topology_spread = constraints.iter().map(|&(key, max_skew, selector)| TopologySpreadConstraint {
             topology_key: key.into(),
             max_skew,
-            selector: labels(selector),
+            selector: Some(LabelSelector::of_labels(&labels(selector))),
+            honours_node_affinity: true,
+            ..TopologySpreadConstraint::default()
         });
         TaskSpec { topology_spread: topology_spread.collect(), ..TaskSpec::default() }
     }
@@ -356,7 +358,7 @@ mod tests {
             let plain = newcomer(&[("zone", 1, "foo=")]);
             let mut with_affinity = plain.clone();
             let requirement = LabelRequirement { key: "n".into(), operator: LabelOperator::DoesNotExist };
-            let term = NodeSelectorTerm { requirements: Vec::from([requirement]) };
+            let term = NodeSelectorTerm::new(Vec::from([requirement]));
             with_affinity.node_affinity.required.push(term);
             let newcomers = [
                 newcomer(&[("n", 2, "foo="), ("zone", 1, "bar=")]),

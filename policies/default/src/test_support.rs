@@ -55,9 +55,7 @@ pub(crate) fn add_job(
 ) -> JobId {
     let queue = state.queue_id("default");
     let tasks = vec![(class, count)].into_boxed_slice();
-    let spec =
-        JobSpec { sequence, queue, priority, submitted, expected_duration: None, min_member: count, tasks };
-    state.add_job(spec)
+    state.add_job(JobSpec { priority, submitted, ..JobSpec::new(sequence, queue, tasks) })
 }
 
 /// Adds a task of its own job with this spec and places it on a node.

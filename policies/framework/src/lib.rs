@@ -24,11 +24,13 @@ pub mod gpu;
 pub mod id;
 pub mod plugin;
 pub mod profile;
+pub mod quota;
 pub mod ranking;
 pub mod reason;
 pub mod recency;
 pub mod resources;
 pub mod select;
+pub mod selector;
 pub mod session;
 pub mod spec;
 pub mod state;
@@ -41,13 +43,16 @@ pub use plugin::{
     Action, ClusterEvent, Filter, OrderJobs, PickGpus, Scope, Score, ScoreCandidates, SelectNode,
 };
 pub use profile::{PlaceFailure, Plugins, Profile};
+pub use quota::Quota;
 pub use ranking::ClassRanking;
 pub use reason::{Reason, Rejection, Rejections};
 pub use recency::Stamp;
 pub use resources::Resources;
+pub use selector::{LabelSelector, Labels};
 pub use session::{Decision, EvictionReason, Savepoint, Session, Transaction};
-pub use spec::{Labels, TaskSpec};
+pub use spec::TaskSpec;
 pub use state::{
-    ClusterState, Job, JobSpec, Node, NodeSpec, Placement, PlacementError, Queue, StateError, Task,
+    ClusterObjects, ClusterState, GangSpec, Job, JobPhase, JobSpec, Node, NodeSpec, Placement,
+    PlacementError, Queue, QueueSpec, StateError, Task, TaskDetails, TaskStatus,
 };
 pub use time::Time;

@@ -5,9 +5,10 @@ use alloc::vec::Vec;
 use rand::Rng;
 
 use crate::gpu::GpuSet;
+use crate::id::JobId;
 use crate::id::{NodeId, TaskId};
 use crate::recency::Stamp;
-use crate::state::{ClusterState, Placement, PlacementError};
+use crate::state::{ClusterState, JobPhase, Placement, PlacementError, Task, TaskStatus};
 use crate::time::Time;
 
 /// Why a task is evicted.
@@ -15,6 +16,14 @@ use crate::time::Time;
 pub enum EvictionReason {
     /// To make room for a task of higher priority.
     Preempted,
+    /// Its queue held more than it deserves while another went short.
+    Reclaimed,
+    /// To move it elsewhere, so that free capacity comes together.
+    Consolidated,
+    /// The part of its gang that was placed waited too long for the rest.
+    GangTimedOut,
+    /// The window in which its node was lent has closed.
+    NodeRevoked,
 }
 
 /// What a policy decided, in the order in which it decided. The driver carries it out.
@@ -29,12 +38,21 @@ pub enum Decision {
         /// Its devices.
         gpus: GpuSet,
     },
-    /// Stop the task.
+    /// Stop the task. It is being released; the driver says when it has left its node.
     Evict {
         /// The task.
         task: TaskId,
         /// Why.
         reason: EvictionReason,
+        /// The task for which room is made, if it is for one.
+        beneficiary: Option<TaskId>,
+    },
+    /// Room is being made for the task on a node, or (`None`) no longer.
+    Nominate {
+        /// The task.
+        task: TaskId,
+        /// The node.
+        node: Option<NodeId>,
     },
 }
 
@@ -67,6 +85,11 @@ impl<'a> Session<'a> {
         self.state
     }
 
+    /// Says where a job stands in the queue's admission. It is no change of placement: no transaction undoes it.
+    pub fn set_job_phase(&mut self, job: JobId, phase: JobPhase) {
+        self.state.set_job_phase(job, phase);
+    }
+
     /// Asks for a cycle at `time` at the latest.
     pub fn wake_by(&mut self, time: Time) {
         self.wake_at = Some(self.wake_at.map_or(time, |earlier| earlier.min(time)));
@@ -80,17 +103,14 @@ impl<'a> Session<'a> {
 }
 
 enum Change {
-    Placed(TaskId),
-    /// With [`ClusterState::released`] before the eviction.
-    Evicted(TaskId, Placement, EvictionReason, Stamp),
-}
-
-impl Change {
-    const fn task(&self) -> TaskId {
-        match *self {
-            Self::Placed(task) | Self::Evicted(task, ..) => task,
-        }
-    }
+    /// With the nomination before.
+    Placed(TaskId, Option<NodeId>),
+    /// With its state before.
+    Evicted(TaskId, TaskStatus, EvictionReason, Option<TaskId>),
+    /// With the nomination before.
+    Nominated(TaskId, Option<NodeId>),
+    /// With its place and state before, and [`ClusterState::released`] before.
+    Removed(TaskId, Placement, TaskStatus, Stamp),
 }
 
 /// A point of a transaction to which it can be rolled back.
@@ -116,19 +136,46 @@ impl Transaction<'_> {
     /// Places a waiting task on devices of a node.
     pub fn place(&mut self, task: TaskId, node: NodeId, gpus: GpuSet) -> Result<(), PlacementError> {
         self.state.check_placement(task, node, gpus)?;
+        let nominated = self.state.task(task).and_then(Task::nominated);
         self.state.apply_placement(task, node, gpus);
-        self.log.push(Change::Placed(task));
+        self.log.push(Change::Placed(task, nominated));
         Ok(())
     }
 
-    /// Takes a placed task off its node; what it held is free at once.
-    pub fn evict(&mut self, task: TaskId, reason: EvictionReason) -> Result<(), PlacementError> {
+    /// Tells a placed task to stop, for the sake of `beneficiary` if it is for one. What it holds is not free until the
+    /// driver says that it is gone.
+    pub fn evict(
+        &mut self,
+        task: TaskId,
+        reason: EvictionReason,
+        beneficiary: Option<TaskId>,
+    ) -> Result<(), PlacementError> {
         if self.state.task(task).is_none() {
             return Err(PlacementError::UnknownTask);
         }
-        let released = self.state.released();
-        let placement = self.state.unplace(task).ok_or(PlacementError::NotPlaced)?;
-        self.log.push(Change::Evicted(task, placement, reason, released));
+        let status = self.state.mark_releasing(task).ok_or(PlacementError::NotPlaced)?;
+        self.log.push(Change::Evicted(task, status, reason, beneficiary));
+        Ok(())
+    }
+
+    /// Says that room is being made for a waiting task on a node, or no longer.
+    pub fn nominate(&mut self, task: TaskId, node: Option<NodeId>) -> Result<(), PlacementError> {
+        let entry = self.state.task(task).ok_or(PlacementError::UnknownTask)?;
+        if entry.status() != TaskStatus::Waiting {
+            return Err(PlacementError::AlreadyPlaced);
+        }
+        let before = self.state.set_nomination(task, node);
+        self.log.push(Change::Nominated(task, before));
+        Ok(())
+    }
+
+    /// Takes a task off its node as if it were gone, to see what would fit then. A trial only: it must be rolled back,
+    /// and a transaction that still holds one when it commits undoes it first, and all that came after.
+    pub fn remove(&mut self, task: TaskId) -> Result<(), PlacementError> {
+        let entry = self.state.task(task).ok_or(PlacementError::UnknownTask)?;
+        let (status, released) = (entry.status(), self.state.released());
+        let placement = self.state.unplace(task, TaskStatus::Waiting).ok_or(PlacementError::NotPlaced)?;
+        self.log.push(Change::Removed(task, placement, status, released));
         Ok(())
     }
 
@@ -141,14 +188,19 @@ impl Transaction<'_> {
     pub fn rollback_to(&mut self, savepoint: Savepoint) {
         while self.log.len() > savepoint.changes {
             match self.log.pop() {
-                Some(Change::Placed(task)) => {
+                Some(Change::Placed(task, nominated)) => {
                     // Taking back what this transaction did releases nothing to anyone.
                     let released = self.state.released();
-                    self.state.unplace(task);
+                    self.state.unplace(task, TaskStatus::Waiting);
                     self.state.set_released(released);
+                    self.state.set_nomination(task, nominated);
                 }
-                Some(Change::Evicted(task, placement, _, released)) => {
-                    self.state.restore(task, &placement);
+                Some(Change::Evicted(task, status, ..)) => self.state.unmark_releasing(task, status),
+                Some(Change::Nominated(task, before)) => {
+                    self.state.set_nomination(task, before);
+                }
+                Some(Change::Removed(task, placement, status, released)) => {
+                    self.state.restore(task, &placement, status);
                     self.state.set_released(released);
                 }
                 None => break,
@@ -156,30 +208,29 @@ impl Transaction<'_> {
         }
     }
 
-    /// Makes the changes last and turns them into decisions: the net effect, one eviction and one binding of a task
-    /// at the most.
-    pub fn commit(self) {
-        let log = core::mem::take(self.log);
-        let evicts = log.iter().any(|change| matches!(change, Change::Evicted(..)));
-        for (position, change) in log.iter().enumerate() {
-            let task = change.task();
-            let touches = |changes: &[Change]| evicts && changes.iter().any(|change| change.task() == task);
-            match *change {
-                // Only what ran before the transaction can be stopped.
-                Change::Evicted(_, _, reason, _) if !touches(&log[..position]) => {
-                    self.decisions.push(Decision::Evict { task, reason });
+    /// Makes the changes last and turns them into decisions, in their order.
+    pub fn commit(mut self) {
+        if let Some(trial) = self.log.iter().position(|change| matches!(change, Change::Removed(..))) {
+            self.rollback_to(Savepoint { changes: trial });
+        }
+        for change in self.log.iter() {
+            self.decisions.push(match *change {
+                Change::Evicted(task, _, reason, beneficiary) => {
+                    Decision::Evict { task, reason, beneficiary }
                 }
-                Change::Placed(_) if !touches(&log[position + 1..]) => {
-                    let placement = self.state.task(task).and_then(|task| task.placement());
-                    if let Some(&Placement { node, gpus, .. }) = placement {
-                        self.decisions.push(Decision::Bind { task, node, gpus });
-                    }
+                Change::Nominated(task, _) => {
+                    let node = self.state.task(task).and_then(Task::nominated);
+                    Decision::Nominate { task, node }
                 }
-                Change::Evicted(..) | Change::Placed(_) => {}
-            }
+                Change::Placed(task, _) => {
+                    let placement = self.state.task(task).and_then(Task::placement);
+                    let Some(&Placement { node, gpus, .. }) = placement else { continue };
+                    Decision::Bind { task, node, gpus }
+                }
+                Change::Removed(..) => continue,
+            });
         }
         // Nothing is left to roll back; the buffer serves the next transaction.
-        *self.log = log;
         self.log.clear();
     }
 }

@@ -2,19 +2,23 @@
 //! Kubernetes pod API.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::gpu::GpuRequest;
 use crate::resources::Resources;
+use crate::selector::{LabelSelector, Labels};
 
-/// Labels of a node or a task.
-pub type Labels = BTreeMap<Box<str>, Box<str>>;
+pub use crate::selector::{LabelOperator, LabelRequirement};
 
 /// Everything that decides where a task may and should go. Tasks with equal specs are one class and share one
-/// filter-and-score pass.
+/// filter-and-score pass; what tells tasks of a class apart (name, priority, start) is in
+/// [`Task`](crate::state::Task).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct TaskSpec {
+    /// Its namespace; empty where there are none.
+    pub namespace: Box<str>,
+    /// Its role in its job (`master`, `worker`, `ps`); empty where all are alike.
+    pub role: Box<str>,
     /// CPU, memory, extended resources.
     pub requests: Resources,
     /// GPU devices.
@@ -27,8 +31,30 @@ pub struct TaskSpec {
     pub tolerations: Vec<Toleration>,
     /// Labels of the task itself, for others' selectors.
     pub labels: Labels,
+    /// Those annotations of the task itself that some policy reads.
+    pub annotations: Labels,
     /// Spread over topology domains.
     pub topology_spread: Vec<TopologySpreadConstraint>,
+    /// Attraction to and repulsion from other tasks.
+    pub pod_affinity: PodAffinity,
+    /// The only node that it may go to (`spec.nodeName` of a pod that is not placed).
+    pub node_name: Option<Box<str>>,
+    /// Ports of the node that it occupies.
+    pub host_ports: Vec<HostPort>,
+    /// Images of its containers.
+    pub images: Images,
+    /// CPU and memory as kube-scheduler's scores count them, where that differs from the requests: containers that
+    /// request nothing count with a default.
+    pub scoring_requests: Option<ScoringRequests>,
+    /// Whether it must not displace others (`preemptionPolicy: Never`).
+    pub never_preempts: bool,
+}
+
+impl TaskSpec {
+    /// Whether it requests nothing at all (Volcano's "best effort").
+    pub fn is_best_effort(&self) -> bool {
+        self.gpus.count == 0 && self.requests == Resources::default()
+    }
 }
 
 /// Node affinity of a task.
@@ -41,66 +67,32 @@ pub struct NodeAffinity {
 }
 
 impl NodeAffinity {
-    /// Whether a node with these labels meets the required terms.
-    pub fn matches(&self, labels: &Labels) -> bool {
-        self.required.is_empty() || self.required.iter().any(|term| term.matches(labels))
+    /// Whether a node of this name and with these labels meets the required terms.
+    pub fn matches(&self, name: &str, labels: &Labels) -> bool {
+        self.required.is_empty() || self.required.iter().any(|term| term.matches(name, labels))
     }
 }
 
 /// Requirements that must all hold. A term without requirements matches nothing.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct NodeSelectorTerm {
-    /// The requirements.
+    /// Requirements on the node's labels.
     pub requirements: Vec<LabelRequirement>,
+    /// Requirements on the node's name (`matchFields` on `metadata.name`).
+    pub names: Vec<LabelOperator>,
 }
 
 impl NodeSelectorTerm {
-    /// Whether labels meet all requirements.
-    pub fn matches(&self, labels: &Labels) -> bool {
-        !self.requirements.is_empty()
-            && self.requirements.iter().all(|requirement| requirement.matches(labels))
+    /// A term on labels alone.
+    pub const fn new(requirements: Vec<LabelRequirement>) -> Self {
+        Self { requirements, names: Vec::new() }
     }
-}
 
-/// One requirement on a label.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct LabelRequirement {
-    /// The label's key.
-    pub key: Box<str>,
-    /// What must hold of its value.
-    pub operator: LabelOperator,
-}
-
-/// What must hold of a label's value.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum LabelOperator {
-    /// Present with one of the values.
-    In(Vec<Box<str>>),
-    /// Absent, or with none of the values.
-    NotIn(Vec<Box<str>>),
-    /// Present.
-    Exists,
-    /// Absent.
-    DoesNotExist,
-    /// An integer greater than this.
-    Gt(i64),
-    /// An integer less than this.
-    Lt(i64),
-}
-
-impl LabelRequirement {
-    /// Whether labels meet it.
-    pub fn matches(&self, labels: &Labels) -> bool {
-        let value = labels.get(&self.key);
-        let integer = || value.and_then(|value| value.parse::<i64>().ok());
-        match &self.operator {
-            LabelOperator::In(values) => value.is_some_and(|value| values.contains(value)),
-            LabelOperator::NotIn(values) => value.is_none_or(|value| !values.contains(value)),
-            LabelOperator::Exists => value.is_some(),
-            LabelOperator::DoesNotExist => value.is_none(),
-            LabelOperator::Gt(bound) => integer().is_some_and(|value| value > *bound),
-            LabelOperator::Lt(bound) => integer().is_some_and(|value| value < *bound),
-        }
+    /// Whether a node of this name and with these labels meets all requirements.
+    pub fn matches(&self, name: &str, labels: &Labels) -> bool {
+        !(self.requirements.is_empty() && self.names.is_empty())
+            && self.requirements.iter().all(|requirement| requirement.matches(labels))
+            && self.names.iter().all(|operator| operator.holds(Some(name)))
     }
 }
 
@@ -146,20 +138,135 @@ impl Toleration {
     }
 }
 
-/// A wish to spread tasks evenly over the values of a node label (`ScheduleAnyway`).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+/// A wish or demand to spread tasks evenly over the values of a node label.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct TopologySpreadConstraint {
     /// The node label whose values are the domains.
     pub topology_key: Box<str>,
     /// The difference in numbers of matching tasks that is still fine, at least 1.
     pub max_skew: u32,
-    /// The tasks that count: those carrying all of these labels. An empty selector counts none.
-    pub selector: Labels,
+    /// Whether a node that would exceed the skew is out of the question, or only less welcome.
+    pub when_unsatisfiable: WhenUnsatisfiable,
+    /// The tasks that count, of the newcomer's namespace. `None` and an empty selector count none.
+    pub selector: Option<LabelSelector>,
+    /// Fewer domains than this count as one more with no task.
+    pub min_domains: Option<u32>,
+    /// Whether nodes outside the task's node selector and affinity are left out of the counts.
+    pub honours_node_affinity: bool,
+    /// Whether nodes with taints that the task does not tolerate are left out of the counts.
+    pub honours_node_taints: bool,
+}
+
+/// What becomes of a node that would exceed the skew of a spread constraint.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum WhenUnsatisfiable {
+    /// It is less welcome.
+    #[default]
+    ScheduleAnyway,
+    /// It is out of the question.
+    DoNotSchedule,
 }
 
 impl TopologySpreadConstraint {
-    /// Whether a task with these labels counts.
-    pub fn counts(&self, labels: &Labels) -> bool {
-        !self.selector.is_empty() && self.selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    /// A constraint with Kubernetes' defaults for what is not given.
+    pub fn new(
+        topology_key: impl Into<Box<str>>,
+        max_skew: u32,
+        when_unsatisfiable: WhenUnsatisfiable,
+        selector: Option<LabelSelector>,
+    ) -> Self {
+        Self {
+            topology_key: topology_key.into(),
+            max_skew,
+            when_unsatisfiable,
+            selector,
+            min_domains: None,
+            honours_node_affinity: true,
+            honours_node_taints: false,
+        }
     }
+
+    /// Whether a task with these labels, of the newcomer's namespace, counts.
+    pub fn counts(&self, labels: &Labels) -> bool {
+        self.selector
+            .as_ref()
+            .is_some_and(|selector| !selector.requirements.is_empty() && selector.matches(labels))
+    }
+}
+
+/// Affinity of a task to other tasks.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct PodAffinity {
+    /// All must hold.
+    pub required: Vec<PodAffinityTerm>,
+    /// Weight 1..=100 and term.
+    pub preferred: Vec<(u32, PodAffinityTerm)>,
+    /// None may hold.
+    pub anti_required: Vec<PodAffinityTerm>,
+    /// Weight 1..=100 and term: those that hold make a node less welcome.
+    pub anti_preferred: Vec<(u32, PodAffinityTerm)>,
+}
+
+impl PodAffinity {
+    /// Whether it says nothing.
+    pub const fn is_empty(&self) -> bool {
+        self.required.is_empty()
+            && self.preferred.is_empty()
+            && self.anti_required.is_empty()
+            && self.anti_preferred.is_empty()
+    }
+}
+
+/// The tasks of some namespaces with some labels, in the domains of a topology key.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct PodAffinityTerm {
+    /// The node label whose values are the domains.
+    pub topology_key: Box<str>,
+    /// The tasks; `None` matches none.
+    pub selector: Option<LabelSelector>,
+    /// Namespaces by name. If these and the selector are empty, the owner's own namespace, which conversion fills in.
+    pub namespaces: Vec<Box<str>>,
+    /// Namespaces by label; an empty selector is all of them.
+    pub namespace_selector: Option<LabelSelector>,
+}
+
+/// A port of a node that a task occupies.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct HostPort {
+    /// The address; `0.0.0.0` stands for all of them.
+    pub ip: Box<str>,
+    /// The protocol, such as `TCP`.
+    pub protocol: Box<str>,
+    /// The port.
+    pub port: u16,
+}
+
+impl HostPort {
+    /// The address that stands for all.
+    pub const ANY_IP: &'static str = "0.0.0.0";
+
+    /// Whether two tasks cannot have both.
+    pub fn clashes(&self, other: &Self) -> bool {
+        self.port == other.port
+            && self.protocol == other.protocol
+            && (self.ip == other.ip || *self.ip == *Self::ANY_IP || *other.ip == *Self::ANY_IP)
+    }
+}
+
+/// Images that a task needs on its node.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Images {
+    /// Names with tag, one per container, init container and image volume, repeats included.
+    pub names: Vec<Box<str>>,
+    /// Containers and init containers.
+    pub containers: u32,
+}
+
+/// CPU and memory as kube-scheduler's scores count them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct ScoringRequests {
+    /// Thousandths of a CPU core.
+    pub cpu_milli: u64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
 }

@@ -50,13 +50,10 @@ fn submit(state: &mut ClusterState, step: &Step, sequence: u64) -> Option<JobId>
     let class = state.class(&TaskSpec { requests: Resources::new(1000, 0), gpus, ..TaskSpec::default() });
     let queue = state.queue_id(["one", "two"][usize::from(queue)]);
     Some(state.add_job(JobSpec {
-        sequence,
-        queue,
         priority,
         submitted: Time::from_s(sequence as f64),
         expected_duration: Some(Time::from_s(f64::from(duration_s))),
-        min_member: tasks,
-        tasks: [(class, tasks)].into(),
+        ..JobSpec::new(sequence, queue, [(class, tasks)])
     }))
 }
 
@@ -167,13 +164,8 @@ fn an_elastic_job_runs_with_its_minimum_and_grows_later() {
     let class = state.class(&TaskSpec { gpus: GpuRequest::whole(1), ..TaskSpec::default() });
     let queue = state.queue_id("one");
     let spec = |sequence, min_member, tasks| JobSpec {
-        sequence,
-        queue,
-        priority: 0,
-        submitted: Time::ZERO,
-        expected_duration: None,
         min_member,
-        tasks: [(class, tasks)].into(),
+        ..JobSpec::new(sequence, queue, [(class, tasks)])
     };
     let (first, elastic) = (state.add_job(spec(0, 1, 1)), state.add_job(spec(1, 1, 2)));
     let mut allocate = Allocate::new(vec![Box::new(FirstInFirstOut)], HeadOfLine::Blocks);

@@ -20,6 +20,7 @@ use std::str::FromStr;
 use foretell_framework::gpu::{GpuRequest, GpuSet};
 use foretell_framework::select::tightest_gpus;
 use foretell_framework::spec::{Taint, TaintEffect, Toleration};
+use foretell_framework::state::Domain;
 use foretell_framework::{
     ClusterState, Decision, DomainId, JobId, JobSpec, NodeId, NodeSpec, Resources, Session, TaskId, TaskSpec,
     Time, Transaction, WHOLE_GPU_MILLI,
@@ -131,15 +132,8 @@ pub fn job_spec(state: &mut ClusterState, text: &str) -> JobSpec {
             (state.class(&spec), parse(count, group))
         })
         .collect();
-    JobSpec {
-        sequence: state.jobs().map(|(_, job)| job.spec.sequence + 1).max().unwrap_or(0),
-        queue: state.queue_id(DEFAULT_QUEUE),
-        priority: 0,
-        submitted: Time::ZERO,
-        expected_duration: None,
-        min_member: tasks.iter().map(|&(_, count)| count).sum(),
-        tasks,
-    }
+    let sequence = state.jobs().map(|(_, job)| job.spec.sequence + 1).max().unwrap_or(0);
+    JobSpec::new(sequence, state.queue_id(DEFAULT_QUEUE), tasks)
 }
 
 /// Adds a job from its description.
@@ -207,7 +201,9 @@ fn domain(state: &mut ClusterState, path: &str) -> DomainId {
             .flat_map(|node| state.domains_of(node))
             .find(|(_, domain)| *domain.name == *name)
             .map(|(id, _)| id);
-        parent = Some(known.unwrap_or_else(|| state.add_domain(name, parent)));
+        parent = Some(known.unwrap_or_else(|| {
+            state.add_domain(Domain { name: name.into(), tier: 0, tier_name: Box::default(), parent })
+        }));
     }
     parent.expect("a split has at least one part")
 }

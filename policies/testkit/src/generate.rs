@@ -124,6 +124,8 @@ pub enum Operation {
     },
     /// Removes a job, whatever it holds.
     RemoveJob(Index),
+    /// A task has left its node, if it was on one, and waits again.
+    RequeueTask(Index),
     /// Adds a node.
     AddNode(NodeSpec),
     /// Cordons or uncordons a node.
@@ -146,6 +148,8 @@ pub enum Step {
     Place(Index, Index, Devices),
     /// Evicts a task, placed or not.
     Evict(Index),
+    /// Nominates a task, waiting or not, to a node.
+    Nominate(Index, Index),
     /// Remembers the present point.
     Savepoint,
     /// Rolls back to one of the points remembered, or to the beginning.
@@ -172,6 +176,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         6 => job.prop_map(|(queue, tasks)| Operation::AddJob { queue, tasks }),
         2 => index().prop_map(Operation::RemoveJob),
+        3 => index().prop_map(Operation::RequeueTask),
         1 => node_specs().prop_map(Operation::AddNode),
         1 => (index(), any::<bool>()).prop_map(|(node, set)| Operation::SetUnschedulable(node, set)),
         3 => (index(), index(), any::<bool>())
@@ -188,6 +193,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (index(), index(), devices).prop_map(|(task, node, devices)| Step::Place(task, node, devices)),
         3 => index().prop_map(Step::Evict),
+        1 => (index(), index()).prop_map(|(task, node)| Step::Nominate(task, node)),
         1 => Just(Step::Savepoint),
         1 => index().prop_map(Step::Rollback),
     ]
@@ -216,6 +222,11 @@ impl Operation {
                     state.remove_job(*index.get(&jobs));
                 }
             }
+            Self::RequeueTask(index) => {
+                if let Some(task) = task_at(state, *index) {
+                    state.requeue_task(task);
+                }
+            }
             Self::AddNode(spec) => add_node(state, spec.clone()),
             Self::SetUnschedulable(node, unschedulable) => {
                 if let Some(node) = node_at(state, *node) {
@@ -241,7 +252,7 @@ impl Operation {
                             savepoints.truncate(index.index(savepoints.len()) + 1);
                             transaction.rollback_to(savepoints[savepoints.len() - 1]);
                         }
-                        Step::Place(..) | Step::Evict(_) => {
+                        Step::Place(..) | Step::Evict(_) | Step::Nominate(..) => {
                             // A refusal is one of the things that may happen.
                             let _refused = step.apply(&mut transaction);
                         }
@@ -277,7 +288,13 @@ impl Step {
             }
             Self::Evict(task) => {
                 let Some(task) = task_at(state, *task) else { return Ok(()) };
-                transaction.evict(task, EvictionReason::Preempted)
+                transaction.evict(task, EvictionReason::Preempted, None)
+            }
+            Self::Nominate(task, node) => {
+                let (Some(task), Some(node)) = (task_at(state, *task), node_at(state, *node)) else {
+                    return Ok(());
+                };
+                transaction.nominate(task, Some(node))
             }
             Self::Savepoint | Self::Rollback(_) => Ok(()),
         }
@@ -287,16 +304,9 @@ impl Step {
 /// Adds a job to one of [`QUEUES`].
 pub fn add_job(state: &mut ClusterState, queue: usize, tasks: &[(TaskSpec, u32)]) -> JobId {
     let tasks: Box<[_]> = tasks.iter().map(|(spec, count)| (state.class(spec), *count)).collect();
-    let spec = JobSpec {
-        sequence: state.jobs().map(|(_, job)| job.spec.sequence + 1).max().unwrap_or(0),
-        queue: state.queue_id(QUEUES[queue]),
-        priority: 0,
-        submitted: Time::ZERO,
-        expected_duration: None,
-        min_member: tasks.iter().map(|&(_, count)| count).sum(),
-        tasks,
-    };
-    state.add_job(spec)
+    let sequence = state.jobs().map(|(_, job)| job.spec.sequence + 1).max().unwrap_or(0);
+    let queue = state.queue_id(QUEUES[queue]);
+    state.add_job(JobSpec::new(sequence, queue, tasks))
 }
 
 fn node_at(state: &ClusterState, index: Index) -> Option<NodeId> {

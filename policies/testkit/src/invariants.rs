@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-use foretell_framework::{ClusterState, JobId, NodeId, Placement, Resources, Task, TaskId, WHOLE_GPU_MILLI};
+use foretell_framework::{
+    ClusterState, JobId, NodeId, Placement, Resources, Task, TaskId, TaskStatus, WHOLE_GPU_MILLI,
+};
 use thiserror::Error;
 
 /// A state that contradicts itself.
@@ -106,6 +108,16 @@ fn check_jobs(state: &ClusterState) -> Result<(), Violation> {
     for (task, entry) in state.tasks() {
         let orphan = Violation::Orphan { task, job: entry.job };
         let job = state.job(entry.job).ok_or(orphan.clone())?;
+        compare(
+            &format!("whether {task:?} holds a node"),
+            entry.status().holds_node(),
+            entry.placement().is_some(),
+        )?;
+        if let Some(node) = entry.nominated() {
+            let listed = state.node(node).nominated().contains(&task);
+            let waits = entry.status() == TaskStatus::Waiting;
+            compare(&format!("nomination of {task:?}: listed, waiting"), (listed, waits), (true, true))?;
+        }
         if job.tasks().iter().filter(|&&member| member == task).count() != 1 {
             return Err(orphan);
         }
@@ -122,7 +134,7 @@ fn check_jobs(state: &ClusterState) -> Result<(), Violation> {
         let placed = job
             .tasks()
             .iter()
-            .filter(|&&task| state.task(task).is_some_and(|task| task.placement().is_some()));
+            .filter(|&&task| state.task(task).is_some_and(|task| task.status().is_placed()));
         compare(&format!("placed tasks of {id:?}"), job.placed() as usize, placed.count())?;
     }
     Ok(())
@@ -156,6 +168,17 @@ fn check_node(
         return Err(Violation::Misplaced { task, node: id });
     }
     compare(&format!("tasks of {id:?}"), node.tasks().len(), on_node.len())?;
+    let mut releasing = Held::default();
+    let released = on_node.iter().filter(|(_, task, _)| task.status() == TaskStatus::Releasing);
+    released.clone().for_each(|(_, task, _)| releasing.add(state, task));
+    compare(&format!("tasks that {id:?} releases"), node.releasing_tasks() as usize, released.count())?;
+    compare(&format!("resources that {id:?} releases"), node.releasing(), &releasing.resources())?;
+    compare(&format!("GPU that {id:?} releases"), node.releasing_gpu_milli(), releasing.gpu_milli)?;
+    let stray = node
+        .nominated()
+        .iter()
+        .find(|&&task| state.task(task).is_none_or(|task| task.nominated() != Some(id)));
+    compare(&format!("a task listed as nominated to {id:?}"), stray, None)?;
 
     let within = |what: &str, held: u64, has: u64| {
         if held <= has { Ok(()) } else { Err(Violation::Oversold { node: id, what: what.into(), held, has }) }

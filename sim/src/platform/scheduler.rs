@@ -63,6 +63,7 @@ impl Scheduler {
             let event = match *decision {
                 Decision::Bind { task, .. } => JobEvent::Bound(task),
                 Decision::Evict { task, .. } => JobEvent::Evicted(task),
+                Decision::Nominate { .. } => continue,
             };
             queue.schedule(now + self.latency, Event::Job(event));
         }

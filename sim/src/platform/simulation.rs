@@ -186,13 +186,10 @@ where
         let class = self.state.class(&submission.spec);
         let queue_id = self.state.queue_id(&submission.queue);
         let job = self.state.add_job(JobSpec {
-            sequence,
-            queue: queue_id,
             priority: submission.priority,
             submitted: self.now,
             expected_duration: submission.duration,
-            min_member: submission.tasks,
-            tasks: [(class, submission.tasks)].into(),
+            ..JobSpec::new(sequence, queue_id, [(class, submission.tasks)])
         });
         self.record(&Record::JobSubmitted { job: sequence, submission: &submission });
         if let Err(reason) = self.fits_empty_cluster(job) {

@@ -235,7 +235,7 @@ impl Action for EvictOnce {
             self.done = true;
             let victim = session.state().nodes()[0].tasks()[0];
             let (mut transaction, _) = session.begin();
-            transaction.evict(victim, EvictionReason::Preempted).unwrap();
+            transaction.evict(victim, EvictionReason::Preempted, None).unwrap();
             transaction.commit();
         }
         self.inner.cycle(session);

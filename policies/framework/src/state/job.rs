@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 
 use crate::gpu::GpuSet;
 use crate::id::{ClassId, JobId, NodeId, QueueId, ShapeId, TaskId};
+use crate::quota::Quota;
+use crate::selector::{LabelSelector, Labels};
 use crate::time::Time;
 
 /// What a driver says of a job when it submits it.
@@ -12,6 +14,10 @@ use crate::time::Time;
 pub struct JobSpec {
     /// The driver's own number for the job: it increases with submission, so it also breaks ties of order.
     pub sequence: u64,
+    /// Its name; may be empty in a simulation, where the sequence number names it.
+    pub name: Box<str>,
+    /// Its namespace; empty where there are none.
+    pub namespace: Box<str>,
     /// The queue that it waits in.
     pub queue: QueueId,
     /// Larger goes first.
@@ -24,6 +30,105 @@ pub struct JobSpec {
     pub min_member: u32,
     /// Its tasks: class and number.
     pub tasks: Box<[(ClassId, u32)]>,
+    /// Where it stands in the queue's admission.
+    pub phase: JobPhase,
+    /// Whether its running tasks may be displaced; `None` leaves it to the policy (Volcano: yes).
+    pub preemptable: Option<bool>,
+    /// What a gang asks for beyond a number of tasks.
+    pub gang: Option<Box<GangSpec>>,
+    /// Those annotations that some policy reads.
+    pub annotations: Labels,
+}
+
+impl JobSpec {
+    /// A job of these tasks, all of which it needs, admitted, with nothing else said of it.
+    pub fn new(sequence: u64, queue: QueueId, tasks: impl Into<Box<[(ClassId, u32)]>>) -> Self {
+        let tasks = tasks.into();
+        Self {
+            sequence,
+            name: Box::default(),
+            namespace: Box::default(),
+            queue,
+            priority: 0,
+            submitted: Time::ZERO,
+            expected_duration: None,
+            min_member: tasks.iter().map(|&(_, count)| count).sum(),
+            tasks,
+            phase: JobPhase::Inqueue,
+            preemptable: None,
+            gang: None,
+            annotations: Labels::new(),
+        }
+    }
+}
+
+/// Volcano's phase of a pod group.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum JobPhase {
+    /// Not admitted: allocation passes it over until the enqueue action lets it in.
+    Pending,
+    /// Admitted.
+    #[default]
+    Inqueue,
+    /// At least its minimum runs.
+    Running,
+    /// Part of its minimum runs.
+    Unknown,
+    /// All its tasks have ended.
+    Completed,
+}
+
+/// What a gang asks for beyond a number of tasks.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct GangSpec {
+    /// Role and how many of its tasks must be placed; roles that are not listed have no minimum.
+    pub role_minima: Vec<(Box<str>, u32)>,
+    /// What its minimum requests in all, where the driver was told.
+    pub min_resources: Option<Quota>,
+    /// How close together its tasks must or should be.
+    pub network_topology: Option<NetworkTopology>,
+    /// Groups within the gang.
+    pub sub_groups: Vec<SubGroupPolicy>,
+    /// How long a part of it may hold what it got before it is let go (coscheduling's `scheduleTimeoutSeconds`).
+    pub schedule_timeout: Option<Time>,
+}
+
+/// How close together tasks must or should be, in tiers of topology domains.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NetworkTopology {
+    /// Whether it must be so, or should.
+    pub mode: TopologyMode,
+    /// The highest tier of a domain that still holds all of them.
+    pub highest_tier: Option<u32>,
+    /// The same by the tier's name.
+    pub highest_tier_name: Option<Box<str>>,
+}
+
+/// Whether a network topology is a demand or a wish.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TopologyMode {
+    /// A demand.
+    #[default]
+    Hard,
+    /// A wish.
+    Soft,
+}
+
+/// Groups within a gang: tasks that a selector takes, told apart by the values of some labels.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SubGroupPolicy {
+    /// Its name.
+    pub name: Box<str>,
+    /// Tasks that each group needs.
+    pub size: Option<u32>,
+    /// Groups that the gang needs.
+    pub min_groups: Option<u32>,
+    /// The tasks that belong to groups of this policy.
+    pub selector: Option<LabelSelector>,
+    /// Labels by whose values tasks fall into groups.
+    pub match_label_keys: Vec<Box<str>>,
+    /// How close together the tasks of a group must or should be.
+    pub network_topology: Option<NetworkTopology>,
 }
 
 /// A job.
@@ -43,7 +148,7 @@ impl Job {
         &self.tasks
     }
 
-    /// How many of its tasks are placed.
+    /// How many of its tasks have a place and keep it (those being released do not count).
     pub const fn placed(&self) -> u32 {
         self.placed
     }
@@ -59,6 +164,51 @@ impl Job {
     }
 }
 
+/// Where a task stands.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum TaskStatus {
+    /// It has no place. It may be nominated to one.
+    #[default]
+    Waiting,
+    /// It has a place and has not started there yet.
+    Bound,
+    /// It runs.
+    Running,
+    /// It was told to stop and still holds what it holds.
+    Releasing,
+    /// It ended well and holds nothing.
+    Succeeded,
+    /// It ended badly and holds nothing.
+    Failed,
+}
+
+impl TaskStatus {
+    /// Whether it holds a place that it may keep.
+    pub const fn is_placed(self) -> bool {
+        matches!(self, Self::Bound | Self::Running)
+    }
+
+    /// Whether it holds something of a node.
+    pub const fn holds_node(self) -> bool {
+        matches!(self, Self::Bound | Self::Running | Self::Releasing)
+    }
+}
+
+/// What tells a task from others of its class; drivers set what they know.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TaskDetails {
+    /// Its name; empty in a simulation, where job and rank name it.
+    pub name: Box<str>,
+    /// Its own priority. A driver that says nothing leaves it equal to the job's.
+    pub priority: i32,
+    /// When it was created.
+    pub created: Option<Time>,
+    /// When it started to run, the last time.
+    pub started: Option<Time>,
+    /// Whether scheduling gates keep it out of the queue.
+    pub gated: bool,
+}
+
 /// A task.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Task {
@@ -68,13 +218,27 @@ pub struct Task {
     pub rank: u32,
     /// Its requests and constraints.
     pub class: ClassId,
+    /// What tells it from others of its class.
+    pub details: TaskDetails,
+    pub(super) status: TaskStatus,
     pub(super) placement: Option<Placement>,
+    pub(super) nominated: Option<NodeId>,
 }
 
 impl Task {
-    /// Where it is, if it is placed.
+    /// Where it is, if it is placed, or still there while it is released.
     pub const fn placement(&self) -> Option<&Placement> {
         self.placement.as_ref()
+    }
+
+    /// Where it stands.
+    pub const fn status(&self) -> TaskStatus {
+        self.status
+    }
+
+    /// The node where room is being made for it (`nominatedNodeName`; Volcano: pipelined). Only a waiting task has one.
+    pub const fn nominated(&self) -> Option<NodeId> {
+        self.nominated
     }
 }
 

@@ -6,6 +6,9 @@
 mod error;
 mod job;
 mod node;
+mod objects;
+mod placement;
+mod queue;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -15,25 +18,19 @@ use core::fmt;
 use slotmap::SlotMap;
 
 pub use error::{PlacementError, StateError};
-pub use job::{Job, JobSpec, Placement, Task};
+pub use job::{
+    GangSpec, Job, JobPhase, JobSpec, NetworkTopology, Placement, SubGroupPolicy, Task, TaskDetails,
+    TaskStatus, TopologyMode,
+};
 pub use node::{Domain, Node, NodeSpec};
+pub use objects::{ClusterObjects, DisruptionBudget, ElasticQuota, ResourceQuota};
+pub use queue::{NodeGroupAffinity, Queue, QueueSpec};
 
-use crate::gpu::{GpuModelSet, GpuSet, MAX_GPU_MODELS, MAX_GPUS_PER_NODE, WHOLE_GPU_MILLI};
+use crate::gpu::{GpuModelSet, MAX_GPU_MODELS, MAX_GPUS_PER_NODE, WHOLE_GPU_MILLI};
 use crate::id::{ClassId, DomainId, GpuId, GpuModelId, JobId, NodeId, QueueId, ResourceId, ShapeId, TaskId};
 use crate::recency::{RecencyList, Stamp};
 use crate::resources::Resources;
 use crate::spec::TaskSpec;
-
-/// A queue (virtual cluster, team) and what its tasks hold.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Queue {
-    /// Its name.
-    pub name: Box<str>,
-    /// CPU, memory and extended resources held by its tasks.
-    pub allocated: Resources,
-    /// Thousandths of GPUs held by its tasks.
-    pub gpu_allocated_milli: u64,
-}
 
 /// A GPU device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +52,7 @@ pub struct ClusterState {
     gpu_models: Vec<Box<str>>,
     resource_names: Vec<Box<str>>,
     queues: Vec<Queue>,
+    objects: ClusterObjects,
     jobs: SlotMap<JobId, Job>,
     tasks: SlotMap<TaskId, Task>,
     classes: Interner<TaskSpec>,
@@ -85,6 +83,7 @@ impl ClusterState {
             gpu_models: Vec::new(),
             resource_names: Vec::new(),
             queues: Vec::new(),
+            objects: ClusterObjects::default(),
             jobs: SlotMap::with_key(),
             tasks: SlotMap::with_key(),
             classes: Interner::new(),
@@ -131,17 +130,51 @@ impl ClusterState {
     /// The id of a queue, made on first sight.
     pub fn queue_id(&mut self, name: &str) -> QueueId {
         let position = self.queues.iter().position(|queue| *queue.name == *name).unwrap_or_else(|| {
-            let name = name.into();
-            self.queues.push(Queue { name, allocated: Resources::default(), gpu_allocated_milli: 0 });
+            self.queues.push(Queue::new(name));
             self.queues.len() - 1
         });
         QueueId::new(position)
     }
 
-    /// Adds a topology domain below `parent`.
-    pub fn add_domain(&mut self, name: &str, parent: Option<DomainId>) -> DomainId {
-        self.domains.push(Domain { name: name.into(), parent });
+    /// The name of an extended resource.
+    pub fn resource_name(&self, resource: ResourceId) -> &str {
+        &self.resource_names[resource.index()]
+    }
+
+    /// The queue of this name, if there is one.
+    pub fn find_queue(&self, name: &str) -> Option<QueueId> {
+        self.queues.iter().position(|queue| *queue.name == *name).map(QueueId::new)
+    }
+
+    /// Says what a queue is entitled to.
+    pub fn set_queue_spec(&mut self, queue: QueueId, spec: QueueSpec) {
+        self.queues[queue.index()].spec = spec;
+    }
+
+    /// Adds a topology domain.
+    pub fn add_domain(&mut self, domain: Domain) -> DomainId {
+        self.domains.push(domain);
         DomainId::new(self.domains.len() - 1)
+    }
+
+    /// All topology domains, in order of id.
+    pub fn domains(&self) -> &[Domain] {
+        &self.domains
+    }
+
+    /// A topology domain.
+    pub fn domain(&self, domain: DomainId) -> &Domain {
+        &self.domains[domain.index()]
+    }
+
+    /// Namespaces, budgets, quotas.
+    pub const fn objects(&self) -> &ClusterObjects {
+        &self.objects
+    }
+
+    /// Namespaces, budgets, quotas, to change them.
+    pub const fn objects_mut(&mut self) -> &mut ClusterObjects {
+        &mut self.objects
     }
 
     // ---- Nodes
@@ -331,25 +364,48 @@ impl ClusterState {
         let id = self.jobs.insert(Job { spec, shape, tasks: Vec::new(), placed: 0 });
         let job = &mut self.jobs[id];
         job.tasks.reserve_exact(job.spec.tasks.iter().map(|&(_, count)| count as usize).sum());
-        for &(class, count) in &self.shapes.values[shape.index()] {
+        for &(class, count) in &job.spec.tasks {
             for _ in 0..count {
                 let rank = job.tasks.len() as u32;
-                job.tasks.push(self.tasks.insert(Task { job: id, rank, class, placement: None }));
+                job.tasks.push(self.tasks.insert(Task {
+                    job: id,
+                    rank,
+                    class,
+                    details: TaskDetails { priority: job.spec.priority, ..TaskDetails::default() },
+                    status: TaskStatus::Waiting,
+                    placement: None,
+                    nominated: None,
+                }));
             }
         }
         id
     }
 
+    /// Says what tells a task from others of its class.
+    pub fn set_task_details(&mut self, task: TaskId, details: TaskDetails) {
+        if let Some(task) = self.tasks.get_mut(task) {
+            task.details = details;
+        }
+    }
+
+    /// Says where a job stands in the queue's admission.
+    pub fn set_job_phase(&mut self, job: JobId, phase: JobPhase) {
+        if let Some(job) = self.jobs.get_mut(job) {
+            job.spec.phase = phase;
+        }
+    }
+
     /// Removes a job and its tasks and frees what they held. `None` if it is gone already.
     pub fn remove_job(&mut self, id: JobId) -> Option<Job> {
-        let job = self.jobs.remove(id)?;
-        for &task in &job.tasks {
-            if let Some(Task { class, placement: Some(placement), .. }) = self.tasks.get(task).cloned() {
-                self.unaccount(task, class, job.spec.queue, &placement);
-            }
+        let Job { placed, .. } = *self.jobs.get(id)?;
+        for index in 0..self.jobs[id].tasks.len() {
+            let task = self.jobs[id].tasks[index];
+            self.set_nomination(task, None);
+            self.unplace(task, TaskStatus::Waiting);
             self.tasks.remove(task);
         }
-        Some(job)
+        let job = self.jobs.remove(id)?;
+        Some(Job { placed, ..job })
     }
 
     /// A job, if it still exists.
@@ -376,129 +432,6 @@ impl ClusterState {
     pub fn task_spec(&self, task: TaskId) -> Option<&TaskSpec> {
         self.task(task).map(|task| self.class_spec(task.class))
     }
-
-    // ---- Placement; only transactions call these
-
-    /// Whether a task may take these devices of this node.
-    pub(crate) fn check_placement(
-        &self,
-        task: TaskId,
-        node: NodeId,
-        gpus: GpuSet,
-    ) -> Result<(), PlacementError> {
-        let entry = self.task(task).ok_or(PlacementError::UnknownTask)?;
-        if entry.placement.is_some() {
-            return Err(PlacementError::AlreadyPlaced);
-        }
-        let node_entry = self.nodes.get(node.index()).ok_or(PlacementError::UnknownNode)?;
-        let spec = self.class_spec(entry.class);
-        node_entry.check_resources(&spec.requests)?;
-        if gpus.len() != spec.gpus.count {
-            return Err(PlacementError::WrongGpuCount { requested: spec.gpus.count, given: gpus.len() });
-        }
-        if let Some(model) = node_entry.spec.gpu_model.filter(|_| !gpus.is_empty())
-            && !spec.gpus.models.allows(model)
-        {
-            return Err(PlacementError::WrongGpuModel { model });
-        }
-        for device in gpus.iter() {
-            if device >= node_entry.spec.gpus as usize {
-                return Err(PlacementError::UnknownGpu { device });
-            }
-            let gpu = self.gpus[node_entry.first_gpu + device];
-            if !gpu.healthy {
-                return Err(PlacementError::UnhealthyGpu { device });
-            }
-            let free_milli = WHOLE_GPU_MILLI - gpu.used_milli;
-            if free_milli < spec.gpus.milli {
-                let requested_milli = spec.gpus.milli;
-                return Err(PlacementError::GpuFull { device, requested_milli, free_milli });
-            }
-        }
-        Ok(())
-    }
-
-    /// Places a task; [`Self::check_placement`] has passed.
-    pub(crate) fn apply_placement(&mut self, task: TaskId, node: NodeId, gpus: GpuSet) {
-        let entry = &mut self.tasks[task];
-        let spec = &self.classes.values[entry.class.index()];
-        let job = &mut self.jobs[entry.job];
-        let queue = &mut self.queues[job.spec.queue.index()];
-        let node_entry = &mut self.nodes[node.index()];
-        let slot = node_entry.tasks.len() as u32;
-        let gpu_milli = spec.gpus.milli;
-        entry.placement = Some(Placement { node, gpus, gpu_milli, slot });
-        job.placed += 1;
-        node_entry.tasks.push(task);
-        node_entry.allocated.add(&spec.requests);
-        for device in gpus.iter() {
-            let gpu = &mut self.gpus[node_entry.first_gpu + device];
-            gpu.used_milli += gpu_milli;
-            // A rollback may put a task back on a device that broke under it.
-            if gpu.healthy {
-                self.gpu_free_milli[node_entry.first_gpu + device] -= gpu_milli;
-                node_entry.gpu_free_milli -= u64::from(gpu_milli);
-            }
-        }
-        let total = spec.gpus.total_milli();
-        self.gpu_allocated_milli += total;
-        queue.gpu_allocated_milli += total;
-        queue.allocated.add(&spec.requests);
-        self.recency.touch(node);
-    }
-
-    /// Takes a placed task off its node and says where it was.
-    pub(crate) fn unplace(&mut self, task: TaskId) -> Option<Placement> {
-        let entry = self.tasks.get_mut(task)?;
-        let placement = entry.placement.take()?;
-        let (class, job) = (entry.class, entry.job);
-        self.jobs[job].placed -= 1;
-        self.unaccount(task, class, self.jobs[job].spec.queue, &placement);
-        Some(placement)
-    }
-
-    /// The inverse of [`Self::unplace`], to the same place in the node's list of tasks.
-    pub(crate) fn restore(&mut self, task: TaskId, placement: &Placement) {
-        self.apply_placement(task, placement.node, placement.gpus);
-        let tasks = &mut self.nodes[placement.node.index()].tasks;
-        let (slot, last) = (placement.slot as usize, tasks.len() - 1);
-        tasks.swap(slot, last);
-        let displaced = tasks[last];
-        self.tasks[displaced].placement.as_mut().expect("a listed task is placed").slot = last as u32;
-        self.tasks[task].placement.as_mut().expect("just placed").slot = placement.slot;
-    }
-
-    /// For rollbacks: see [`Self::released`].
-    pub(crate) const fn set_released(&mut self, released: Stamp) {
-        self.released = released;
-    }
-
-    fn unaccount(&mut self, task: TaskId, class: ClassId, queue: QueueId, placement: &Placement) {
-        let spec = &self.classes.values[class.index()];
-        let node = &mut self.nodes[placement.node.index()];
-        let slot = placement.slot as usize;
-        debug_assert_eq!(node.tasks[slot], task);
-        node.tasks.swap_remove(slot);
-        if let Some(&moved) = node.tasks.get(slot) {
-            self.tasks[moved].placement.as_mut().expect("a listed task is placed").slot = placement.slot;
-        }
-        node.allocated.subtract(&spec.requests);
-        for device in placement.gpus.iter() {
-            let gpu = &mut self.gpus[node.first_gpu + device];
-            gpu.used_milli -= placement.gpu_milli;
-            if gpu.healthy {
-                self.gpu_free_milli[node.first_gpu + device] += placement.gpu_milli;
-                node.gpu_free_milli += u64::from(placement.gpu_milli);
-            }
-        }
-        let total = spec.gpus.total_milli();
-        self.gpu_allocated_milli -= total;
-        let queue = &mut self.queues[queue.index()];
-        queue.gpu_allocated_milli -= total;
-        queue.allocated.subtract(&spec.requests);
-        self.recency.touch(placement.node);
-        self.released = self.recency.now();
-    }
 }
 
 impl PartialEq for ClusterState {
@@ -510,6 +443,7 @@ impl PartialEq for ClusterState {
             && self.gpu_models == other.gpu_models
             && self.resource_names == other.resource_names
             && self.queues == other.queues
+            && self.objects == other.objects
             && self.jobs.iter().eq(other.jobs.iter())
             && self.tasks.iter().eq(other.tasks.iter())
             && self.classes.values == other.classes.values

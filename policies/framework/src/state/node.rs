@@ -1,19 +1,25 @@
 //! Nodes and topology domains.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::error::PlacementError;
 use crate::gpu::WHOLE_GPU_MILLI;
-use crate::id::{DomainId, GpuModelId, TaskId};
+use crate::id::{DomainId, GpuModelId, ResourceId, TaskId};
 use crate::resources::Resources;
-use crate::spec::{Labels, Taint};
+use crate::selector::Labels;
+use crate::spec::Taint;
 
-/// A topology domain.
+/// A topology domain: a rack, a leaf switch, a pod of the fat tree (Volcano's `HyperNode`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Domain {
     /// Its name.
     pub name: Box<str>,
+    /// How far apart its nodes are: lower is closer.
+    pub tier: u32,
+    /// The name of its tier; may be empty.
+    pub tier_name: Box<str>,
     /// The domain that contains it.
     pub parent: Option<DomainId>,
 }
@@ -42,6 +48,8 @@ pub struct NodeSpec {
     pub unschedulable: bool,
     /// The smallest topology domain that it belongs to.
     pub domain: Option<DomainId>,
+    /// Container images that it has, by name with tag, and their sizes in bytes.
+    pub images: BTreeMap<Box<str>, u64>,
 }
 
 impl NodeSpec {
@@ -61,6 +69,7 @@ impl NodeSpec {
             taints: Vec::new(),
             unschedulable: false,
             domain: None,
+            images: BTreeMap::new(),
         }
     }
 }
@@ -78,27 +87,69 @@ pub struct Node {
     pub(super) gpu_free_milli: u64,
     /// Its tasks, in no order that means anything.
     pub(super) tasks: Vec<TaskId>,
+    /// Of what is allocated, what tasks that were told to stop still hold.
+    pub(super) releasing: Resources,
+    pub(super) releasing_gpu_milli: u64,
+    pub(super) releasing_tasks: u32,
+    /// Waiting tasks for which room is being made here, in order of id.
+    pub(super) nominated: Vec<TaskId>,
 }
 
 impl Node {
     pub(super) fn new(spec: NodeSpec, first_gpu: usize) -> Self {
         let gpu_free_milli = u64::from(spec.gpus) * u64::from(WHOLE_GPU_MILLI);
-        Self { spec, first_gpu, allocated: Resources::default(), gpu_free_milli, tasks: Vec::new() }
+        Self {
+            spec,
+            first_gpu,
+            allocated: Resources::default(),
+            gpu_free_milli,
+            tasks: Vec::new(),
+            releasing: Resources::default(),
+            releasing_gpu_milli: 0,
+            releasing_tasks: 0,
+            nominated: Vec::new(),
+        }
     }
 
-    /// Sum of its tasks' requests.
+    /// Sum of its tasks' requests, of those being released too.
     pub const fn allocated(&self) -> &Resources {
         &self.allocated
     }
 
+    /// Of what is allocated, what tasks that were told to stop still hold.
+    pub const fn releasing(&self) -> &Resources {
+        &self.releasing
+    }
+
+    /// Thousandths of GPUs that tasks that were told to stop still hold.
+    pub const fn releasing_gpu_milli(&self) -> u64 {
+        self.releasing_gpu_milli
+    }
+
+    /// How many of its tasks were told to stop.
+    pub const fn releasing_tasks(&self) -> u32 {
+        self.releasing_tasks
+    }
+
+    /// Waiting tasks for which room is being made here, in order of id.
+    pub fn nominated(&self) -> &[TaskId] {
+        &self.nominated
+    }
+
     /// Thousandths of a CPU core that no task has requested.
     pub const fn cpu_free_milli(&self) -> u64 {
-        self.spec.allocatable.cpu_milli - self.allocated.cpu_milli
+        // What a driver observed may be more than there is.
+        self.spec.allocatable.cpu_milli.saturating_sub(self.allocated.cpu_milli)
     }
 
     /// Bytes of memory that no task has requested.
     pub const fn memory_free_bytes(&self) -> u64 {
-        self.spec.allocatable.memory_bytes - self.allocated.memory_bytes
+        self.spec.allocatable.memory_bytes.saturating_sub(self.allocated.memory_bytes)
+    }
+
+    /// Amount of an extended resource that no task has requested.
+    pub fn extended_free(&self, resource: ResourceId) -> u64 {
+        self.spec.allocatable.extended(resource).saturating_sub(self.allocated.extended(resource))
     }
 
     /// Sum over its healthy devices of the thousandths that they can still give.
@@ -125,7 +176,7 @@ impl Node {
             return Err(PlacementError::InsufficientMemory { requested_bytes, free_bytes });
         }
         for (resource, requested) in requests.all_extended() {
-            let free = self.spec.allocatable.extended(resource) - self.allocated.extended(resource);
+            let free = self.extended_free(resource);
             if requested > free {
                 return Err(PlacementError::InsufficientExtended { resource, requested, free });
             }

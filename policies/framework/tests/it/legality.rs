@@ -88,7 +88,7 @@ fn what_is_not_placed_cannot_be_evicted() {
     let evict = |state: &mut ClusterState| {
         let before = state.clone();
         let (result, decisions) =
-            transact(state, |transaction| transaction.evict(task, EvictionReason::Preempted));
+            transact(state, |transaction| transaction.evict(task, EvictionReason::Preempted, None));
         assert_eq!((&*state, decisions.len()), (&before, 0));
         result
     };

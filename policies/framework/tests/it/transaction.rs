@@ -1,10 +1,8 @@
 //! Random operations: rollbacks restore, stamps grow, decisions say what happened, and the state never contradicts
 //! itself.
 
-use std::collections::BTreeMap;
-
 use foretell_framework::{
-    ClusterState, Decision, EvictionReason, GpuSet, NodeId, Session, Stamp, TaskId, Time,
+    ClusterState, Decision, EvictionReason, GpuSet, NodeId, PlacementError, Session, TaskStatus, Time,
 };
 use foretell_testkit::generate::{Operation, Step, clusters, operations};
 use foretell_testkit::{
@@ -53,7 +51,7 @@ fn transact_checked(state: &mut ClusterState, steps: &[Step], commit: bool) -> R
                 transaction.rollback_to(*savepoint);
                 check_restored(then, transaction.state())?;
             }
-            Step::Place(..) | Step::Evict(_) => {
+            Step::Place(..) | Step::Evict(_) | Step::Nominate(..) => {
                 if step.apply(&mut transaction).is_err() {
                     check_restored(&earlier, transaction.state())?;
                     prop_assert_eq!(transaction.state().stamp(), earlier.stamp());
@@ -98,84 +96,87 @@ fn check_stamps(before: &ClusterState, after: &ClusterState) -> Result<(), TestC
     Ok(())
 }
 
-/// The decisions are the net effect: carried out on the state before, they give the state after.
+/// The decisions, carried out on the state before, give the state after.
 fn check_decisions(
     before: &ClusterState,
     after: &ClusterState,
     decisions: &[Decision],
 ) -> Result<(), TestCaseError> {
-    let mut evicted: BTreeMap<TaskId, usize> = BTreeMap::new();
-    let mut bound: BTreeMap<TaskId, usize> = BTreeMap::new();
-    for decision in decisions {
-        match *decision {
-            Decision::Evict { task, .. } => {
-                *evicted.entry(task).or_default() += 1;
-                prop_assert!(
-                    before.task(task).unwrap().placement().is_some(),
-                    "only what ran can be stopped"
-                );
-                prop_assert!(!bound.contains_key(&task), "a task is stopped before it starts elsewhere");
-            }
-            Decision::Bind { task, .. } => *bound.entry(task).or_default() += 1,
-        }
-    }
-    prop_assert!(evicted.values().chain(bound.values()).all(|&count| count == 1));
-
     let mut replayed = before.clone();
     let (result, again) = transact(&mut replayed, |transaction| {
         decisions.iter().try_for_each(|decision| match *decision {
             Decision::Bind { task, node, gpus } => transaction.place(task, node, gpus),
-            Decision::Evict { task, reason } => transaction.evict(task, reason),
+            Decision::Evict { task, reason, beneficiary } => transaction.evict(task, reason, beneficiary),
+            Decision::Nominate { task, node } => transaction.nominate(task, node),
         })
     });
     prop_assert_eq!(result, Ok(()));
     prop_assert_eq!(&again[..], decisions);
     check(&replayed)?;
-    for (task, entry) in after.tasks() {
-        let place = |state: &ClusterState| {
-            state.task(task).unwrap().placement().map(|placement| (placement.node, placement.gpus))
-        };
-        prop_assert_eq!(place(after), place(&replayed), "{:?}", entry);
-    }
+    prop_assert_eq!(&replayed, after);
     Ok(())
 }
 
 const EVICT: EvictionReason = EvictionReason::Preempted;
 
 #[test]
-fn committed_decisions_are_the_net_effect() {
-    let mut state = cluster("a: 2xA100 | 1gpu@0");
+fn an_evicted_task_holds_its_place_until_it_is_gone() {
+    let mut state = cluster("a: 1xA100 | 1gpu@0");
     let (node, running) = (NodeId::new(0), state.tasks().next().unwrap().0);
     let waiting = add_task(&mut state, "1gpu");
-    let bind = |task, device| Decision::Bind { task, node, gpus: GpuSet::single(device) };
-    let evict = |task| Decision::Evict { task, reason: EVICT };
-
-    // Placed and evicted again: nobody need know.
-    let ((), decisions) = transact(&mut state, |transaction| {
-        transaction.place(waiting, node, GpuSet::single(1)).unwrap();
-        transaction.evict(waiting, EVICT).unwrap();
+    let gpus = GpuSet::single(0);
+    let (full, decisions) = transact(&mut state, |transaction| {
+        transaction.evict(running, EVICT, Some(waiting)).unwrap();
+        transaction.nominate(waiting, Some(node)).unwrap();
+        transaction.place(waiting, node, gpus)
     });
-    assert_eq!(decisions, []);
-    // Tried on one device, placed on the other.
-    let ((), decisions) = transact(&mut state, |transaction| {
-        transaction.evict(running, EVICT).unwrap();
-        transaction.place(waiting, node, GpuSet::single(1)).unwrap();
-        transaction.evict(waiting, EVICT).unwrap();
-        transaction.place(waiting, node, GpuSet::single(0)).unwrap();
-        transaction.place(running, node, GpuSet::single(1)).unwrap();
-    });
-    assert_eq!(decisions, [evict(running), bind(waiting, 0), bind(running, 1)]);
-    // Moved about, and evicted in the end: one eviction.
-    let ((), decisions) = transact(&mut state, |transaction| {
-        transaction.evict(running, EVICT).unwrap();
-        transaction.place(running, node, GpuSet::single(1)).unwrap();
-        transaction.evict(running, EVICT).unwrap();
-    });
-    assert_eq!(decisions, [evict(running)]);
+    assert!(matches!(full, Err(PlacementError::GpuFull { .. })), "{full:?}");
+    let evict = Decision::Evict { task: running, reason: EVICT, beneficiary: Some(waiting) };
+    assert_eq!(decisions, [evict, Decision::Nominate { task: waiting, node: Some(node) }]);
+    assert_eq!(state.task(running).unwrap().status(), TaskStatus::Releasing);
     assert_eq!(
-        (where_placed(&state, waiting), where_placed(&state, running)),
-        ("a@0".into(), "nowhere".into())
+        (state.node(node).releasing_gpu_milli(), state.node(node).nominated()),
+        (1000, &[waiting][..])
     );
+    assert_eq!(check_invariants(&state), Ok(()));
+
+    // The driver says that it is gone: it waits again under its old id, and the nominated task gets in.
+    let released = state.released();
+    assert_eq!(state.requeue_task(running).unwrap().node, node);
+    assert!(state.released() > released);
+    transact(&mut state, |transaction| transaction.place(waiting, node, gpus)).0.unwrap();
+    assert_eq!(state.task(running).unwrap().status(), TaskStatus::Waiting);
+    assert_eq!(state.task(waiting).unwrap().nominated(), None);
+    assert_eq!(check_invariants(&state), Ok(()));
+}
+
+/// A trial removal shows what would fit and never becomes a decision.
+#[test]
+fn a_removal_is_a_trial() {
+    let mut state = cluster("a: 2xA100 | 1gpu@0, 1gpu@1");
+    let before = state.clone();
+    let victim = state.tasks().next().unwrap().0;
+    let waiting = add_task(&mut state, "1gpu");
+    let (fits, decisions) = transact(&mut state, |transaction| {
+        transaction.remove(victim).unwrap();
+        transaction.place(waiting, NodeId::new(0), GpuSet::single(0))
+    });
+    assert_eq!((fits, decisions), (Ok(()), vec![]));
+    state.remove_job(state.task(waiting).unwrap().job);
+    assert_eq!(state.nodes(), before.nodes());
+}
+
+/// What a driver saw is taken as it is.
+#[test]
+fn observed_tasks_may_overcommit_a_node() {
+    let mut state = cluster("a: 2xA100 | 1gpu@0");
+    let task = add_task(&mut state, "2gpu");
+    state.observe_task(task, NodeId::new(0), None, TaskStatus::Running);
+    assert_eq!(state.node(NodeId::new(0)).gpu_free_milli(), 0);
+    assert_eq!(state.gpu_allocated_milli(), 3000);
+    state.requeue_task(task);
+    assert_eq!(state.gpu_free_milli(NodeId::new(0)), [0, 1000]);
+    assert_eq!(check_invariants(&state), Ok(()));
 }
 
 #[test]
@@ -202,7 +203,7 @@ fn an_eviction_from_a_broken_device_rolls_back() {
         let before = state.clone();
         transact(&mut state, |transaction| {
             let savepoint = transaction.savepoint();
-            transaction.evict(task, EVICT).unwrap();
+            transaction.evict(task, EVICT, None).unwrap();
             transaction.rollback_to(savepoint);
         });
         assert_eq!(state, before);
@@ -210,26 +211,6 @@ fn an_eviction_from_a_broken_device_rolls_back() {
         state.set_gpu_healthy(node, 0, true);
         assert_eq!(check_invariants(&state), Ok(()));
     }
-}
-
-/// A savepoint may outlive the changes that it counted; what was released since stays released.
-#[test]
-fn a_stale_savepoint_does_not_hide_a_release() {
-    let mut state = cluster("a: 4xA100 | 1gpu, 1gpu");
-    let running: Vec<TaskId> = state.tasks().map(|(task, _)| task).collect();
-    let waiting = add_task(&mut state, "1gpu");
-    let before: Stamp = state.released();
-    transact(&mut state, |transaction| {
-        let start = transaction.savepoint();
-        transaction.place(waiting, NodeId::new(0), GpuSet::single(2)).unwrap();
-        let outlived = transaction.savepoint();
-        transaction.rollback_to(start);
-        transaction.evict(running[0], EVICT).unwrap();
-        transaction.place(waiting, NodeId::new(0), GpuSet::single(2)).unwrap();
-        transaction.rollback_to(outlived);
-    });
-    assert_eq!(where_placed(&state, running[0]), "nowhere");
-    assert!(state.released() > before);
 }
 
 #[test]

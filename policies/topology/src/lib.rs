@@ -1,0 +1,6 @@
+//! Placement by fabric tier and by GPU interconnect inside a node.
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
