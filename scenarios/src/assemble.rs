@@ -182,7 +182,7 @@ impl Plan {
             id: job.id,
             user: job.user,
             queue: job.queue,
-            submit: Time::from_s(job.submit_s),
+            submit: Time::from_s(job.submit_s / self.rate_factor()),
             duration: (!endless).then(|| Time::from_s(job.duration_s)),
             tasks: job.tasks,
             spec: TaskSpec {
@@ -198,6 +198,14 @@ impl Plan {
                 foretell_traces::JobStatus::Cancelled => JobStatus::Cancelled,
             },
         })
+    }
+
+    /// How much faster than the trace says jobs come.
+    const fn rate_factor(&self) -> f64 {
+        match &self.scenario.workload {
+            Workload::Trace(trace) => trace.rate_factor,
+            Workload::Synthetic(_) => 1.0,
+        }
     }
 
     /// The trace has jobs that were not there when the plan was made.

@@ -205,6 +205,11 @@ pub struct JobTraceFile {
     /// Jobs never finish, as in studies of packing: what is placed stays.
     #[serde(default)]
     pub arrivals_only: bool,
+    /// Jobs come this many times as fast as in the trace; run times stay. So the offered load is this many times the
+    /// trace's.
+    #[serde(default = "unit_weight")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub rate_factor: f64,
 }
 
 /// Format of a job trace.
@@ -247,6 +252,10 @@ pub struct SyntheticFile {
     /// Queues that jobs go to; the default queue if absent.
     #[schemars(length(min = 1))]
     pub queues: Option<Vec<QueueFile>>,
+    /// Whether each queue has arrivals of its own, at its share of the rate, so that its bursts are its own; else a burst
+    /// hits all queues together.
+    #[serde(default)]
+    pub own_arrivals: bool,
     /// Who submits; no user names if absent.
     pub users: Option<UsersFile>,
 }

@@ -99,6 +99,8 @@ pub struct JobTrace {
     pub to: Duration,
     /// Jobs never finish.
     pub arrivals_only: bool,
+    /// Jobs come this many times as fast as in the trace.
+    pub rate_factor: f64,
 }
 
 /// Jobs drawn from distributions.

@@ -32,6 +32,9 @@ pub struct GeneratorConfig {
     pub duration: Duration,
     /// Queues to draw from, in proportion to their weights. Empty = every job goes to the default queue `""`.
     pub queues: Vec<Queue>,
+    /// Whether each queue has an arrival process of its own, at its share of the rate, so that its bursts are its own;
+    /// else one process feeds all queues, and a burst hits them together.
+    pub own_arrivals: bool,
     /// Who submits.
     pub users: Users,
 }
@@ -234,6 +237,43 @@ fn stream(seed: u64, stream: Stream) -> ChaCha8Rng {
     rng
 }
 
+/// The first stream of arrivals of single queues: queue `k` has `OWN_ARRIVALS + k`.
+const OWN_ARRIVALS: u64 = 1 << 32;
+
+/// An arrival process, its next arrival, and the queue that it feeds if it feeds only one.
+struct Arrivals {
+    sampler: ArrivalSampler,
+    rng: ChaCha8Rng,
+    next_s: f64,
+    queue: Option<usize>,
+}
+
+impl Arrivals {
+    fn of(config: &GeneratorConfig, seed: u64) -> Result<Vec<Self>, GenerateError> {
+        if !config.own_arrivals || config.queues.is_empty() {
+            return Ok(vec![Self::new(&config.arrival, stream(seed, Stream::Arrivals), None)?]);
+        }
+        let total: f64 = config.queues.iter().map(|queue| queue.weight).sum();
+        let own = config.queues.iter().enumerate().map(|(index, queue)| {
+            let rate_per_s = config.arrival.rate_per_s() * queue.weight / total;
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(OWN_ARRIVALS + index as u64);
+            Self::new(&config.arrival.with_rate_per_s(rate_per_s), rng, Some(index))
+        });
+        own.collect()
+    }
+
+    fn new(arrival: &Arrival, rng: ChaCha8Rng, queue: Option<usize>) -> Result<Self, GenerateError> {
+        let mut arrivals = Self { sampler: ArrivalSampler::new(arrival)?, rng, next_s: 0.0, queue };
+        arrivals.advance();
+        Ok(arrivals)
+    }
+
+    fn advance(&mut self) {
+        self.next_s = self.sampler.next_arrival_s(&mut self.rng);
+    }
+}
+
 /// A law, and the random stream that it alone draws from.
 struct Drawn<D> {
     law: D,
@@ -260,8 +300,8 @@ impl<D> Drawn<D> {
 /// mathematical libraries and keeps written traces short.
 pub struct Generator {
     config: GeneratorConfig,
-    arrivals: ArrivalSampler,
-    arrivals_rng: ChaCha8Rng,
+    /// One that feeds all queues, or one per queue.
+    arrivals: Vec<Arrivals>,
     sizes: Drawn<WeightedAliasIndex<f64>>,
     /// The common law first, then those of sizes that have their own.
     durations: Vec<DurationSampler>,
@@ -281,7 +321,7 @@ impl Generator {
             WeightedAliasIndex::new(weights).map_err(|e| GenerateError::new(field, "usable weights", e))
         };
         let sizes = alias_index(config.sizes.iter().map(|size| size.weight).collect(), "sizes")?;
-        let queues = if config.queues.is_empty() {
+        let queues = if config.queues.is_empty() || config.own_arrivals {
             None
         } else {
             let weights = config.queues.iter().map(|queue| queue.weight).collect();
@@ -307,8 +347,7 @@ impl Generator {
             });
         }
         Ok(Self {
-            arrivals: ArrivalSampler::new(&config.arrival)?,
-            arrivals_rng: stream(seed, Stream::Arrivals),
+            arrivals: Arrivals::of(&config, seed)?,
             sizes: Drawn::new(sizes, seed, Stream::Sizes),
             durations,
             duration_of_size,
@@ -331,16 +370,21 @@ impl Iterator for Generator {
     type Item = JobRecord;
 
     fn next(&mut self) -> Option<JobRecord> {
-        let submit_s = self.arrivals.next_arrival_s(&mut self.arrivals_rng);
+        // The earliest; of those at one time, the first queue's.
+        let next = |one: &&mut Arrivals, other: &&mut Arrivals| one.next_s.total_cmp(&other.next_s);
+        let arrivals = self.arrivals.iter_mut().min_by(next)?;
+        let (submit_s, own_queue) = (arrivals.next_s, arrivals.queue);
+        arrivals.advance();
         if submit_s > record::MAX_TIME_S {
             return None;
         }
         let size: usize = self.sizes.draw();
         let duration_s = self.durations[self.duration_of_size[size]].sample(&mut self.durations_rng);
         let queue = match &mut self.queues {
-            Some(queues) => self.config.queues[queues.draw()].name.as_str(),
-            None => "",
+            Some(queues) => Some(queues.draw()),
+            None => own_queue,
         };
+        let queue = queue.map_or("", |queue| self.config.queues[queue].name.as_str());
         let user = match &mut self.users {
             // Zipf draws a rank from 1.
             Some(users) => &self.user_names[users.draw() as usize - 1],

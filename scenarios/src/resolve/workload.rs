@@ -42,8 +42,20 @@ impl Resolver<'_, '_> {
             self.problem("workload.trace.to_s", "must be after `from_s`", None);
         }
         let path = self.locate("workload.trace.path", &file.path)?;
+        if !(1e-6..=1e6).contains(&file.rate_factor) {
+            let message = format!("expected a number from 0.000001 to 1000000, got {}", file.rate_factor);
+            self.problem("workload.trace.rate_factor", message, None);
+        }
         let limit_jobs = file.limit_jobs.unwrap_or(u64::MAX);
-        Some(JobTrace { format: file.format, path, limit_jobs, from, to, arrivals_only: file.arrivals_only })
+        Some(JobTrace {
+            format: file.format,
+            path,
+            limit_jobs,
+            from,
+            to,
+            arrivals_only: file.arrivals_only,
+            rate_factor: file.rate_factor,
+        })
     }
 
     fn synthetic(&mut self, file: &SyntheticFile, nodes: &[NodeGroup]) -> Option<Synthetic> {
@@ -68,6 +80,7 @@ impl Resolver<'_, '_> {
             config.queues =
                 queues.iter().map(|queue| Queue { name: queue.name.clone(), weight: queue.weight }).collect();
         }
+        config.own_arrivals = file.own_arrivals;
         if let Some(users) = &file.users {
             config.users = Users { count: users.count, zipf_exponent: users.zipf_exponent };
         }
@@ -103,6 +116,7 @@ impl Resolver<'_, '_> {
             sizes: Vec::new(),
             duration,
             queues: Vec::new(),
+            own_arrivals: false,
             users: Users { count: 0, zipf_exponent: 1.0 },
         })
     }

@@ -57,6 +57,7 @@ fn gavel() -> GeneratorConfig {
         sizes: sizes.into_iter().map(|(weight, gpus)| Size::whole_gpus(weight, 1, gpus)).collect(),
         duration: duration.into(),
         queues: Vec::new(),
+        own_arrivals: false,
         users: NO_USERS,
     }
 }

@@ -14,6 +14,7 @@ fn base() -> GeneratorConfig {
         sizes: vec![Size::whole_gpus(3.0, 1, 1), Size::whole_gpus(1.0, 2, 8)],
         duration: DurationLaw::Exponential { mean_s: 100.0 }.into(),
         queues: Vec::new(),
+        own_arrivals: false,
         users: Users { count: 0, zipf_exponent: 1.0 },
     }
 }
@@ -70,6 +71,35 @@ fn arrivals_have_the_rate_and_the_variation_of_their_law() {
     check(Arrival::Gamma { rate_per_s, coefficient_of_variation: 3.0 }, 3.0);
     check(Arrival::Gamma { rate_per_s, coefficient_of_variation: 0.3 }, 0.3);
     check(Arrival::Diurnal { rate_per_s, peak_to_trough: 1.0, peak_s: 0.0, period_s: 86_400.0 }, 1.0);
+}
+
+/// Queues with arrivals of their own have their share of the rate, the variation of the law and nothing in common.
+#[test]
+fn queues_may_have_arrivals_of_their_own() {
+    let queue = |name: &str, weight| Queue { name: name.into(), weight };
+    let arrival = Arrival::Gamma { rate_per_s: 0.5, coefficient_of_variation: 3.0 };
+    let queues = vec![queue("small", 1.0), queue("large", 3.0)];
+    let config = GeneratorConfig { arrival, queues, own_arrivals: true, ..base() };
+    let jobs = generate(config.clone(), 3, JOBS);
+    assert!(jobs.is_sorted_by(|one, next| one.submit_s <= next.submit_s));
+    let of = |name: &str| {
+        let own: Vec<_> = jobs.iter().filter(|job| &*job.queue == name).cloned().collect();
+        (own.len() as f64 / JOBS as f64, info(&own).gaps.unwrap())
+    };
+    for (name, share) in [("small", 0.25), ("large", 0.75)] {
+        let (part, gaps) = of(name);
+        assert_close(part, share, 0.03, &format!("share of {name}"));
+        assert_close(gaps.coefficient_of_variation, 3.0, 0.05, &format!("variation of {name}"));
+    }
+    // Another queue's weight moves a queue's own arrivals in time, but draws none of its numbers.
+    let alone = GeneratorConfig {
+        arrival: arrival.with_rate_per_s(0.125),
+        queues: vec![queue("small", 1.0)],
+        ..config
+    };
+    let times = |jobs: &[JobRecord]| jobs.iter().map(|job| job.submit_s).take(100).collect::<Vec<_>>();
+    let small: Vec<_> = jobs.iter().filter(|job| &*job.queue == "small").cloned().collect();
+    assert_eq!(times(&small), times(&generate(alone, 3, 100)));
 }
 
 #[test]

@@ -56,6 +56,7 @@ pub(super) fn config() -> GeneratorConfig {
         sizes: CLASSES.iter().flat_map(sizes).collect(),
         duration: pooled_histogram(CLASSES.iter().map(|class| class.run_times)),
         queues: Vec::new(),
+        own_arrivals: false,
         users: NO_USERS,
     }
 }
