@@ -35,7 +35,10 @@ use alloc::boxed::Box;
 use foretell_framework::select::BestFitGpus;
 use foretell_framework::{Action, Plugins, Time};
 
-pub use filters::{GpuModel, NodeAffinity, NodeResourcesFit, NodeUnschedulable, TaintToleration, filters};
+pub use filters::{
+    GpuModel, IgnoredResources, Insufficiency, NodeAffinity, NodeName, NodePorts, NodeResourcesFit,
+    NodeUnschedulable, TaintToleration, filters, insufficiencies, narrowed_nodes,
+};
 pub use sampling::{SampledNodes, nodes_to_find};
 pub use schedule::SchedulePods;
 pub use scores::{

@@ -33,42 +33,64 @@ pub fn nodes_to_find(nodes: usize, percentage: u32) -> usize {
 /// kube-scheduler without extenders.
 pub struct SampledNodes {
     percentage: u32,
+    stops_at_first: bool,
     /// Position at which the next search starts.
     start: usize,
+    looked_at: usize,
     order: NodeOrder,
 }
 
 impl SampledNodes {
     /// `percentage_of_nodes_to_score` as in [`nodes_to_find`].
     pub fn new(percentage_of_nodes_to_score: u32) -> Self {
-        Self { percentage: percentage_of_nodes_to_score, start: 0, order: NodeOrder::default() }
+        Self {
+            percentage: percentage_of_nodes_to_score,
+            stops_at_first: false,
+            start: 0,
+            looked_at: 0,
+            order: NodeOrder::default(),
+        }
     }
 
-    /// Searches, hands over each node of the sample with its score, and moves the start past what it looked
-    /// at.
-    fn sample(&mut self, ranking: &ClassRanking, mut found: impl FnMut(NodeId, i64)) {
+    /// A search that stops at the first feasible node, as where nothing scores.
+    #[must_use]
+    pub const fn stopping_at_first(mut self) -> Self {
+        self.stops_at_first = true;
+        self
+    }
+
+    /// Nodes that the last search looked at.
+    pub const fn looked_at(&self) -> usize {
+        self.looked_at
+    }
+
+    /// Searches, hands over each node that is feasible in the ranking with its score until enough are accepted, and moves
+    /// the start past what it looked at.
+    fn sample(&mut self, ranking: &ClassRanking, mut accepts: impl FnMut(NodeId, i64) -> bool) {
         let nodes = ranking.len();
+        self.looked_at = nodes;
         if nodes == 0 {
             return;
         }
-        let wanted = nodes_to_find(nodes, self.percentage);
-        // With fewer feasible nodes than wanted the search goes all the way round and the start stays.
-        let mut left = wanted.min(ranking.feasible() as usize);
-        let rotates = left == wanted;
+        let mut wanted = if self.stops_at_first { 1 } else { nodes_to_find(nodes, self.percentage) };
+        // With no more to be found the rest need not be looked at, though it counts as such.
+        let mut left = ranking.feasible();
         let start = self.start % nodes;
-        for position in (start..nodes).chain(0..start) {
+        for (looked_at, position) in (start..nodes).chain(0..start).enumerate() {
             if left == 0 {
                 break;
             }
             let node = self.order.node(position);
             if let Some(score) = ranking.score(node) {
-                found(node, score);
                 left -= 1;
-                if left == 0 && rotates {
-                    self.start = (position + 1) % nodes;
+                wanted -= usize::from(accepts(node, score));
+                if wanted == 0 {
+                    self.looked_at = looked_at + 1;
+                    break;
                 }
             }
         }
+        self.start = (start + self.looked_at) % nodes;
     }
 }
 
@@ -84,12 +106,24 @@ impl SelectNode for SampledNodes {
             if best.offer(score) {
                 choice = Some(node);
             }
+            true
         });
         choice
     }
 
-    fn candidates(&mut self, ranking: &ClassRanking, candidates: &mut Vec<NodeId>) {
-        self.sample(ranking, |node, _| candidates.push(node));
+    fn candidates(
+        &mut self,
+        ranking: &ClassRanking,
+        passes: &mut dyn FnMut(NodeId) -> bool,
+        candidates: &mut Vec<NodeId>,
+    ) {
+        self.sample(ranking, |node, _| {
+            let found = passes(node);
+            if found {
+                candidates.push(node);
+            }
+            found
+        });
     }
 
     fn pick(&mut self, totals: &[i64], _random: &mut dyn Rng) -> usize {
@@ -272,7 +306,7 @@ mod tests {
                 }
                 start = (start + looked_at) % nodes;
                 let mut sample = Vec::new();
-                select.candidates(plugins.ranking(&state, class), &mut sample);
+                select.candidates(plugins.ranking(&state, class), &mut |_| true, &mut sample);
                 prop_assert_eq!(sample, expected);
             }
         }

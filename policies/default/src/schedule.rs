@@ -149,20 +149,8 @@ fn note_failure(pool: &mut Pool, state: &ClusterState, ranking: &ClassRanking) {
 }
 
 /// Whether the node was rejected for what it holds, not for what it is.
-const fn is_for_lack_of_room(rejection: Rejection) -> bool {
-    match rejection {
-        Rejection::TooManyTasks
-        | Rejection::InsufficientCpu
-        | Rejection::InsufficientMemory
-        | Rejection::InsufficientExtended
-        | Rejection::InsufficientGpu => true,
-        Rejection::Unschedulable
-        | Rejection::UntoleratedTaint
-        | Rejection::NodeAffinity
-        | Rejection::NoGpu
-        | Rejection::GpuModel
-        | Rejection::TooFewGpus => false,
-    }
+fn is_for_lack_of_room(rejection: Rejection) -> bool {
+    rejection >= Rejection::TooManyTasks
 }
 
 impl Action for SchedulePods {

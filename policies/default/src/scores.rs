@@ -6,7 +6,6 @@
 //! have.
 
 use alloc::vec::Vec;
-use core::cell::Cell;
 
 use foretell_framework::spec::TaintEffect;
 use foretell_framework::{ClusterState, NodeId, Score, ScoreCandidates, Stamp, TaskSpec};
@@ -185,7 +184,7 @@ impl ScoreCandidates for NodeAffinityScore {
         "NodeAffinity"
     }
 
-    fn applies(&self, _state: &ClusterState, task: &TaskSpec) -> bool {
+    fn applies(&mut self, _state: &ClusterState, task: &TaskSpec) -> bool {
         !task.node_affinity.preferred.is_empty()
     }
 
@@ -204,7 +203,7 @@ impl ScoreCandidates for NodeAffinityScore {
 #[derive(Default)]
 pub struct TaintTolerationScore {
     /// Whether any node has such a taint, as of a change of the nodes. Without any, all nodes score alike.
-    any: Cell<(Stamp, bool)>,
+    any: (Stamp, bool),
 }
 
 impl ScoreCandidates for TaintTolerationScore {
@@ -212,14 +211,14 @@ impl ScoreCandidates for TaintTolerationScore {
         "TaintToleration"
     }
 
-    fn applies(&self, state: &ClusterState, _task: &TaskSpec) -> bool {
-        let (seen, any) = self.any.get();
+    fn applies(&mut self, state: &ClusterState, _task: &TaskSpec) -> bool {
+        let (seen, any) = self.any;
         if seen == state.node_specs_changed() {
             return any;
         }
         let mut taints = state.nodes().iter().flat_map(|node| &node.spec.taints);
         let any = taints.any(|taint| taint.effect == TaintEffect::PreferNoSchedule);
-        self.any.set((state.node_specs_changed(), any));
+        self.any = (state.node_specs_changed(), any);
         any
     }
 
@@ -375,6 +374,7 @@ mod tests {
                 key: Some(key.into()),
                 value: Some(value.into()),
                 effect: Some(effect),
+                compares: None,
             });
             let task = TaskSpec { tolerations: tolerations.collect(), ..TaskSpec::default() };
             let nodes = nodes.iter().map(|taints| {

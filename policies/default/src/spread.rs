@@ -29,7 +29,7 @@ impl ScoreCandidates for PodTopologySpread {
         "PodTopologySpread"
     }
 
-    fn applies(&self, _state: &ClusterState, task: &TaskSpec) -> bool {
+    fn applies(&mut self, _state: &ClusterState, task: &TaskSpec) -> bool {
         !task.topology_spread.is_empty()
     }
 

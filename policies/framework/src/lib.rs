@@ -23,6 +23,7 @@ pub mod fragmentation;
 pub mod gpu;
 pub mod id;
 pub mod plugin;
+pub mod plugins;
 pub mod profile;
 pub mod quota;
 pub mod ranking;
@@ -42,7 +43,8 @@ pub use id::{ClassId, DomainId, GpuId, GpuModelId, JobId, NodeId, QueueId, Resou
 pub use plugin::{
     Action, ClusterEvent, Filter, OrderJobs, PickGpus, Scope, Score, ScoreCandidates, SelectNode,
 };
-pub use profile::{PlaceFailure, Plugins, Profile};
+pub use plugins::{PlaceFailure, Plugins};
+pub use profile::Profile;
 pub use quota::Quota;
 pub use ranking::ClassRanking;
 pub use reason::{Reason, Rejection, Rejections};

@@ -15,7 +15,7 @@ use crate::session::Session;
 use crate::spec::TaskSpec;
 use crate::state::{ClusterState, JobSpec};
 
-use crate::profile::Plugins;
+use crate::plugins::Plugins;
 
 /// What a filter's verdict on a node depends on, apart from the task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +24,8 @@ pub enum Scope {
     NodeSpec,
     /// On what the node holds too: asked again whenever the node changes.
     NodeState,
+    /// On other nodes too: asked in every search, after the others, and only about tasks that it has a say on.
+    Cluster,
 }
 
 /// Says whether a node can take a task.
@@ -34,6 +36,12 @@ pub trait Filter {
     /// What its verdict depends on.
     fn scope(&self) -> Scope;
 
+    /// Only of filters that look at other nodes: brings what they keep up to date before they are asked about nodes for
+    /// this task, and says whether they have a say on it at all (kube-scheduler's `PreFilter`, which may `Skip`).
+    fn prepare(&mut self, _state: &ClusterState, _task: &TaskSpec) -> bool {
+        true
+    }
+
     /// The verdict.
     fn filter(&mut self, state: &ClusterState, task: &TaskSpec, node: NodeId) -> Result<(), Rejection>;
 }
@@ -43,6 +51,11 @@ pub trait Filter {
 pub trait Score {
     /// Its name, as in kube-scheduler where it has one there.
     fn name(&self) -> &'static str;
+
+    /// Whether it has a preference for this task at all. If not, it scores all nodes alike.
+    fn applies(&self, _state: &ClusterState, _task: &TaskSpec) -> bool {
+        true
+    }
 
     /// The score.
     fn score(&mut self, state: &ClusterState, task: &TaskSpec, node: NodeId) -> i64;
@@ -55,7 +68,7 @@ pub trait ScoreCandidates {
     fn name(&self) -> &'static str;
 
     /// Whether it has a preference for this task at all. If not, it is left out of the cycle (`Skip`).
-    fn applies(&self, state: &ClusterState, task: &TaskSpec) -> bool;
+    fn applies(&mut self, state: &ClusterState, task: &TaskSpec) -> bool;
 
     /// One score per candidate, appended to `scores`, which arrives empty.
     fn score(&mut self, state: &ClusterState, task: &TaskSpec, candidates: &[NodeId], scores: &mut Vec<i64>);
@@ -66,11 +79,17 @@ pub trait SelectNode {
     /// Lets it see the state before it is asked for a choice, for what a ranking does not tell (labels of nodes).
     fn observe(&mut self, _state: &ClusterState) {}
 
-    /// The choice when only kept scores count, `None` if no node is feasible.
+    /// The choice when only the ranking counts, `None` if no node is feasible.
     fn select(&mut self, ranking: &mut ClassRanking, random: &mut dyn Rng) -> Option<NodeId>;
 
-    /// The nodes among which [`Self::pick`] would choose, appended to `candidates`, which arrives empty.
-    fn candidates(&mut self, ranking: &ClassRanking, candidates: &mut Vec<NodeId>);
+    /// The nodes among which [`Self::pick`] would choose, appended to `candidates`, which arrives empty. A node must be
+    /// feasible in the ranking and then pass; it is asked once at most, and only if the search comes to it.
+    fn candidates(
+        &mut self,
+        ranking: &ClassRanking,
+        passes: &mut dyn FnMut(NodeId) -> bool,
+        candidates: &mut Vec<NodeId>,
+    );
 
     /// The position of the chosen candidate, from one total per candidate; there is at least one.
     fn pick(&mut self, totals: &[i64], random: &mut dyn Rng) -> usize;

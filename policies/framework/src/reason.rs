@@ -12,8 +12,12 @@ use crate::time::Time;
 pub enum Rejection {
     /// It is cordoned.
     Unschedulable,
+    /// It is not the node that the task asks for by name.
+    NodeName,
     /// It has a taint that the task does not tolerate.
     UntoleratedTaint,
+    /// Its labels do not meet the affinity that the profile adds to every task.
+    EnforcedNodeAffinity,
     /// Its labels do not meet the task's selector or required affinity.
     NodeAffinity,
     /// It has no GPU.
@@ -32,13 +36,35 @@ pub enum Rejection {
     InsufficientExtended,
     /// Not enough devices have enough left.
     InsufficientGpu,
+    /// It has less CPU than the task asks for, even when empty.
+    TooLittleCpu,
+    /// It has less memory than the task asks for, even when empty.
+    TooLittleMemory,
+    /// It has less of an extended resource than the task asks for, even when empty.
+    TooLittleExtended,
+    /// A port that the task asks for is taken.
+    HostPort,
+    /// Tasks would be spread too unevenly.
+    TopologySpread,
+    /// It lacks a label over whose values the task must be spread.
+    TopologyKeyMissing,
+    /// The tasks that the task must be with are not there.
+    PodAffinity,
+    /// A task that the task must not be with is there.
+    PodAntiAffinity,
+    /// A task that is there must not be with the task.
+    ExistingPodAntiAffinity,
+    /// What it has left is kept for tasks of no lower priority that others were told to make room for.
+    Nominated,
 }
 
 impl Rejection {
     /// All of them, in order of their codes.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 23] = [
         Self::Unschedulable,
+        Self::NodeName,
         Self::UntoleratedTaint,
+        Self::EnforcedNodeAffinity,
         Self::NodeAffinity,
         Self::NoGpu,
         Self::GpuModel,
@@ -48,13 +74,25 @@ impl Rejection {
         Self::InsufficientMemory,
         Self::InsufficientExtended,
         Self::InsufficientGpu,
+        Self::TooLittleCpu,
+        Self::TooLittleMemory,
+        Self::TooLittleExtended,
+        Self::HostPort,
+        Self::TopologySpread,
+        Self::TopologyKeyMissing,
+        Self::PodAffinity,
+        Self::PodAntiAffinity,
+        Self::ExistingPodAntiAffinity,
+        Self::Nominated,
     ];
 
     /// In an operator's words, for "17 nodes ...".
     pub const fn message(self) -> &'static str {
         match self {
             Self::Unschedulable => "cordoned",
+            Self::NodeName => "with another name than the one asked for",
             Self::UntoleratedTaint => "with an untolerated taint",
+            Self::EnforcedNodeAffinity => "outside the node affinity that the profile enforces",
             Self::NodeAffinity => "outside the node selector or affinity",
             Self::NoGpu => "without GPUs",
             Self::GpuModel => "of another GPU model",
@@ -64,6 +102,45 @@ impl Rejection {
             Self::InsufficientMemory => "short of memory",
             Self::InsufficientExtended => "short of an extended resource",
             Self::InsufficientGpu => "short of GPU",
+            Self::TooLittleCpu => "with too little CPU even when empty",
+            Self::TooLittleMemory => "with too little memory even when empty",
+            Self::TooLittleExtended => "with too little of an extended resource even when empty",
+            Self::HostPort => "with a wanted host port in use",
+            Self::TopologySpread => "where tasks would be spread too unevenly",
+            Self::TopologyKeyMissing => "without a label to spread over",
+            Self::PodAffinity => "without the tasks to be with",
+            Self::PodAntiAffinity => "with a task to keep away from",
+            Self::ExistingPodAntiAffinity => "with a task that keeps this one away",
+            Self::Nominated => "kept for tasks for which room is made",
+        }
+    }
+
+    /// Whether taking tasks off the node cannot help (kube-scheduler's `UnschedulableAndUnresolvable`).
+    pub const fn is_unresolvable(self) -> bool {
+        match self {
+            Self::Unschedulable
+            | Self::NodeName
+            | Self::UntoleratedTaint
+            | Self::EnforcedNodeAffinity
+            | Self::NodeAffinity
+            | Self::NoGpu
+            | Self::GpuModel
+            | Self::TooFewGpus
+            | Self::TooLittleCpu
+            | Self::TooLittleMemory
+            | Self::TooLittleExtended
+            | Self::TopologyKeyMissing
+            | Self::PodAffinity => true,
+            Self::TooManyTasks
+            | Self::InsufficientCpu
+            | Self::InsufficientMemory
+            | Self::InsufficientExtended
+            | Self::InsufficientGpu
+            | Self::HostPort
+            | Self::TopologySpread
+            | Self::PodAntiAffinity
+            | Self::ExistingPodAntiAffinity
+            | Self::Nominated => false,
         }
     }
 }
@@ -97,6 +174,13 @@ impl Rejections {
             Rejection::ALL.into_iter().zip(rejected).filter(|&(_, count)| count > 0).collect();
         counts.sort_by_key(|&(_, count)| core::cmp::Reverse(count));
         Self { nodes: nodes as u32, counts }
+    }
+
+    /// From the verdict on each node.
+    pub fn of(verdicts: &[Option<Rejection>]) -> Self {
+        let mut rejected = [0; Rejection::ALL.len()];
+        verdicts.iter().flatten().for_each(|&rejection| rejected[rejection as usize] += 1);
+        Self::new(verdicts.len(), rejected)
     }
 }
 

@@ -19,8 +19,13 @@ impl SelectNode for BestNode {
         ranking.best()
     }
 
-    fn candidates(&mut self, ranking: &ClassRanking, candidates: &mut Vec<NodeId>) {
-        candidates.extend(ranking.feasible_from(0));
+    fn candidates(
+        &mut self,
+        ranking: &ClassRanking,
+        passes: &mut dyn FnMut(NodeId) -> bool,
+        candidates: &mut Vec<NodeId>,
+    ) {
+        candidates.extend(ranking.feasible_from(0).filter(|&node| passes(node)));
     }
 
     fn pick(&mut self, totals: &[i64], _random: &mut dyn Rng) -> usize {

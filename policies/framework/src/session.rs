@@ -109,6 +109,8 @@ enum Change {
     Evicted(TaskId, TaskStatus, EvictionReason, Option<TaskId>),
     /// With the nomination before.
     Nominated(TaskId, Option<NodeId>),
+    /// With the nomination before.
+    Assumed(TaskId, Option<NodeId>),
     /// With its place and state before, and [`ClusterState::released`] before.
     Removed(TaskId, Placement, TaskStatus, Stamp),
 }
@@ -179,6 +181,24 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Puts a waiting task on a node even if it does not fit there, to see what would fit beside it; devices are chosen
+    /// if none are given. A trial only, like [`Self::remove`].
+    pub fn assume(
+        &mut self,
+        task: TaskId,
+        node: NodeId,
+        gpus: Option<GpuSet>,
+    ) -> Result<(), PlacementError> {
+        let entry = self.state.task(task).ok_or(PlacementError::UnknownTask)?;
+        if entry.status() != TaskStatus::Waiting {
+            return Err(PlacementError::AlreadyPlaced);
+        }
+        let nominated = entry.nominated();
+        self.state.observe_task(task, node, gpus, TaskStatus::Bound);
+        self.log.push(Change::Assumed(task, nominated));
+        Ok(())
+    }
+
     /// The present point.
     pub const fn savepoint(&self) -> Savepoint {
         Savepoint { changes: self.log.len() }
@@ -188,7 +208,7 @@ impl Transaction<'_> {
     pub fn rollback_to(&mut self, savepoint: Savepoint) {
         while self.log.len() > savepoint.changes {
             match self.log.pop() {
-                Some(Change::Placed(task, nominated)) => {
+                Some(Change::Placed(task, nominated) | Change::Assumed(task, nominated)) => {
                     // Taking back what this transaction did releases nothing to anyone.
                     let released = self.state.released();
                     self.state.unplace(task, TaskStatus::Waiting);
@@ -210,7 +230,8 @@ impl Transaction<'_> {
 
     /// Makes the changes last and turns them into decisions, in their order.
     pub fn commit(mut self) {
-        if let Some(trial) = self.log.iter().position(|change| matches!(change, Change::Removed(..))) {
+        let is_trial = |change: &Change| matches!(change, Change::Removed(..) | Change::Assumed(..));
+        if let Some(trial) = self.log.iter().position(is_trial) {
             self.rollback_to(Savepoint { changes: trial });
         }
         for change in self.log.iter() {
@@ -227,7 +248,7 @@ impl Transaction<'_> {
                     let Some(&Placement { node, gpus, .. }) = placement else { continue };
                     Decision::Bind { task, node, gpus }
                 }
-                Change::Removed(..) => continue,
+                Change::Removed(..) | Change::Assumed(..) => continue,
             });
         }
         // Nothing is left to roll back; the buffer serves the next transaction.

@@ -2,7 +2,9 @@
 //! Kubernetes pod API.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use crate::gpu::GpuRequest;
 use crate::resources::Resources;
@@ -127,6 +129,8 @@ pub struct Toleration {
     pub value: Option<Box<str>>,
     /// Effect; `None` tolerates every effect.
     pub effect: Option<TaintEffect>,
+    /// Instead of an equal value, an integer that compares so with `value`: `Greater` is operator `Gt`, `Less` is `Lt`.
+    pub compares: Option<Ordering>,
 }
 
 impl Toleration {
@@ -134,7 +138,15 @@ impl Toleration {
     pub fn tolerates(&self, taint: &Taint) -> bool {
         self.effect.is_none_or(|effect| effect == taint.effect)
             && self.key.as_ref().is_none_or(|key| *key == taint.key)
-            && self.value.as_ref().is_none_or(|value| *value == taint.value)
+            && self.value.as_ref().is_none_or(|value| self.tolerates_value(value, &taint.value))
+    }
+
+    fn tolerates_value(&self, value: &str, taint_value: &str) -> bool {
+        let Some(compares) = self.compares else { return value == taint_value };
+        match (taint_value.parse::<i64>(), value.parse::<i64>()) {
+            (Ok(taint_value), Ok(value)) => taint_value.cmp(&value) == compares,
+            _ => false,
+        }
     }
 }
 
@@ -228,6 +240,25 @@ pub struct PodAffinityTerm {
     pub namespaces: Vec<Box<str>>,
     /// Namespaces by label; an empty selector is all of them.
     pub namespace_selector: Option<LabelSelector>,
+}
+
+impl PodAffinityTerm {
+    /// Whether a task is one that the term speaks of. `namespaces` are those of the cluster, with their labels; one that
+    /// is not among them has no labels.
+    pub fn selects(&self, task: &TaskSpec, namespaces: &BTreeMap<Box<str>, Labels>) -> bool {
+        let selected = |selector: &LabelSelector| {
+            namespaces.get(&task.namespace).map_or_else(
+                || selector.matches(&Labels::new()),
+                |labels| selector.matches(labels),
+            )
+        };
+        self.selector.as_ref().is_some_and(|selector| selector.matches(&task.labels))
+            && (self.namespaces.contains(&task.namespace)
+                || self.namespace_selector.as_ref().is_some_and(selected)
+                || (self.namespaces.is_empty()
+                    && self.namespace_selector.is_none()
+                    && task.namespace.is_empty()))
+    }
 }
 
 /// A port of a node that a task occupies.

@@ -17,8 +17,13 @@ impl SelectNode for RandomNode {
         ranking.feasible_from(0).nth(random.random_range(0..feasible) as usize)
     }
 
-    fn candidates(&mut self, ranking: &ClassRanking, candidates: &mut Vec<NodeId>) {
-        candidates.extend(ranking.feasible_from(0));
+    fn candidates(
+        &mut self,
+        ranking: &ClassRanking,
+        passes: &mut dyn FnMut(NodeId) -> bool,
+        candidates: &mut Vec<NodeId>,
+    ) {
+        candidates.extend(ranking.feasible_from(0).filter(|&node| passes(node)));
     }
 
     fn pick(&mut self, totals: &[i64], random: &mut dyn Rng) -> usize {

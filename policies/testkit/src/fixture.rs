@@ -111,7 +111,7 @@ pub fn task_spec(state: &mut ClusterState, text: &str) -> TaskSpec {
                     spec.node_selector.insert(label.into(), value.into());
                 } else if let Some(taint) = key.strip_prefix("tolerate.") {
                     let (key, value) = (Some(taint.into()), Some(value.into()));
-                    spec.tolerations.push(Toleration { key, value, effect: None });
+                    spec.tolerations.push(Toleration { key, value, ..Toleration::default() });
                 } else {
                     set_amount(state, &mut spec.requests, key, value);
                 }

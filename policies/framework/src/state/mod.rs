@@ -53,6 +53,10 @@ pub struct ClusterState {
     resource_names: Vec<Box<str>>,
     queues: Vec<Queue>,
     objects: ClusterObjects,
+    /// Number of times that `objects` may have changed.
+    objects_version: u64,
+    /// Tasks with a nomination.
+    nominations: u32,
     jobs: SlotMap<JobId, Job>,
     tasks: SlotMap<TaskId, Task>,
     classes: Interner<TaskSpec>,
@@ -84,6 +88,8 @@ impl ClusterState {
             resource_names: Vec::new(),
             queues: Vec::new(),
             objects: ClusterObjects::default(),
+            objects_version: 0,
+            nominations: 0,
             jobs: SlotMap::with_key(),
             tasks: SlotMap::with_key(),
             classes: Interner::new(),
@@ -125,6 +131,11 @@ impl ClusterState {
     /// The id of an extended resource, made on first sight.
     pub fn resource(&mut self, name: &str) -> ResourceId {
         ResourceId::new(position_or_push(&mut self.resource_names, name))
+    }
+
+    /// The id of an extended resource, if anything has named it.
+    pub fn find_resource(&self, name: &str) -> Option<ResourceId> {
+        self.resource_names.iter().position(|known| **known == *name).map(ResourceId::new)
     }
 
     /// The id of a queue, made on first sight.
@@ -174,7 +185,13 @@ impl ClusterState {
 
     /// Namespaces, budgets, quotas, to change them.
     pub const fn objects_mut(&mut self) -> &mut ClusterObjects {
+        self.objects_version += 1;
         &mut self.objects
+    }
+
+    /// A number that grows whenever namespaces, budgets or quotas may have changed.
+    pub const fn objects_version(&self) -> u64 {
+        self.objects_version
     }
 
     // ---- Nodes
@@ -411,6 +428,11 @@ impl ClusterState {
     /// A job, if it still exists.
     pub fn job(&self, job: JobId) -> Option<&Job> {
         self.jobs.get(job)
+    }
+
+    /// Number of waiting tasks for which room is being made on some node.
+    pub const fn nominations(&self) -> u32 {
+        self.nominations
     }
 
     /// All jobs, in order of their slots.

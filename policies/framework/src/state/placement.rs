@@ -185,6 +185,8 @@ impl ClusterState {
     pub(crate) fn set_nomination(&mut self, task: TaskId, node: Option<NodeId>) -> Option<NodeId> {
         let entry = self.tasks.get_mut(task)?;
         let before = core::mem::replace(&mut entry.nominated, node);
+        self.nominations += u32::from(node.is_some());
+        self.nominations -= u32::from(before.is_some());
         if let Some(before) = before {
             self.nodes[before.index()].nominated.retain(|&nominated| nominated != task);
             self.recency.touch(before);
