@@ -141,9 +141,9 @@ impl Plugins {
         candidates: &[NodeId],
     ) -> Vec<(&'static str, i64, Option<Vec<i64>>)> {
         let kept = self.scores.iter_mut().map(|(score, weight)| {
-            let scores = score.applies(state, task).then(|| {
-                candidates.iter().map(|&node| score.score(state, task, node)).collect::<Vec<_>>()
-            });
+            let scores = score
+                .applies(state, task)
+                .then(|| candidates.iter().map(|&node| score.score(state, task, node)).collect::<Vec<_>>());
             (score.name(), *weight, scores)
         });
         let normalised = self.candidate_scores.iter_mut().map(|(score, weight)| {
@@ -190,8 +190,7 @@ impl Plugins {
         let Scratch { candidates, totals, scores, kept } = &mut self.scratch;
         candidates.clear();
         let cluster_filters = &mut self.cluster_filters;
-        let mut passes =
-            |node| !kept.contains(&node) && ask(cluster_filters, state, task, node).is_ok();
+        let mut passes = |node| !kept.contains(&node) && ask(cluster_filters, state, task, node).is_ok();
         self.select_node.candidates(ranking, &mut passes, candidates);
         if candidates.len() < 2 {
             return candidates.first().copied();

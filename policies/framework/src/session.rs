@@ -183,12 +183,7 @@ impl Transaction<'_> {
 
     /// Puts a waiting task on a node even if it does not fit there, to see what would fit beside it; devices are chosen
     /// if none are given. A trial only, like [`Self::remove`].
-    pub fn assume(
-        &mut self,
-        task: TaskId,
-        node: NodeId,
-        gpus: Option<GpuSet>,
-    ) -> Result<(), PlacementError> {
+    pub fn assume(&mut self, task: TaskId, node: NodeId, gpus: Option<GpuSet>) -> Result<(), PlacementError> {
         let entry = self.state.task(task).ok_or(PlacementError::UnknownTask)?;
         if entry.status() != TaskStatus::Waiting {
             return Err(PlacementError::AlreadyPlaced);

@@ -247,10 +247,9 @@ impl PodAffinityTerm {
     /// is not among them has no labels.
     pub fn selects(&self, task: &TaskSpec, namespaces: &BTreeMap<Box<str>, Labels>) -> bool {
         let selected = |selector: &LabelSelector| {
-            namespaces.get(&task.namespace).map_or_else(
-                || selector.matches(&Labels::new()),
-                |labels| selector.matches(labels),
-            )
+            namespaces
+                .get(&task.namespace)
+                .map_or_else(|| selector.matches(&Labels::new()), |labels| selector.matches(labels))
         };
         self.selector.as_ref().is_some_and(|selector| selector.matches(&task.labels))
             && (self.namespaces.contains(&task.namespace)

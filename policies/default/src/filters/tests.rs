@@ -50,10 +50,8 @@ fn taints() {
 #[test]
 fn cordons() {
     let cordoned = || NodeSpec { unschedulable: true, ..NodeSpec::new("n") };
-    let task = |tolerations: &[Toleration]| TaskSpec {
-        tolerations: tolerations.to_vec(),
-        ..TaskSpec::default()
-    };
+    let task =
+        |tolerations: &[Toleration]| TaskSpec { tolerations: tolerations.to_vec(), ..TaskSpec::default() };
     check(cordoned(), &task(&[]), Err(Rejection::Unschedulable));
     let tolerated = toleration(Some(CORDON_TAINT), None, Some(TaintEffect::NoSchedule));
     check(cordoned(), &task(&[tolerated]), Ok(()));
@@ -71,8 +69,7 @@ fn selectors_and_affinity() {
         NodeSelectorTerm::new(requirements.map(requirement).collect())
     };
     let within = |values: &[&str]| LabelOperator::In(values.iter().map(|&value| value.into()).collect());
-    let not_in =
-        |values: &[&str]| LabelOperator::NotIn(values.iter().map(|&value| value.into()).collect());
+    let not_in = |values: &[&str]| LabelOperator::NotIn(values.iter().map(|&value| value.into()).collect());
     let check = |node: &str, selector: &str, required: &[NodeSelectorTerm], fits: bool| {
         let node = NodeSpec { labels: labels(node), ..NodeSpec::new("n") };
         let mut task = TaskSpec { node_selector: labels(selector), ..TaskSpec::default() };
@@ -85,12 +82,7 @@ fn selectors_and_affinity() {
     check("foo=bar", "", &[term(&[("foo", within(&["bar", "value2"]))])], true);
     let grid = "GPU=NVIDIA-GRID-K1";
     check(grid, "", &[term(&[("GPU", LabelOperator::Exists), ("GPU", not_in(&["AMD", "INTER"]))])], true);
-    check(
-        grid,
-        "",
-        &[term(&[("GPU", LabelOperator::Exists), ("GPU", within(&["AMD", "INTER"]))])],
-        false,
-    );
+    check(grid, "", &[term(&[("GPU", LabelOperator::Exists), ("GPU", within(&["AMD", "INTER"]))])], false);
     // Terms are alternatives, and one without requirements matches nothing.
     check("foo=bar", "", &[term(&[("foo", within(&["bar"]))]), term(&[("diff", within(&["x"]))])], true);
     check("foo=bar", "", &[term(&[])], false);
@@ -138,10 +130,7 @@ fn resources() {
     }
     assert_eq!(verdict(&state, &task(0, 0, 0, GpuRequest::share(500)), plain), Err(Rejection::NoGpu));
     state.set_gpu_healthy(node, 0, false);
-    assert_eq!(
-        verdict(&state, &task(0, 0, 0, GpuRequest::whole(2)), node),
-        Err(Rejection::InsufficientGpu)
-    );
+    assert_eq!(verdict(&state, &task(0, 0, 0, GpuRequest::whole(2)), node), Err(Rejection::InsufficientGpu));
     place(&mut state, &TaskSpec::default(), 0);
     assert_eq!(verdict(&state, &TaskSpec::default(), node), Err(Rejection::TooManyTasks));
 }

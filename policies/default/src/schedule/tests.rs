@@ -142,7 +142,10 @@ fn a_smaller_pod_goes_ahead_of_one_that_does_not_fit() {
     let mut cluster = Cluster::new(&[4]);
     let (large, small) = (cluster.submit(0.0, 9, 1, 5), cluster.submit(0.0, 0, 1, 4));
     assert_eq!(cluster.cycle(0.0), [small]);
-    assert_eq!(cluster.explain(large), "no node has room (none of 1 nodes: 1 with too little CPU even when empty)");
+    assert_eq!(
+        cluster.explain(large),
+        "no node has room (none of 1 nodes: 1 with too little CPU even when empty)"
+    );
 }
 
 #[test]
