@@ -35,6 +35,7 @@ pub mod selector;
 pub mod session;
 pub mod spec;
 pub mod state;
+pub mod tier;
 pub mod time;
 
 pub use fragmentation::{Fragmentation, TaskShape, TypicalTasks};
@@ -57,4 +58,5 @@ pub use state::{
     ClusterObjects, ClusterState, GangSpec, Job, JobPhase, JobSpec, Node, NodeSpec, Placement,
     PlacementError, Queue, QueueSpec, StateError, Task, TaskDetails, TaskStatus,
 };
+pub use tier::{EnabledPlugin, PriorityQueue, SessionPlugin, Statement, Switches, Tiers, Vote};
 pub use time::Time;

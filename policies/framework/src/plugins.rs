@@ -1,11 +1,12 @@
 //! The plugins of a profile, and how they choose a node together.
 
 use alloc::boxed::Box;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use rand::Rng;
 
-use crate::gpu::WHOLE_GPU_MILLI;
+use crate::gpu::{GpuSet, WHOLE_GPU_MILLI};
 use crate::id::{ClassId, NodeId, TaskId};
 use crate::plugin::{Filter, PickGpus, Scope, Score, ScoreCandidates, SelectNode};
 use crate::ranking::{ClassRanking, Rankings};
@@ -13,6 +14,7 @@ use crate::reason::{Reason, Rejection, Rejections};
 use crate::session::Transaction;
 use crate::spec::TaskSpec;
 use crate::state::{ClusterState, Job, NodeSpec, PlacementError};
+use crate::tier::Tiers;
 
 /// The plugins of a profile.
 pub struct Plugins {
@@ -24,6 +26,7 @@ pub struct Plugins {
     select_node: Box<dyn SelectNode>,
     pick_gpus: Box<dyn PickGpus>,
     honours_nominations: bool,
+    tiers: Tiers,
     rankings: Rankings,
     scratch: Scratch,
 }
@@ -49,6 +52,7 @@ impl Plugins {
             select_node,
             pick_gpus,
             honours_nominations: false,
+            tiers: Tiers::default(),
             rankings: Rankings::new(),
             scratch: Scratch::default(),
         }
@@ -89,6 +93,35 @@ impl Plugins {
         self
     }
 
+    /// Adds the plugins that have a say on jobs and queues. With them a cycle is a session: where tasks are nominated
+    /// is decided anew in each.
+    #[must_use]
+    pub fn with_tiers(mut self, tiers: Tiers) -> Self {
+        self.tiers = tiers;
+        self
+    }
+
+    /// The plugins that have a say on jobs and queues.
+    pub const fn tiers(&self) -> &Tiers {
+        &self.tiers
+    }
+
+    /// The plugins that have a say on jobs and queues.
+    pub const fn tiers_mut(&mut self) -> &mut Tiers {
+        &mut self.tiers
+    }
+
+    /// The devices for a task of a class on a node on which it fits.
+    pub fn pick_gpus(
+        &mut self,
+        state: &ClusterState,
+        class: ClassId,
+        node: NodeId,
+        random: &mut dyn Rng,
+    ) -> GpuSet {
+        self.pick_gpus.pick(state, state.class_spec(class), node, random)
+    }
+
     /// How nodes rank for a class of tasks, with the scores that are kept. Filters that look at other nodes have no say
     /// in it.
     pub fn ranking(&mut self, state: &ClusterState, class: ClassId) -> &mut ClassRanking {
@@ -110,6 +143,36 @@ impl Plugins {
             .iter_mut()
             .filter_map(|(filter, _)| filter.prepare(state, task).then_some(filter))
             .try_for_each(|filter| filter.filter(state, task, node))
+    }
+
+    /// Whether a node could take a task if it had the resources: the first filter's verdict that is not of resources.
+    pub fn filter_apart_from_resources(
+        &mut self,
+        state: &ClusterState,
+        class: ClassId,
+        node: NodeId,
+    ) -> Result<(), Rejection> {
+        let task = state.class_spec(class);
+        let filters = self.filters.iter_mut();
+        let applying = self.cluster_filters.iter_mut().filter_map(|(filter, applies)| {
+            *applies = filter.prepare(state, task);
+            applies.then_some(filter)
+        });
+        filters.chain(applying).try_for_each(|filter| match filter.filter(state, task, node) {
+            Err(rejection) if !rejection.is_of_resources() => Err(rejection),
+            _ => Ok(()),
+        })
+    }
+
+    /// What nodes are worth to a task, with weights, one total per candidate. Filters are not asked.
+    pub fn total_scores(&mut self, state: &ClusterState, class: ClassId, candidates: &[NodeId]) -> Vec<i64> {
+        let mut totals = vec![0_i64; candidates.len()];
+        for (_, weight, scores) in self.scores(state, state.class_spec(class), candidates) {
+            for (total, score) in totals.iter_mut().zip(scores.into_iter().flatten()) {
+                *total = total.saturating_add(score.saturating_mul(weight));
+            }
+        }
+        totals
     }
 
     /// The verdict of all filters on each node for a class of tasks.
@@ -234,7 +297,7 @@ impl Plugins {
             Some(node) => node,
             None => self.choose_node_not_kept(state, class, random).ok_or(PlaceFailure::NoNode)?,
         };
-        let gpus = self.pick_gpus.pick(state, state.class_spec(class), node, random);
+        let gpus = self.pick_gpus(state, class, node, random);
         match transaction.place(task, node, gpus) {
             Ok(()) => Ok(node),
             Err(error) => Err(PlaceFailure::Illegal(error)),

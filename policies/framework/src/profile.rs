@@ -34,13 +34,19 @@ impl Profile {
 
     /// Runs one scheduling cycle.
     pub fn cycle(&mut self, session: &mut Session<'_>) {
+        if !self.plugins.tiers().is_empty() {
+            session.forget_nominations();
+            self.plugins.tiers_mut().open(session.state(), session.now);
+        }
         for action in &mut self.actions {
             action.run(session, &mut self.plugins);
         }
+        session.finish();
     }
 
     /// Why a job waits.
     pub fn explain(&mut self, session: &mut Session<'_>, job: JobId) -> Reason {
+        self.plugins.tiers_mut().open(session.state(), session.now);
         self.actions
             .iter_mut()
             .find_map(|action| action.explain(session, &mut self.plugins, job))

@@ -86,6 +86,18 @@ impl Rejection {
         Self::Nominated,
     ];
 
+    /// Whether it speaks of what other tasks hold of the node's resources, so that room may come.
+    pub const fn is_of_resources(self) -> bool {
+        matches!(
+            self,
+            Self::TooManyTasks
+                | Self::InsufficientCpu
+                | Self::InsufficientMemory
+                | Self::InsufficientExtended
+                | Self::InsufficientGpu
+        )
+    }
+
     /// In an operator's words, for "17 nodes ...".
     pub const fn message(self) -> &'static str {
         match self {

@@ -67,6 +67,10 @@ pub struct Session<'a> {
     /// When the policy wants the next cycle even if nothing happens until then.
     pub wake_at: Option<Time>,
     log: Vec<Change>,
+    /// Placements that last until the end of the session, with the nominations before.
+    kept: Vec<(TaskId, Option<NodeId>)>,
+    /// Where tasks were nominated before the session, in order of id.
+    former_nominations: Vec<(TaskId, NodeId)>,
 }
 
 impl<'a> Session<'a> {
@@ -77,7 +81,16 @@ impl<'a> Session<'a> {
         random: &'a mut dyn Rng,
         decisions: &'a mut Vec<Decision>,
     ) -> Self {
-        Self { state, now, random, decisions, wake_at: None, log: Vec::new() }
+        Self {
+            state,
+            now,
+            random,
+            decisions,
+            wake_at: None,
+            log: Vec::new(),
+            kept: Vec::new(),
+            former_nominations: Vec::new(),
+        }
     }
 
     /// The state as it is now, with everything committed so far.
@@ -97,8 +110,34 @@ impl<'a> Session<'a> {
 
     /// Begins a transaction, and hands out the source of randomness beside it.
     pub fn begin(&mut self) -> (Transaction<'_>, &mut dyn Rng) {
-        let transaction = Transaction { state: self.state, decisions: self.decisions, log: &mut self.log };
-        (transaction, self.random)
+        let Self { state, decisions, log, kept, former_nominations, .. } = self;
+        (Transaction { state, decisions, log, kept, former_nominations }, self.random)
+    }
+
+    /// Forgets where tasks are nominated, for policies that nominate anew in every cycle;
+    /// [`Transaction::former_nomination`] remembers.
+    pub fn forget_nominations(&mut self) {
+        let nominated = self.state.nodes().iter().flat_map(|node| node.nominated().iter().copied());
+        let mut tasks: Vec<TaskId> = nominated.collect();
+        tasks.sort_unstable();
+        let state = &mut *self.state;
+        let former = tasks.into_iter().filter_map(|task| Some((task, state.set_nomination(task, None)?)));
+        self.former_nominations = former.collect();
+    }
+
+    /// Ends the session: takes back placements that were kept for its length only, and decides that tasks that were
+    /// nominated before and are neither placed nor nominated now no longer are.
+    pub fn finish(&mut self) {
+        for (task, nominated) in core::mem::take(&mut self.kept).into_iter().rev() {
+            self.state.take_back(task, nominated);
+        }
+        for (task, _) in core::mem::take(&mut self.former_nominations) {
+            let entry = self.state.task(task);
+            if entry.is_some_and(|entry| entry.status() == TaskStatus::Waiting && entry.nominated().is_none())
+            {
+                self.decisions.push(Decision::Nominate { task, node: None });
+            }
+        }
     }
 }
 
@@ -127,6 +166,8 @@ pub struct Transaction<'a> {
     state: &'a mut ClusterState,
     decisions: &'a mut Vec<Decision>,
     log: &'a mut Vec<Change>,
+    kept: &'a mut Vec<(TaskId, Option<NodeId>)>,
+    former_nominations: &'a [(TaskId, NodeId)],
 }
 
 impl Transaction<'_> {
@@ -204,11 +245,7 @@ impl Transaction<'_> {
         while self.log.len() > savepoint.changes {
             match self.log.pop() {
                 Some(Change::Placed(task, nominated) | Change::Assumed(task, nominated)) => {
-                    // Taking back what this transaction did releases nothing to anyone.
-                    let released = self.state.released();
-                    self.state.unplace(task, TaskStatus::Waiting);
-                    self.state.set_released(released);
-                    self.state.set_nomination(task, nominated);
+                    self.state.take_back(task, nominated);
                 }
                 Some(Change::Evicted(task, status, ..)) => self.state.unmark_releasing(task, status),
                 Some(Change::Nominated(task, before)) => {
@@ -223,8 +260,29 @@ impl Transaction<'_> {
         }
     }
 
+    /// The point at which the transaction began.
+    pub const fn start(&self) -> Savepoint {
+        Savepoint { changes: 0 }
+    }
+
+    /// Where a task was nominated before [`Session::forget_nominations`].
+    pub fn former_nomination(&self, task: TaskId) -> Option<NodeId> {
+        let found = self.former_nominations.binary_search_by_key(&task, |&(task, _)| task);
+        found.ok().map(|position| self.former_nominations[position].1)
+    }
+
     /// Makes the changes last and turns them into decisions, in their order.
-    pub fn commit(mut self) {
+    pub fn commit(self) {
+        self.end(true);
+    }
+
+    /// Makes the changes last, but placements only until the session ends: they take room from others meanwhile, and
+    /// become no decisions.
+    pub fn keep(self) {
+        self.end(false);
+    }
+
+    fn end(mut self, placements_last: bool) {
         let is_trial = |change: &Change| matches!(change, Change::Removed(..) | Change::Assumed(..));
         if let Some(trial) = self.log.iter().position(is_trial) {
             self.rollback_to(Savepoint { changes: trial });
@@ -236,7 +294,14 @@ impl Transaction<'_> {
                 }
                 Change::Nominated(task, _) => {
                     let node = self.state.task(task).and_then(Task::nominated);
+                    if node.is_some() && node == self.former_nomination(task) {
+                        continue;
+                    }
                     Decision::Nominate { task, node }
+                }
+                Change::Placed(task, nominated) if !placements_last => {
+                    self.kept.push((task, nominated));
+                    continue;
                 }
                 Change::Placed(task, _) => {
                     let placement = self.state.task(task).and_then(Task::placement);

@@ -136,6 +136,13 @@ fn check_jobs(state: &ClusterState) -> Result<(), Violation> {
             .iter()
             .filter(|&&task| state.task(task).is_some_and(|task| task.status().is_placed()));
         compare(&format!("placed tasks of {id:?}"), job.placed() as usize, placed.count())?;
+        let tasks = || job.tasks().iter().filter_map(|&task| state.task(task));
+        for status in TaskStatus::ALL {
+            let there = tasks().filter(|task| task.status() == status).count();
+            compare(&format!("{status:?} tasks of {id:?}"), job.count(status) as usize, there)?;
+        }
+        let nominated = tasks().filter(|task| task.nominated().is_some()).count();
+        compare(&format!("nominated tasks of {id:?}"), job.nominated() as usize, nominated)?;
     }
     Ok(())
 }

@@ -140,6 +140,10 @@ pub struct Job {
     pub shape: ShapeId,
     pub(super) tasks: Vec<TaskId>,
     pub(super) placed: u32,
+    /// Its tasks by status, in order of the codes of [`TaskStatus`].
+    pub(super) by_status: [u32; TaskStatus::ALL.len()],
+    /// Of those that wait, how many are nominated.
+    pub(super) nominated: u32,
 }
 
 impl Job {
@@ -151,6 +155,16 @@ impl Job {
     /// How many of its tasks have a place and keep it (those being released do not count).
     pub const fn placed(&self) -> u32 {
         self.placed
+    }
+
+    /// How many of its tasks stand there.
+    pub const fn count(&self, status: TaskStatus) -> u32 {
+        self.by_status[status as usize]
+    }
+
+    /// How many of its tasks are nominated to a node (Volcano: pipelined).
+    pub const fn nominated(&self) -> u32 {
+        self.nominated
     }
 
     /// Whether enough tasks are placed for it to run.
@@ -183,6 +197,10 @@ pub enum TaskStatus {
 }
 
 impl TaskStatus {
+    /// All of them, in order of their codes.
+    pub const ALL: [Self; 6] =
+        [Self::Waiting, Self::Bound, Self::Running, Self::Releasing, Self::Succeeded, Self::Failed];
+
     /// Whether it holds a place that it may keep.
     pub const fn is_placed(self) -> bool {
         matches!(self, Self::Bound | Self::Running)

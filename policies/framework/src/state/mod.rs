@@ -378,9 +378,12 @@ impl ClusterState {
     /// Adds a job; its tasks wait for placement.
     pub fn add_job(&mut self, spec: JobSpec) -> JobId {
         let shape = ShapeId::new(self.shapes.intern(&spec.tasks));
-        let id = self.jobs.insert(Job { spec, shape, tasks: Vec::new(), placed: 0 });
+        let tasks = spec.tasks.iter().map(|&(_, count)| count as usize).sum();
+        let mut by_status = [0; TaskStatus::ALL.len()];
+        by_status[TaskStatus::Waiting as usize] = tasks as u32;
+        let job = Job { spec, shape, tasks: Vec::with_capacity(tasks), placed: 0, by_status, nominated: 0 };
+        let id = self.jobs.insert(job);
         let job = &mut self.jobs[id];
-        job.tasks.reserve_exact(job.spec.tasks.iter().map(|&(_, count)| count as usize).sum());
         for &(class, count) in &job.spec.tasks {
             for _ in 0..count {
                 let rank = job.tasks.len() as u32;

@@ -13,9 +13,9 @@ impl ClusterState {
 
     /// A task runs where it is bound.
     pub fn start_task(&mut self, task: TaskId, now: Time) {
-        if let Some(task) = self.tasks.get_mut(task).filter(|task| task.status == TaskStatus::Bound) {
-            task.status = TaskStatus::Running;
-            task.details.started = Some(now);
+        if let Some(entry) = self.tasks.get_mut(task).filter(|task| task.status == TaskStatus::Bound) {
+            entry.details.started = Some(now);
+            self.set_status(task, TaskStatus::Running);
         }
     }
 
@@ -28,10 +28,8 @@ impl ClusterState {
     pub fn end_task(&mut self, task: TaskId, succeeded: bool) {
         let status = if succeeded { TaskStatus::Succeeded } else { TaskStatus::Failed };
         self.set_nomination(task, None);
-        if self.unplace(task, status).is_none()
-            && let Some(task) = self.tasks.get_mut(task)
-        {
-            task.status = status;
+        if self.unplace(task, status).is_none() && self.task(task).is_some() {
+            self.set_status(task, status);
         }
     }
 
@@ -61,9 +59,21 @@ impl ClusterState {
             TaskStatus::Releasing => {
                 self.mark_releasing(task);
             }
-            TaskStatus::Running => self.tasks[task].status = TaskStatus::Running,
+            TaskStatus::Running => {
+                self.set_status(task, TaskStatus::Running);
+            }
             _ => {}
         }
+    }
+
+    /// Moves a task to another status and returns the one before; its job keeps count.
+    fn set_status(&mut self, task: TaskId, status: TaskStatus) -> TaskStatus {
+        let entry = &mut self.tasks[task];
+        let before = core::mem::replace(&mut entry.status, status);
+        let by_status = &mut self.jobs[entry.job].by_status;
+        by_status[before as usize] -= 1;
+        by_status[status as usize] += 1;
+        before
     }
 
     // ---- What transactions do
@@ -118,7 +128,6 @@ impl ClusterState {
         let slot = node_entry.tasks.len() as u32;
         let gpu_milli = spec.gpus.milli;
         entry.placement = Some(Placement { node, gpus, gpu_milli, slot });
-        entry.status = TaskStatus::Bound;
         job.placed += 1;
         node_entry.tasks.push(task);
         node_entry.allocated.add(&spec.requests);
@@ -127,6 +136,7 @@ impl ClusterState {
         queue.gpu_allocated_milli += total;
         queue.allocated.add(&spec.requests);
         self.use_gpus(node, gpus, |used_milli| used_milli + gpu_milli);
+        self.set_status(task, TaskStatus::Bound);
         self.recency.touch(node);
     }
 
@@ -149,9 +159,10 @@ impl ClusterState {
     /// Tells a placed task to stop: it still holds what it holds. Returns its state before, `None` if it has no place
     /// that it could lose.
     pub(crate) fn mark_releasing(&mut self, task: TaskId) -> Option<TaskStatus> {
-        let entry = self.tasks.get_mut(task).filter(|task| task.status.is_placed())?;
-        let status = core::mem::replace(&mut entry.status, TaskStatus::Releasing);
+        let entry = self.tasks.get(task).filter(|task| task.status.is_placed())?;
         let node = entry.placement.as_ref()?.node;
+        let status = self.set_status(task, TaskStatus::Releasing);
+        let entry = &self.tasks[task];
         let spec = &self.classes.values[entry.class.index()];
         self.jobs[entry.job].placed -= 1;
         let node_entry = &mut self.nodes[node.index()];
@@ -164,9 +175,9 @@ impl ClusterState {
 
     /// The inverse of [`Self::mark_releasing`].
     pub(crate) fn unmark_releasing(&mut self, task: TaskId, status: TaskStatus) {
-        let entry = &mut self.tasks[task];
-        debug_assert_eq!(entry.status, TaskStatus::Releasing);
-        entry.status = status;
+        let before = self.set_status(task, status);
+        debug_assert_eq!(before, TaskStatus::Releasing);
+        let entry = &self.tasks[task];
         let node = entry.placement.as_ref().expect("a task that is released is placed").node;
         self.jobs[entry.job].placed += 1;
         self.unaccount_releasing(task, node);
@@ -187,6 +198,8 @@ impl ClusterState {
         let before = core::mem::replace(&mut entry.nominated, node);
         self.nominations += u32::from(node.is_some());
         self.nominations -= u32::from(before.is_some());
+        let nominated = &mut self.jobs[entry.job].nominated;
+        *nominated = *nominated + u32::from(node.is_some()) - u32::from(before.is_some());
         if let Some(before) = before {
             self.nodes[before.index()].nominated.retain(|&nominated| nominated != task);
             self.recency.touch(before);
@@ -204,8 +217,8 @@ impl ClusterState {
     pub(crate) fn unplace(&mut self, task: TaskId, status: TaskStatus) -> Option<Placement> {
         let entry = self.tasks.get_mut(task)?;
         let placement = entry.placement.take()?;
-        let before = core::mem::replace(&mut entry.status, status);
         let (class, job) = (entry.class, entry.job);
+        let before = self.set_status(task, status);
         if before == TaskStatus::Releasing {
             self.unaccount_releasing(task, placement.node);
         } else {
@@ -231,6 +244,14 @@ impl ClusterState {
         Some(placement)
     }
 
+    /// Takes a task that a policy placed off its node again, and nominates it as before. That releases nothing to anyone.
+    pub(crate) fn take_back(&mut self, task: TaskId, nominated: Option<NodeId>) {
+        let released = self.released;
+        self.unplace(task, TaskStatus::Waiting);
+        self.released = released;
+        self.set_nomination(task, nominated);
+    }
+
     /// The inverse of [`Self::unplace`], to the same place in the node's list of tasks and into the same state.
     pub(crate) fn restore(&mut self, task: TaskId, placement: &Placement, status: TaskStatus) {
         self.apply_placement(task, placement.node, placement.gpus);
@@ -243,7 +264,7 @@ impl ClusterState {
         if status == TaskStatus::Releasing {
             self.mark_releasing(task);
         } else {
-            self.tasks[task].status = status;
+            self.set_status(task, status);
         }
     }
 

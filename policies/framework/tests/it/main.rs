@@ -5,4 +5,5 @@ mod legality;
 mod names;
 mod profile;
 mod ranking;
+mod tiers;
 mod transaction;

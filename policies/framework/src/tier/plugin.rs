@@ -1,0 +1,162 @@
+//! What one plugin may say in a session of gangs and queues. Names follow Volcano's `Session`.
+
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use crate::id::{JobId, NodeId, QueueId, TaskId};
+use crate::reason::Reason;
+use crate::state::ClusterState;
+use crate::time::Time;
+
+/// A voice in questions where one plugin may let a job in, hold it up, or leave it to the others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Vote {
+    /// Yes, unless another plugin of the tier says no.
+    Permit,
+    /// No opinion.
+    Abstain,
+    /// No.
+    Reject,
+}
+
+/// The extension points of a session, all of them optional: a plugin implements those that it has something to say on.
+///
+/// Where Volcano tells "no function registered" from "an answer", the default answers `None`.
+///
+/// Within a session the state is the one at hand, with everything done so far. Plugins that keep sums over queues or jobs
+/// take them in [`Self::open`] and move them in [`Self::on_allocate`] and [`Self::on_deallocate`], which are also
+/// called when an action takes back what it did.
+pub trait SessionPlugin {
+    /// Its name in `volcano-scheduler.conf`.
+    fn name(&self) -> &'static str;
+
+    /// A session begins (Volcano's `OnSessionOpen`). No task is nominated then.
+    fn open(&mut self, _state: &ClusterState, _now: Time) {}
+
+    /// A task was given a place, or nominated to one; or an eviction was taken back. The state has changed already.
+    fn on_allocate(&mut self, _state: &ClusterState, _task: TaskId) {}
+
+    /// A task was evicted; or a place or nomination was taken back. The state has changed already.
+    fn on_deallocate(&mut self, _state: &ClusterState, _task: TaskId) {}
+
+    // ---- Orders. `Less` goes first.
+
+    /// Which queue goes first.
+    fn compare_queues(&self, _state: &ClusterState, _left: QueueId, _right: QueueId) -> Ordering {
+        Ordering::Equal
+    }
+
+    /// Which job goes first.
+    fn compare_jobs(&self, _state: &ClusterState, _left: JobId, _right: JobId) -> Ordering {
+        Ordering::Equal
+    }
+
+    /// Which task of a job goes first.
+    fn compare_tasks(&self, _state: &ClusterState, _left: TaskId, _right: TaskId) -> Ordering {
+        Ordering::Equal
+    }
+
+    /// Which of two queues gives up victims first to a job of the queue `claimant`. It has no switch.
+    fn compare_victim_queues(
+        &self,
+        _state: &ClusterState,
+        _left: QueueId,
+        _right: QueueId,
+        _claimant: QueueId,
+    ) -> Ordering {
+        Ordering::Equal
+    }
+
+    // ---- Jobs
+
+    /// Why the job cannot run at all as it is, if so. It has no switch.
+    fn job_invalid(&self, _state: &ClusterState, _job: JobId) -> Option<Reason> {
+        None
+    }
+
+    /// Whether what the job has lets it start; `None` if the plugin does not judge.
+    fn job_ready(&self, _state: &ClusterState, _job: JobId) -> Option<bool> {
+        None
+    }
+
+    /// Whether the job will be able to start when what is being released for it is free.
+    fn job_pipelined(&self, _state: &ClusterState, _job: JobId) -> Vote {
+        Vote::Abstain
+    }
+
+    /// Whether the job is short of what it needs, so that others may be displaced; `None` if the plugin does not judge.
+    fn job_starving(&self, _state: &ClusterState, _job: JobId) -> Option<bool> {
+        None
+    }
+
+    /// Whether a pending job may enter its queue.
+    fn job_enqueueable(&self, _state: &ClusterState, _job: JobId) -> Vote {
+        Vote::Abstain
+    }
+
+    /// Why [`Self::job_enqueueable`] rejects it.
+    fn why_not_enqueueable(&self, _state: &ClusterState, _job: JobId) -> Option<Reason> {
+        None
+    }
+
+    /// A pending job has entered its queue.
+    fn job_enqueued(&mut self, _state: &ClusterState, _job: JobId) {}
+
+    // ---- Queues
+
+    /// Whether the queue has all it is entitled to, so that allocation passes it over.
+    fn overused(&self, _state: &ClusterState, _queue: QueueId) -> bool {
+        false
+    }
+
+    /// Whether the queue may take the task in addition to what it has.
+    fn allocatable(&self, _state: &ClusterState, _queue: QueueId, _task: TaskId) -> bool {
+        true
+    }
+
+    /// Why the queue is overused, or may not take the task.
+    fn why_not_allocatable(&self, _state: &ClusterState, _queue: QueueId, _task: TaskId) -> Option<Reason> {
+        None
+    }
+
+    /// Whether the queue may take back from others what the task needs.
+    fn preemptive(&self, _state: &ClusterState, _queue: QueueId, _task: TaskId) -> bool {
+        true
+    }
+
+    // ---- Victims
+
+    /// Of the candidates of the task's own queue, those that may be evicted for the task, in the candidates' order.
+    /// `None` if the plugin does not judge.
+    fn preemptable(
+        &self,
+        _state: &ClusterState,
+        _preemptor: TaskId,
+        _candidates: &[TaskId],
+    ) -> Option<Vec<TaskId>> {
+        None
+    }
+
+    /// Of the candidates of other queues, those that may be evicted for the task, in the candidates' order.
+    /// `None` if the plugin does not judge.
+    fn reclaimable(
+        &self,
+        _state: &ClusterState,
+        _reclaimer: TaskId,
+        _candidates: &[TaskId],
+    ) -> Option<Vec<TaskId>> {
+        None
+    }
+
+    /// Tasks to evict for no other task's sake (Volcano's `victims`, of the shuffle action).
+    fn victims(&self, _state: &ClusterState, _candidates: &[TaskId]) -> Option<Vec<TaskId>> {
+        None
+    }
+
+    // ---- Nodes
+
+    /// Of equally scored nodes or against the scores: the node to take, if the plugin insists (`BestNode`).
+    fn best_node(&self, _state: &ClusterState, _task: TaskId, _nodes: &[NodeId]) -> Option<NodeId> {
+        None
+    }
+}
