@@ -22,6 +22,7 @@ extern crate std;
 pub mod fragmentation;
 pub mod gpu;
 pub mod id;
+pub mod place;
 pub mod plugin;
 pub mod plugins;
 pub mod profile;
@@ -37,10 +38,12 @@ pub mod spec;
 pub mod state;
 pub mod tier;
 pub mod time;
+pub mod topology;
 
 pub use fragmentation::{Fragmentation, TaskShape, TypicalTasks};
 pub use gpu::{GpuModelSet, GpuRequest, GpuSet, WHOLE_GPU_MILLI};
 pub use id::{ClassId, DomainId, GpuId, GpuModelId, JobId, NodeId, QueueId, ResourceId, ShapeId, TaskId};
+pub use place::PlaceJob;
 pub use plugin::{
     Action, ClusterEvent, Filter, OrderJobs, PickGpus, Scope, Score, ScoreCandidates, SelectNode,
 };
@@ -60,3 +63,4 @@ pub use state::{
 };
 pub use tier::{EnabledPlugin, PriorityQueue, SessionPlugin, Statement, Switches, Tiers, Vote};
 pub use time::Time;
+pub use topology::DomainTree;

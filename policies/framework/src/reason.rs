@@ -1,5 +1,6 @@
 //! Why something was not placed, structured enough to be counted and to be put in one line.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -235,6 +236,21 @@ pub enum Reason {
         /// Why the other nodes would hold none.
         rejections: Rejections,
     },
+    /// There is room in the cluster, but not inside one topology domain of a tier that the job allows.
+    NoDomain {
+        /// Tasks that must be together.
+        tasks: u32,
+        /// GPUs of each of them.
+        gpus: u32,
+        /// The highest tier that it allows.
+        tier: u32,
+        /// The allowed domain with the most room; `None` if the job allows no domain at all.
+        roomiest: Option<Box<str>>,
+        /// Tasks that it has room for.
+        room: u64,
+        /// Tasks that the whole cluster has room for.
+        cluster_room: u64,
+    },
     /// Strict order: a job before it in its queue waits.
     BehindHead {
         /// That job's sequence number.
@@ -262,6 +278,7 @@ impl Reason {
             Self::NoNode { .. } => "not enough nodes have room for the whole gang",
             Self::TooLarge { placeable: 0, .. } => "fits no node even if the cluster were empty",
             Self::TooLarge { .. } => "larger than the cluster",
+            Self::NoDomain { .. } => "not enough room inside one topology domain",
             Self::BehindHead { .. } => "behind the head of its queue",
             Self::BackingOff { .. } => "backing off after a failed attempt",
             Self::NotTried => "not tried yet",
@@ -289,6 +306,20 @@ impl fmt::Display for Reason {
                 )?;
                 rejections.write_counts(formatter, " (")?;
                 if rejections.counts.is_empty() { Ok(()) } else { formatter.write_str(")") }
+            }
+            Self::NoDomain { tasks, gpus, tier, roomiest, room, cluster_room } => {
+                write!(formatter, "needs {tasks}")?;
+                match gpus {
+                    0 => formatter.write_str(if *tasks == 1 { " task" } else { " tasks" })?,
+                    1 => formatter.write_str(" x 1 GPU")?,
+                    gpus => write!(formatter, " x {gpus} GPUs")?,
+                }
+                write!(formatter, " inside one domain of tier {tier} or below; ")?;
+                match roomiest {
+                    Some(domain) => write!(formatter, "the roomiest, {domain}, holds {room} more")?,
+                    None => formatter.write_str("there is no such domain")?,
+                }
+                write!(formatter, ", the whole cluster {cluster_room}")
             }
             Self::BehindHead { head } => write!(formatter, "behind job {head}, the head of its queue"),
             Self::BackingOff { until } => write!(formatter, "backing off until {until:?}"),

@@ -6,10 +6,11 @@ use alloc::vec::Vec;
 
 use foretell_framework::state::JobSpec;
 use foretell_framework::{
-    Action, ClassId, ClusterEvent, ClusterState, JobId, OrderJobs, PlaceFailure, Plugins, QueueId, Reason,
-    Session, ShapeId, Stamp, Transaction,
+    Action, ClusterEvent, ClusterState, JobId, OrderJobs, PlaceJob, Plugins, QueueId, Reason, Session,
+    ShapeId, Stamp,
 };
-use rand::Rng;
+
+use crate::task_by_task::TaskByTask;
 
 /// What becomes of the jobs behind one that does not fit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +30,7 @@ pub enum HeadOfLine {
 pub struct Allocate {
     order: Vec<Box<dyn OrderJobs>>,
     head_of_line: HeadOfLine,
+    place: Box<dyn PlaceJob>,
     lanes: Vec<Lane>,
     lane_of: BTreeMap<LaneKey, usize>,
     /// Heads of the lanes that may be tried.
@@ -60,16 +62,24 @@ type OrderKey = ([u64; MAX_ORDERS], u64);
 impl Allocate {
     /// Jobs ordered by the first of the orders that tells them apart, then by submission. Orders beyond the first
     /// [`MAX_ORDERS`] have no say.
-    pub const fn new(order: Vec<Box<dyn OrderJobs>>, head_of_line: HeadOfLine) -> Self {
+    pub fn new(order: Vec<Box<dyn OrderJobs>>, head_of_line: HeadOfLine) -> Self {
         Self {
             order,
             head_of_line,
+            place: Box::new(TaskByTask),
             lanes: Vec::new(),
             lane_of: BTreeMap::new(),
             open: BTreeSet::new(),
             closed: Vec::new(),
             seen_released: Stamp::ZERO,
         }
+    }
+
+    /// With another way to place the tasks of a job than one by one.
+    #[must_use]
+    pub fn with_placement(mut self, place: Box<dyn PlaceJob>) -> Self {
+        self.place = place;
+        self
     }
 
     fn key(&self, job: &JobSpec) -> OrderKey {
@@ -157,7 +167,12 @@ impl Action for Allocate {
         while let Some((key, index)) = self.open.pop_first() {
             let lane = &mut self.lanes[index];
             let Some(&job) = lane.jobs.get(&key) else { continue };
-            if place_job(session, plugins, job).is_ok() {
+            let (mut transaction, random) = session.begin();
+            let is_complete = self.place.place(&mut transaction, plugins, random, job);
+            if transaction.state().job(job).is_some_and(foretell_framework::Job::is_ready) {
+                transaction.commit();
+            }
+            if is_complete {
                 lane.jobs.remove(&key);
                 self.open_head(index);
             } else {
@@ -178,59 +193,6 @@ impl Action for Allocate {
             return Some(Reason::BehindHead { head });
         }
         let (mut transaction, random) = session.begin();
-        Some(
-            place_tasks(&mut transaction, plugins, random, id).map_or_else(
-                |failure| failure.reason(plugins, transaction.state(), id),
-                |()| Reason::NotTried,
-            ),
-        )
+        Some(self.place.explain(&mut transaction, plugins, random, id))
     }
-}
-
-/// Why not every task of a job found a place.
-struct Failure {
-    class: ClassId,
-    cause: PlaceFailure,
-}
-
-impl Failure {
-    fn reason(self, plugins: &mut Plugins, state: &ClusterState, job: JobId) -> Reason {
-        match self.cause {
-            PlaceFailure::Illegal(error) => Reason::Illegal(error),
-            PlaceFailure::NoNode => Reason::NoNode {
-                placed: state.job(job).map_or(0, foretell_framework::Job::placed),
-                min_member: state.job(job).map_or(0, |job| job.spec.min_member),
-                rejections: plugins.ranking(state, self.class).rejections(),
-            },
-        }
-    }
-}
-
-/// Places the waiting tasks of a job, and keeps them if with them the job can run. `Err` if tasks still wait.
-fn place_job(session: &mut Session<'_>, plugins: &mut Plugins, job: JobId) -> Result<(), Failure> {
-    let (mut transaction, random) = session.begin();
-    let result = place_tasks(&mut transaction, plugins, random, job);
-    if transaction.state().job(job).is_some_and(foretell_framework::Job::is_ready) {
-        transaction.commit();
-    }
-    result
-}
-
-fn place_tasks(
-    transaction: &mut Transaction<'_>,
-    plugins: &mut Plugins,
-    random: &mut dyn Rng,
-    job: JobId,
-) -> Result<(), Failure> {
-    let tasks = transaction.state().job(job).map_or(0, |job| job.tasks().len());
-    for index in 0..tasks {
-        let Some(entry) = transaction.state().job(job) else { break };
-        let id = entry.tasks()[index];
-        let Some(task) = transaction.state().task(id).filter(|task| task.placement().is_none()) else {
-            continue;
-        };
-        let class = task.class;
-        plugins.place(transaction, id, random).map_err(|cause| Failure { class, cause })?;
-    }
-    Ok(())
 }

@@ -23,6 +23,7 @@ use foretell_packing::{
     BestFit, DotProduct, Fgd, FgdGpus, GpuAllocated, GpuClustering, GpuPacking, Preference, RandomGpus,
     RandomNode, WorstFitGpus,
 };
+use foretell_topology::{ByDomain, Division, DomainPlacement};
 use thiserror::Error;
 
 /// What policies are told beside their name.
@@ -32,6 +33,8 @@ pub struct PolicyConfig {
     pub typical: Arc<TypicalTasks>,
     /// Parameters of kube-scheduler.
     pub default: DefaultConfig,
+    /// What placement by topology domain does with jobs that say nothing of topology.
+    pub topology: DomainPlacement,
 }
 
 /// A name that means no policy.
@@ -58,7 +61,7 @@ pub const ORDERS: [Description; 4] = [
 ];
 
 /// Ways to place a task.
-pub const PLACEMENTS: [Description; 8] = [
+pub const PLACEMENTS: [Description; 10] = [
     ("binpack", "the node with the most GPU allocated"),
     ("spread", "the node with the least GPU allocated"),
     ("random", "any node that fits"),
@@ -67,6 +70,11 @@ pub const PLACEMENTS: [Description; 8] = [
     ("gpu-clustering", "beside tasks of the same kind"),
     ("gpu-packing", "GPUs in use before free GPUs, nodes in use before idle ones"),
     ("fgd", "least growth of GPU fragmentation"),
+    (
+        "topology",
+        "the gang in the smallest topology domain that holds it, ranks in order; parts filled one by one",
+    ),
+    ("topology-balanced", "the same, the gang divided evenly over the parts of its domain"),
 ];
 
 /// Every name that [`build`] accepts, combinations included.
@@ -88,7 +96,11 @@ pub fn build(name: &str, config: &PolicyConfig) -> Result<Profile, UnknownPolicy
         return Ok(Profile::new(name.to_string(), plugins, vec![foretell_default::action(&config.default)]));
     }
     let (order, placement) = name.split_once('+').unwrap_or(("fifo", name));
-    let allocate = allocate(order).ok_or_else(unknown)?;
+    let mut allocate = allocate(order).ok_or_else(unknown)?;
+    if let Some(division) = division(placement) {
+        let config = DomainPlacement { division, ..config.topology.clone() };
+        allocate = allocate.with_placement(Box::new(ByDomain::new(config)));
+    }
     let plugins = placement_plugins(placement, config).ok_or_else(unknown)?;
     Ok(Profile::new(
         name.to_string(),
@@ -108,10 +120,21 @@ fn allocate(order: &str) -> Option<Allocate> {
     Some(Allocate::new(vec![Box::new(PriorityFirst), order], head_of_line))
 }
 
+/// How a placement by topology domain divides a gang.
+fn division(placement: &str) -> Option<Division> {
+    match placement {
+        "topology" => Some(Division::BestFit),
+        "topology-balanced" => Some(Division::Balanced),
+        _ => None,
+    }
+}
+
 fn placement_plugins(placement: &str, config: &PolicyConfig) -> Option<Plugins> {
     let best = || Plugins::new(Box::new(BestNode), Box::new(BestFitGpus));
     Some(match placement {
-        "binpack" => best().with_score(Box::new(GpuAllocated(Preference::Most)), 1),
+        "binpack" | "topology" | "topology-balanced" => {
+            best().with_score(Box::new(GpuAllocated(Preference::Most)), 1)
+        }
         "spread" => Plugins::new(Box::new(BestNode), Box::new(WorstFitGpus))
             .with_score(Box::new(GpuAllocated(Preference::Least)), 1),
         "random" => Plugins::new(Box::new(RandomNode), Box::new(RandomGpus)),

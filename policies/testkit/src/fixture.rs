@@ -192,17 +192,19 @@ fn add_running(state: &mut ClusterState, node: NodeId, text: &str) {
     result.unwrap_or_else(|error| panic!("`{text}`: {error}"));
 }
 
-/// The domain with this path from the root, made on first sight. Names are unique within a fixture.
+/// The domain with this path from the root, made on first sight; the last of the path is of tier 1, the one above it
+/// of tier 2. Names are unique within a fixture.
 fn domain(state: &mut ClusterState, path: &str) -> DomainId {
     let mut parent = None;
-    for name in path.split('/') {
+    let depth = path.split('/').count() as u32;
+    for (tier, name) in (1..=depth).rev().zip(path.split('/')) {
         let known = state
             .node_ids()
             .flat_map(|node| state.domains_of(node))
             .find(|(_, domain)| *domain.name == *name)
             .map(|(id, _)| id);
         parent = Some(known.unwrap_or_else(|| {
-            state.add_domain(Domain { name: name.into(), tier: 0, tier_name: Box::default(), parent })
+            state.add_domain(Domain { name: name.into(), tier, tier_name: Box::default(), parent })
         }));
     }
     parent.expect("a split has at least one part")

@@ -6,4 +6,5 @@ mod names;
 mod profile;
 mod ranking;
 mod tiers;
+mod topology;
 mod transaction;
