@@ -74,7 +74,7 @@ pub const PLACEMENTS: [Description; 10] = [
         "topology",
         "the gang in the smallest topology domain that holds it, ranks in order; parts filled one by one",
     ),
-    ("topology-balanced", "the same, the gang divided evenly over the parts of its domain"),
+    ("topology-even", "the same, with the gang divided evenly over the domain"),
 ];
 
 /// Every name that [`build`] accepts, combinations included.
@@ -124,7 +124,7 @@ fn allocate(order: &str) -> Option<Allocate> {
 fn division(placement: &str) -> Option<Division> {
     match placement {
         "topology" => Some(Division::BestFit),
-        "topology-balanced" => Some(Division::Balanced),
+        "topology-even" => Some(Division::Balanced),
         _ => None,
     }
 }
@@ -132,7 +132,7 @@ fn division(placement: &str) -> Option<Division> {
 fn placement_plugins(placement: &str, config: &PolicyConfig) -> Option<Plugins> {
     let best = || Plugins::new(Box::new(BestNode), Box::new(BestFitGpus));
     Some(match placement {
-        "binpack" | "topology" | "topology-balanced" => {
+        "binpack" | "topology" | "topology-even" => {
             best().with_score(Box::new(GpuAllocated(Preference::Most)), 1)
         }
         "spread" => Plugins::new(Box::new(BestNode), Box::new(WorstFitGpus))
