@@ -6,6 +6,7 @@
 mod heap;
 mod plugin;
 mod statement;
+mod sub_job;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -14,13 +15,14 @@ use core::cmp::Ordering;
 use slotmap::SecondaryMap;
 
 use crate::id::{JobId, NodeId, QueueId, TaskId};
-use crate::reason::Reason;
+use crate::reason::{Reason, Rejection};
 use crate::state::ClusterState;
 use crate::time::Time;
 
 pub use heap::PriorityQueue;
-pub use plugin::{SessionPlugin, Vote};
+pub use plugin::{Gradients, SessionPlugin, Vote};
 pub use statement::{Statement, StatementSavepoint};
+pub use sub_job::SubJob;
 
 /// Which extension points of a plugin are switched on (`enableJobOrder` and so on in `volcano-scheduler.conf`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -395,10 +397,45 @@ impl Tiers {
 
     // ---- Nodes
 
+    /// Whether any plugin has a say on nodes for this task that its class alone does not decide.
+    pub fn judges_nodes(&self, state: &ClusterState, task: TaskId) -> bool {
+        let asked = |switches: &Switches| switches.predicate || switches.node_order;
+        self.enabled(asked).any(|plugin| plugin.judges_nodes(state, task))
+    }
+
+    /// Whether all plugins let a node take a task.
+    pub fn filter_node(&self, state: &ClusterState, task: TaskId, node: NodeId) -> Result<(), Rejection> {
+        self.enabled(|switches| switches.predicate)
+            .try_for_each(|plugin| plugin.filter_node(state, task, node))
+    }
+
+    /// Adds what the plugins give each node to its total, in [`POINT`]s.
+    pub fn score_nodes(&self, state: &ClusterState, task: TaskId, nodes: &[NodeId], totals: &mut [i64]) {
+        let mut scores = Vec::new();
+        for plugin in self.enabled(|switches| switches.node_order) {
+            if plugin.judges_nodes(state, task) {
+                scores.clear();
+                scores.resize(nodes.len(), 0.0);
+                plugin.score_nodes(state, task, nodes, &mut scores);
+                let in_points = totals.iter_mut().zip(&scores);
+                in_points.for_each(|(total, &score)| *total = total.saturating_add(points(score)));
+            }
+        }
+    }
+
     /// The node that a plugin insists on.
     pub fn best_node(&self, state: &ClusterState, task: TaskId, nodes: &[NodeId]) -> Option<NodeId> {
         self.enabled(|switches| switches.best_node).find_map(|plugin| plugin.best_node(state, task, nodes))
     }
+}
+
+/// One point of a node's score. Volcano's scores are fractions; totals are whole, so profiles with tiers count in
+/// millionths, and give the weights of scores in whole points this factor.
+pub const POINT: i64 = 1_000_000;
+
+/// A score in points as part of a total.
+pub fn points(score: f64) -> i64 {
+    libm::round(score * POINT as f64) as i64
 }
 
 /// The plugins of a tier that are asked on something.

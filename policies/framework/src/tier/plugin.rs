@@ -3,8 +3,9 @@
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-use crate::id::{JobId, NodeId, QueueId, TaskId};
-use crate::reason::Reason;
+use super::sub_job::SubJob;
+use crate::id::{DomainId, JobId, NodeId, QueueId, TaskId};
+use crate::reason::{Reason, Rejection};
 use crate::state::ClusterState;
 use crate::time::Time;
 
@@ -18,6 +19,9 @@ pub enum Vote {
     /// No.
     Reject,
 }
+
+/// Topology domains to try, tier by tier; those of one list are alternatives (Volcano's hypernode gradients).
+pub type Gradients = Vec<Vec<DomainId>>;
 
 /// The extension points of a session, all of them optional: a plugin implements those that it has something to say on.
 ///
@@ -158,5 +162,61 @@ pub trait SessionPlugin {
     /// Of equally scored nodes or against the scores: the node to take, if the plugin insists (`BestNode`).
     fn best_node(&self, _state: &ClusterState, _task: TaskId, _nodes: &[NodeId]) -> Option<NodeId> {
         None
+    }
+
+    /// Whether the plugin has a say on nodes for this task that its class alone does not decide: its job, its queue, the
+    /// time of day. Only then are [`Self::filter_node`] and [`Self::score_nodes`] asked.
+    fn judges_nodes(&self, _state: &ClusterState, _task: TaskId) -> bool {
+        false
+    }
+
+    /// Whether a node may take a task (`Predicate`).
+    fn filter_node(&self, _state: &ClusterState, _task: TaskId, _node: NodeId) -> Result<(), Rejection> {
+        Ok(())
+    }
+
+    /// Adds to the scores of nodes for a task, in points (`NodeOrder` and `BatchNodeOrder`).
+    fn score_nodes(&self, _state: &ClusterState, _task: TaskId, _nodes: &[NodeId], _scores: &mut [f64]) {}
+
+    // ---- Sub-jobs and topology domains
+
+    /// Which sub-job of a job goes first.
+    fn compare_sub_jobs(&self, _state: &ClusterState, _left: &SubJob, _right: &SubJob) -> Ordering {
+        Ordering::Equal
+    }
+
+    /// Whether what the sub-job has is enough; `None` if the plugin does not judge.
+    fn sub_job_ready(&self, _state: &ClusterState, _sub_job: &SubJob) -> Option<bool> {
+        None
+    }
+
+    /// Whether the sub-job will have enough when what is being released for it is free.
+    fn sub_job_pipelined(&self, _state: &ClusterState, _sub_job: &SubJob) -> Vote {
+        Vote::Abstain
+    }
+
+    /// Domains inside `domain` to try for a job, those of the lowest tier first; `None` if the plugin does not judge.
+    fn job_gradients(&self, _state: &ClusterState, _job: JobId, _domain: DomainId) -> Option<Gradients> {
+        None
+    }
+
+    /// The same for a sub-job.
+    fn sub_job_gradients(
+        &self,
+        _state: &ClusterState,
+        _sub_job: &SubJob,
+        _domain: DomainId,
+    ) -> Option<Gradients> {
+        None
+    }
+
+    /// Adds to the scores of domains for a sub-job, in points (`HyperNodeOrder`).
+    fn score_domains(
+        &self,
+        _state: &ClusterState,
+        _sub_job: &SubJob,
+        _domains: &[DomainId],
+        _scores: &mut [f64],
+    ) {
     }
 }
