@@ -19,7 +19,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod affinity;
 mod backoff;
+mod domains;
 mod filters;
 mod node_order;
 mod queue;
@@ -35,6 +37,7 @@ use alloc::boxed::Box;
 use foretell_framework::select::BestFitGpus;
 use foretell_framework::{Action, Plugins, Time};
 
+pub use affinity::{InterPodAffinity, InterPodAffinityScore, PodAffinityConfig};
 pub use filters::{
     GpuModel, IgnoredResources, Insufficiency, NodeAffinity, NodeName, NodePorts, NodeResourcesFit,
     NodeUnschedulable, TaintToleration, filters, insufficiencies, narrowed_nodes,
@@ -42,9 +45,10 @@ pub use filters::{
 pub use sampling::{SampledNodes, nodes_to_find};
 pub use schedule::SchedulePods;
 pub use scores::{
-    BalancedAllocation, LeastAllocated, MostAllocated, NodeAffinityScore, TaintTolerationScore,
+    BalancedAllocation, FitScore, FitScoring, ImageLocality, NodeAffinityScore, ScoringStrategy,
+    TaintTolerationScore, UtilizationShape, WeightedResource, normalise, normalise_reversed,
 };
-pub use spread::PodTopologySpread;
+pub use spread::{PodTopologySpread, PodTopologySpreadScore, SpreadDefaults};
 
 /// What `KubeSchedulerConfiguration` says of the default profile.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,11 +76,11 @@ impl Default for DefaultConfig {
 pub fn plugins(config: &DefaultConfig) -> Plugins {
     Plugins::new(Box::new(SampledNodes::new(config.percentage_of_nodes_to_score)), Box::new(BestFitGpus))
         .with_filters(filters())
-        .with_score(Box::new(LeastAllocated::default()), 1)
-        .with_score(Box::new(BalancedAllocation), 1)
+        .with_score(Box::new(FitScore::new(FitScoring::default())), 1)
+        .with_score(Box::new(BalancedAllocation::default()), 1)
         .with_candidate_score(Box::new(TaintTolerationScore::default()), 3)
-        .with_candidate_score(Box::new(NodeAffinityScore), 2)
-        .with_candidate_score(Box::new(PodTopologySpread::default()), 2)
+        .with_candidate_score(Box::new(NodeAffinityScore::default()), 2)
+        .with_candidate_score(Box::new(PodTopologySpreadScore::new(&SpreadDefaults::System)), 2)
 }
 
 /// The action that takes pods from kube-scheduler's queue and binds them.

@@ -1,4 +1,4 @@
-//! The filters of kube-scheduler's default profile that look at one node.
+//! The filters of kube-scheduler's default profile: those that look at one node, and the list of all.
 
 mod fit;
 
@@ -10,6 +10,10 @@ use alloc::vec::Vec;
 use foretell_framework::spec::{LabelOperator, NodeSelectorTerm, Taint, TaintEffect, Toleration};
 use foretell_framework::{ClusterState, Filter, NodeId, NodeSpec, Rejection, Scope, TaskSpec};
 
+use crate::affinity::InterPodAffinity;
+use crate::spread::{PodTopologySpread, SpreadDefaults};
+
+pub(crate) use fit::GPU_RESOURCE;
 pub use fit::{IgnoredResources, Insufficiency, NodeResourcesFit, insufficiencies};
 
 /// All of them as in the default profile, in kube-scheduler's order: a node stops at its first failing filter, which
@@ -23,6 +27,8 @@ pub fn filters() -> Vec<Box<dyn Filter>> {
         Box::new(GpuModel),
         Box::new(NodePorts),
         Box::new(NodeResourcesFit::default()),
+        Box::new(PodTopologySpread::new(&SpreadDefaults::System)),
+        Box::new(InterPodAffinity::default()),
     ]
 }
 
