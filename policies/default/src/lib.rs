@@ -21,9 +21,11 @@ extern crate std;
 
 mod affinity;
 mod backoff;
+mod config;
 mod domains;
 mod filters;
 mod node_order;
+mod preemption;
 mod queue;
 mod sampling;
 mod schedule;
@@ -33,14 +35,18 @@ mod spread;
 mod test_support;
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
-use foretell_framework::select::BestFitGpus;
-use foretell_framework::{Action, Plugins, Time};
+use foretell_framework::{Action, Filter};
 
 pub use affinity::{InterPodAffinity, InterPodAffinityScore, PodAffinityConfig};
+pub use config::{DefaultConfig, KubePlugin, KubeScore, plugins};
 pub use filters::{
     GpuModel, IgnoredResources, Insufficiency, NodeAffinity, NodeName, NodePorts, NodeResourcesFit,
-    NodeUnschedulable, TaintToleration, filters, insufficiencies, narrowed_nodes,
+    NodeUnschedulable, TaintToleration, insufficiencies, narrowed_nodes,
+};
+pub use preemption::{
+    Candidate, DryRun, PreemptionConfig, is_eligible, preempt, select_candidate, split_by_budgets,
 };
 pub use sampling::{SampledNodes, nodes_to_find};
 pub use schedule::SchedulePods;
@@ -50,37 +56,11 @@ pub use scores::{
 };
 pub use spread::{PodTopologySpread, PodTopologySpreadScore, SpreadDefaults};
 
-/// What `KubeSchedulerConfiguration` says of the default profile.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DefaultConfig {
-    /// Share of the nodes of a large cluster that must be found feasible before the search stops, 1..=100
-    /// percent; 0 adapts it to the size of the cluster.
-    pub percentage_of_nodes_to_score: u32,
-    /// How long a pod backs off after its first failed attempt; every further failure doubles it.
-    pub pod_initial_backoff: Time,
-    /// The longest that a pod backs off; zero turns backoff off.
-    pub pod_max_backoff: Time,
-}
-
-impl Default for DefaultConfig {
-    fn default() -> Self {
-        Self {
-            percentage_of_nodes_to_score: 0,
-            pod_initial_backoff: Time::from_nanos(1_000_000_000),
-            pod_max_backoff: Time::from_nanos(10_000_000_000),
-        }
-    }
-}
-
-/// The plugins of the default profile with their weights.
-pub fn plugins(config: &DefaultConfig) -> Plugins {
-    Plugins::new(Box::new(SampledNodes::new(config.percentage_of_nodes_to_score)), Box::new(BestFitGpus))
-        .with_filters(filters())
-        .with_score(Box::new(FitScore::new(FitScoring::default())), 1)
-        .with_score(Box::new(BalancedAllocation::default()), 1)
-        .with_candidate_score(Box::new(TaintTolerationScore::default()), 3)
-        .with_candidate_score(Box::new(NodeAffinityScore::default()), 2)
-        .with_candidate_score(Box::new(PodTopologySpreadScore::new(&SpreadDefaults::System)), 2)
+/// The filters of the default profile, in kube-scheduler's order: a node stops at its first failing filter, which gives
+/// the reason.
+pub fn filters() -> Vec<Box<dyn Filter>> {
+    let config = DefaultConfig::default();
+    config.filters.iter().flat_map(|&plugin| config.filter(plugin)).collect()
 }
 
 /// The action that takes pods from kube-scheduler's queue and binds them.

@@ -163,6 +163,7 @@ impl Action for SchedulePods {
             ClusterEvent::JobAdded(job) => self.queue.add(state, job),
             ClusterEvent::JobRemoved(job) => self.queue.remove(state, job),
             ClusterEvent::TasksReleased => self.released = true,
+            ClusterEvent::TaskChanged(_) => {}
             ClusterEvent::NodeChanged(node) => {
                 // With nobody to help there is nothing to remember.
                 if !self.queue.pools.is_empty() && self.changed_nodes.last() != Some(&node) {

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use rand::Rng;
 
 use crate::gpu::GpuSet;
-use crate::id::{JobId, NodeId};
+use crate::id::{JobId, NodeId, TaskId};
 use crate::ranking::ClassRanking;
 use crate::reason::{Reason, Rejection};
 use crate::session::Session;
@@ -121,6 +121,8 @@ pub enum ClusterEvent {
     TasksReleased,
     /// A node was added or changed.
     NodeChanged(NodeId),
+    /// What is said of a waiting task changed: its gates were lifted, its priority, its creation.
+    TaskChanged(TaskId),
 }
 
 /// A verb of a scheduling cycle (allocate, preempt, ...).

@@ -261,6 +261,28 @@ pub enum Reason {
         /// The time.
         until: Time,
     },
+    /// Tasks were told to make room for it on a node and have not left yet.
+    AwaitsRoom {
+        /// The node's name.
+        node: Box<str>,
+        /// Tasks that are leaving it.
+        leaving: u32,
+    },
+    /// Something outside holds its tasks back (scheduling gates).
+    Gated,
+    /// Its namespace may not request so much.
+    OverQuota {
+        /// The quota's name.
+        quota: Box<str>,
+        /// The resource, as Kubernetes names it.
+        resource: Box<str>,
+        /// What tasks of the namespace request already, in the resource's base unit.
+        used: u64,
+        /// What the next task requests.
+        asked: u64,
+        /// The most.
+        hard: u64,
+    },
     /// No cycle has looked at it yet.
     NotTried,
     /// The policy chose an illegal placement.
@@ -281,6 +303,9 @@ impl Reason {
             Self::NoDomain { .. } => "not enough room inside one topology domain",
             Self::BehindHead { .. } => "behind the head of its queue",
             Self::BackingOff { .. } => "backing off after a failed attempt",
+            Self::AwaitsRoom { .. } => "waiting for displaced tasks to leave",
+            Self::Gated => "held back by a scheduling gate",
+            Self::OverQuota { .. } => "over the quota of its namespace",
             Self::NotTried => "not tried yet",
             Self::Illegal(_) => "the policy chose an illegal placement",
         }
@@ -323,6 +348,14 @@ impl fmt::Display for Reason {
             }
             Self::BehindHead { head } => write!(formatter, "behind job {head}, the head of its queue"),
             Self::BackingOff { until } => write!(formatter, "backing off until {until:?}"),
+            Self::AwaitsRoom { node, leaving } => {
+                write!(formatter, "room is being made on node {node}: {leaving} tasks have yet to leave")
+            }
+            Self::Gated => formatter.write_str("held back by a scheduling gate"),
+            Self::OverQuota { quota, resource, used, asked, hard } => write!(
+                formatter,
+                "over quota {quota} of its namespace: {used} of {hard} {resource} in use, {asked} more asked for"
+            ),
             Self::NotTried => formatter.write_str("not tried yet"),
             Self::Illegal(error) => write!(formatter, "the policy chose an illegal placement: {error}"),
         }

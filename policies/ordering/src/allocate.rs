@@ -150,7 +150,7 @@ impl Action for Allocate {
             ClusterEvent::JobAdded(job) => self.add(state, job),
             ClusterEvent::JobRemoved(job) => self.remove(state, job),
             // Seen by the state's own stamp of the latest release.
-            ClusterEvent::TasksReleased | ClusterEvent::NodeChanged(_) => {}
+            ClusterEvent::TasksReleased | ClusterEvent::NodeChanged(_) | ClusterEvent::TaskChanged(_) => {}
         }
     }
 

@@ -208,11 +208,7 @@ impl Kind {
 
     /// The newcomer, as far as terms look at it.
     fn as_task(&self) -> TaskSpec {
-        TaskSpec {
-            namespace: self.namespace.clone(),
-            labels: self.labels.clone(),
-            ..TaskSpec::default()
-        }
+        TaskSpec { namespace: self.namespace.clone(), labels: self.labels.clone(), ..TaskSpec::default() }
     }
 
     fn filter_effects(&mut self, state: &ClusterState, placed: &TaskSpec, effects: &mut Vec<(usize, i64)>) {
@@ -228,7 +224,8 @@ impl Kind {
         }
         if !placed.pod_affinity.anti_required.is_empty() {
             let newcomer = self.as_task();
-            for term in placed.pod_affinity.anti_required.iter().filter(|term| term.selects(&newcomer, namespaces))
+            for term in
+                placed.pod_affinity.anti_required.iter().filter(|term| term.selects(&newcomer, namespaces))
             {
                 effects.push((self.channel(state, Role::Existing, &term.topology_key), 1));
             }
@@ -245,7 +242,9 @@ impl Kind {
         let namespaces = &state.objects().namespaces;
         let weighted = |terms: &[(u32, PodAffinityTerm)], task: &TaskSpec, sign: i64, found: &mut Found| {
             let matching = terms.iter().filter(|(_, term)| term.selects(task, namespaces));
-            found.extend(matching.map(|(weight, term)| (term.topology_key.clone(), i64::from(*weight) * sign)));
+            found.extend(
+                matching.map(|(weight, term)| (term.topology_key.clone(), i64::from(*weight) * sign)),
+            );
         };
         let mut found = Found::new();
         weighted(&self.affinity.preferred, placed, 1, &mut found);
@@ -299,8 +298,10 @@ impl Kind {
         }
         let all_there = of(Role::Affinity).all(|channel| channel.at(node) > 0);
         // The first of a group that wants to be together may go anywhere.
-        let is_first =
-            || self.matches_itself && of(Role::Affinity).all(|channel| channel.in_domain.iter().all(|&sum| sum == 0));
+        let is_first = || {
+            self.matches_itself
+                && of(Role::Affinity).all(|channel| channel.in_domain.iter().all(|&sum| sum == 0))
+        };
         if !all_there && !is_first() {
             return Err(Rejection::PodAffinity);
         }

@@ -42,7 +42,11 @@ fn cluster(nodes: &[(&str, &[TaskSpec])]) -> ClusterState {
     state
 }
 
-fn verdicts(plugin: &mut InterPodAffinity, state: &ClusterState, task: &TaskSpec) -> Vec<Result<(), Rejection>> {
+fn verdicts(
+    plugin: &mut InterPodAffinity,
+    state: &ClusterState,
+    task: &TaskSpec,
+) -> Vec<Result<(), Rejection>> {
     let applies = plugin.prepare(state, task);
     let verdict = |node| if applies { plugin.filter(state, task, node) } else { Ok(()) };
     state.node_ids().map(verdict).collect()
@@ -73,11 +77,11 @@ fn required_terms() {
     let mut both = required("zone", "app=web");
     both.required.push(term("host", "tier=1"));
     check(&with("", both.clone()), &[web(), with("tier=1", PodAffinity::default())], [Err(Lonely); 3]);
-    check(&with("", both), &[with("app=web,tier=1", PodAffinity::default())], [
-        Ok(()),
-        Err(Lonely),
-        Err(Lonely),
-    ]);
+    check(
+        &with("", both),
+        &[with("app=web,tier=1", PodAffinity::default())],
+        [Ok(()), Err(Lonely), Err(Lonely)],
+    );
 }
 
 #[test]
@@ -88,15 +92,17 @@ fn tasks_that_are_released_still_count() {
     state.requeue_task(task);
     state.observe_task(task, NodeId::new(0), None, TaskStatus::Releasing);
     let newcomer = with("", anti("host", "app=web"));
-    assert_eq!(verdicts(&mut InterPodAffinity::default(), &state, &newcomer), [Err(
-        Rejection::PodAntiAffinity
-    )]);
+    assert_eq!(
+        verdicts(&mut InterPodAffinity::default(), &state, &newcomer),
+        [Err(Rejection::PodAntiAffinity)]
+    );
 }
 
 #[test]
 fn preferred_terms() {
     let preferred = |weight, term| PodAffinity { preferred: vec![(weight, term)], ..PodAffinity::default() };
-    let repelled = |weight, term| PodAffinity { anti_preferred: vec![(weight, term)], ..PodAffinity::default() };
+    let repelled =
+        |weight, term| PodAffinity { anti_preferred: vec![(weight, term)], ..PodAffinity::default() };
     let check = |task: &TaskSpec, config, placed: &[TaskSpec], expected: Option<[i64; 3]>| {
         let state = cluster(&[("zone=1,host=a", placed), ("zone=1,host=b", &[]), ("zone=2,host=c", &[])]);
         let nodes: Vec<_> = state.node_ids().collect();

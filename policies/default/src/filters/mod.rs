@@ -1,36 +1,14 @@
-//! The filters of kube-scheduler's default profile: those that look at one node, and the list of all.
+//! The filters of kube-scheduler's default profile that look at one node.
 
 mod fit;
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
-use alloc::vec;
-use alloc::vec::Vec;
 
 use foretell_framework::spec::{LabelOperator, NodeSelectorTerm, Taint, TaintEffect, Toleration};
 use foretell_framework::{ClusterState, Filter, NodeId, NodeSpec, Rejection, Scope, TaskSpec};
 
-use crate::affinity::InterPodAffinity;
-use crate::spread::{PodTopologySpread, SpreadDefaults};
-
 pub(crate) use fit::GPU_RESOURCE;
 pub use fit::{IgnoredResources, Insufficiency, NodeResourcesFit, insufficiencies};
-
-/// All of them as in the default profile, in kube-scheduler's order: a node stops at its first failing filter, which
-/// gives the reason.
-pub fn filters() -> Vec<Box<dyn Filter>> {
-    vec![
-        Box::new(NodeUnschedulable),
-        Box::new(NodeName),
-        Box::new(TaintToleration),
-        Box::new(NodeAffinity::default()),
-        Box::new(GpuModel),
-        Box::new(NodePorts),
-        Box::new(NodeResourcesFit::default()),
-        Box::new(PodTopologySpread::new(&SpreadDefaults::System)),
-        Box::new(InterPodAffinity::default()),
-    ]
-}
 
 /// Cordoned nodes take no new tasks, except those that tolerate the taint that stands for a cordon.
 pub struct NodeUnschedulable;

@@ -11,7 +11,9 @@ fn check(node: NodeSpec, task: &TaskSpec, expected: Result<(), Rejection>) {
 }
 
 fn verdict(state: &ClusterState, task: &TaskSpec, node: NodeId) -> Result<(), Rejection> {
-    filters().iter_mut().try_for_each(|filter| filter.filter(state, task, node))
+    let mut filters = crate::filters();
+    let asked = filters.iter_mut().filter_map(|filter| filter.prepare(state, task).then_some(filter));
+    asked.fold(Ok(()), |verdict, filter| verdict.and_then(|()| filter.filter(state, task, node)))
 }
 
 fn taint(key: &str, value: &str, effect: TaintEffect) -> Taint {

@@ -161,14 +161,14 @@ fn pods_that_back_off_go_after_those_that_do_not() {
         cluster.remove(0);
         assert_eq!(cluster.cycle(room_at_s), [expected], "room at {room_at_s} s");
     };
-    let default = DefaultConfig::default();
-    check(&default, 100.5, 1);
+    let default = DefaultConfig::default;
+    check(&default(), 100.5, 1);
     // The second of the expiry still counts.
-    check(&default, 101.9, 1);
-    check(&default, 102.0, 2);
-    check(&DefaultConfig { pod_max_backoff: Time::ZERO, ..default }, 100.5, 2);
-    check(&DefaultConfig { pod_initial_backoff: Time::from_s(5.0), ..default }, 105.9, 1);
-    check(&DefaultConfig { pod_initial_backoff: Time::from_s(5.0), ..default }, 106.0, 2);
+    check(&default(), 101.9, 1);
+    check(&default(), 102.0, 2);
+    check(&DefaultConfig { pod_max_backoff: Time::ZERO, ..default() }, 100.5, 2);
+    check(&DefaultConfig { pod_initial_backoff: Time::from_s(5.0), ..default() }, 105.9, 1);
+    check(&DefaultConfig { pod_initial_backoff: Time::from_s(5.0), ..default() }, 106.0, 2);
 }
 
 #[test]

@@ -35,8 +35,7 @@ impl Score for BalancedAllocation {
     }
 
     fn applies(&self, state: &ClusterState, task: &TaskSpec) -> bool {
-        let mut counted =
-            self.resources.iter().filter_map(|resource| Counted::find(state, &resource.name));
+        let mut counted = self.resources.iter().filter_map(|resource| Counted::find(state, &resource.name));
         counted.any(|counted| counted.requested(task) > 0)
     }
 

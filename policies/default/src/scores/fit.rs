@@ -96,9 +96,7 @@ impl ScoringStrategy {
         match self {
             Self::LeastAllocated => percent(allocatable.saturating_sub(used), allocatable),
             Self::MostAllocated => percent(used.min(allocatable), allocatable),
-            Self::RequestedToCapacityRatio(shape) => {
-                at(shape, percent(used.min(allocatable), allocatable))
-            }
+            Self::RequestedToCapacityRatio(shape) => at(shape, percent(used.min(allocatable), allocatable)),
         }
     }
 }

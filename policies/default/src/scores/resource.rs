@@ -40,7 +40,10 @@ pub(super) enum Counted {
     Memory,
     Gpu,
     /// Storage on the node is counted for every task; other extended resources only for tasks that ask for them.
-    Extended { resource: ResourceId, always: bool },
+    Extended {
+        resource: ResourceId,
+        always: bool,
+    },
 }
 
 impl Counted {

@@ -103,7 +103,8 @@ fn extended_resources_count_where_they_are_asked_for() {
     spec.allocatable.set_extended(nic, 8);
     let node = state.add_node(spec).expect("legal node");
     let weighted = |resources: &[(&str, u32)]| {
-        let resources = resources.iter().map(|&(name, weight)| WeightedResource { name: name.into(), weight });
+        let resources =
+            resources.iter().map(|&(name, weight)| WeightedResource { name: name.into(), weight });
         FitScoring { strategy: ScoringStrategy::MostAllocated, resources: resources.collect() }
     };
     let mut task = TaskSpec { requests: Resources::new(5_000, 10), ..TaskSpec::default() };

@@ -163,7 +163,8 @@ impl Spread {
     pub(super) fn filter(&self, task: &TaskSpec, node: NodeId) -> Result<(), Rejection> {
         for constraint in &self.constraints {
             let domain = constraint.domains.of(node).ok_or(Rejection::TopologyKeyMissing)?;
-            let own = constraint.spec.selector.as_ref().is_some_and(|selector| selector.matches(&task.labels));
+            let own =
+                constraint.spec.selector.as_ref().is_some_and(|selector| selector.matches(&task.labels));
             let count = constraint.in_domain[domain] + u32::from(own);
             if count > constraint.lowest.saturating_add(constraint.spec.max_skew) {
                 return Err(Rejection::TopologySpread);

@@ -42,7 +42,8 @@ fn scores(
 }
 
 fn check(nodes: &[(&str, &[&str])], task: &TaskSpec, candidates: &[usize], expected: &[i64]) {
-    let actual = scores(&mut PodTopologySpreadScore::new(&SpreadDefaults::System), &cluster(nodes), task, candidates);
+    let actual =
+        scores(&mut PodTopologySpreadScore::new(&SpreadDefaults::System), &cluster(nodes), task, candidates);
     assert_eq!(actual, expected, "{nodes:?}");
 }
 
@@ -107,12 +108,8 @@ fn several_constraints() {
 #[test]
 fn only_nodes_that_the_task_may_use_count() {
     let task = TaskSpec { node_selector: labels("mine="), ..newcomer(&[("zone", 1, "foo=")]) };
-    let nodes: [(&str, &[&str]); 4] = [
-        ("zone=1,mine=", &[]),
-        ("zone=1", &["foo=", "foo="]),
-        ("zone=2,mine=", &["foo="]),
-        ("zone=2", &[]),
-    ];
+    let nodes: [(&str, &[&str]); 4] =
+        [("zone=1,mine=", &[]), ("zone=1", &["foo=", "foo="]), ("zone=2,mine=", &["foo="]), ("zone=2", &[])];
     check(&nodes, &task, &[0, 2], &[100, 0]);
 }
 

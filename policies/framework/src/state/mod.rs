@@ -57,6 +57,8 @@ pub struct ClusterState {
     objects_version: u64,
     /// Tasks with a nomination.
     nominations: u32,
+    /// Tasks that hold a node, by priority.
+    holders: BTreeMap<i32, u32>,
     jobs: SlotMap<JobId, Job>,
     tasks: SlotMap<TaskId, Task>,
     classes: Interner<TaskSpec>,
@@ -90,6 +92,7 @@ impl ClusterState {
             objects: ClusterObjects::default(),
             objects_version: 0,
             nominations: 0,
+            holders: BTreeMap::new(),
             jobs: SlotMap::with_key(),
             tasks: SlotMap::with_key(),
             classes: Interner::new(),
@@ -403,8 +406,12 @@ impl ClusterState {
 
     /// Says what tells a task from others of its class.
     pub fn set_task_details(&mut self, task: TaskId, details: TaskDetails) {
-        if let Some(task) = self.tasks.get_mut(task) {
-            task.details = details;
+        let Some(task) = self.tasks.get_mut(task) else { return };
+        let before = core::mem::replace(&mut task.details, details).priority;
+        let (after, holds) = (task.details.priority, task.placement.is_some());
+        if holds && before != after {
+            self.count_holder(before, false);
+            self.count_holder(after, true);
         }
     }
 
@@ -431,6 +438,19 @@ impl ClusterState {
     /// A job, if it still exists.
     pub fn job(&self, job: JobId) -> Option<&Job> {
         self.jobs.get(job)
+    }
+
+    /// The lowest priority of a task that holds a node; `None` if none does.
+    pub fn lowest_priority_on_nodes(&self) -> Option<i32> {
+        self.holders.first_key_value().map(|(&priority, _)| priority)
+    }
+
+    fn count_holder(&mut self, priority: i32, add: bool) {
+        let count = self.holders.entry(priority).or_default();
+        *count = if add { *count + 1 } else { *count - 1 };
+        if *count == 0 {
+            self.holders.remove(&priority);
+        }
     }
 
     /// Number of waiting tasks for which room is being made on some node.

@@ -135,6 +135,8 @@ impl ClusterState {
         self.gpu_allocated_milli += total;
         queue.gpu_allocated_milli += total;
         queue.allocated.add(&spec.requests);
+        let priority = entry.details.priority;
+        self.count_holder(priority, true);
         self.use_gpus(node, gpus, |used_milli| used_milli + gpu_milli);
         self.set_status(task, TaskStatus::Bound);
         self.recency.touch(node);
@@ -217,7 +219,8 @@ impl ClusterState {
     pub(crate) fn unplace(&mut self, task: TaskId, status: TaskStatus) -> Option<Placement> {
         let entry = self.tasks.get_mut(task)?;
         let placement = entry.placement.take()?;
-        let (class, job) = (entry.class, entry.job);
+        let (class, job, priority) = (entry.class, entry.job, entry.details.priority);
+        self.count_holder(priority, false);
         let before = self.set_status(task, status);
         if before == TaskStatus::Releasing {
             self.unaccount_releasing(task, placement.node);
