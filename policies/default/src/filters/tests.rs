@@ -12,8 +12,8 @@ fn check(node: NodeSpec, task: &TaskSpec, expected: Result<(), Rejection>) {
 
 fn verdict(state: &ClusterState, task: &TaskSpec, node: NodeId) -> Result<(), Rejection> {
     let mut filters = crate::filters();
-    let asked = filters.iter_mut().filter_map(|filter| filter.prepare(state, task).then_some(filter));
-    asked.fold(Ok(()), |verdict, filter| verdict.and_then(|()| filter.filter(state, task, node)))
+    let mut asked = filters.iter_mut().filter_map(|filter| filter.prepare(state, task).then_some(filter));
+    asked.try_for_each(|filter| filter.filter(state, task, node))
 }
 
 fn taint(key: &str, value: &str, effect: TaintEffect) -> Taint {
