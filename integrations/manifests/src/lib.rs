@@ -1,1 +1,15 @@
-//! Kubernetes, Volcano and scheduler-plugins objects to `ClusterState`, and decisions back to objects; no client, no I/O.
+//! Kubernetes, Volcano and scheduler-plugins objects to [`ClusterState`](foretell_framework::ClusterState), and
+//! decisions back to objects. No client, no I/O: text in, text out, so that a simulation and a production scheduler
+//! read the same objects in the same way.
+
+pub mod convert;
+pub mod error;
+pub mod kinds;
+pub mod objects;
+pub mod quantity;
+pub mod read;
+
+pub use convert::{Cluster, Names, ReadOptions, UNDECLARED, cluster, cluster_with};
+pub use error::ManifestError;
+pub use objects::{Located, Objects, Origin, Unknown};
+pub use read::{Document, documents, read_documents, read_objects};

@@ -76,6 +76,13 @@ impl ClusterState {
         before
     }
 
+    /// Room was found to be being made for a waiting task on a node, or (`None`) no longer.
+    pub fn observe_nomination(&mut self, task: TaskId, node: Option<NodeId>) {
+        if self.task(task).is_some_and(|task| task.status == TaskStatus::Waiting) {
+            self.set_nomination(task, node);
+        }
+    }
+
     // ---- What transactions do
 
     /// Whether a task may take these devices of this node.

@@ -1,0 +1,4 @@
+//! Objects in, cluster out.
+
+mod cluster;
+mod errors;
