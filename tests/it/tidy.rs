@@ -10,7 +10,7 @@ const LINES_MAX: usize = 600;
 fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut pending: Vec<_> =
-        ["benches", "cli", "policies", "reports", "scenarios", "sim", "tests", "traces", "validation"]
+        ["benches", "cli", "integrations", "policies", "reports", "scenarios", "sim", "tests", "traces", "validation"]
             .map(|name| root().join(name))
             .into();
     while let Some(directory) = pending.pop() {

@@ -152,8 +152,8 @@ fn steps(path: &str) -> Vec<Step> {
 
 /// The shape of a document, with the lines of its values.
 enum Lines {
-    Map(BTreeMap<String, Spanned<Lines>>),
-    List(Vec<Spanned<Lines>>),
+    Map(BTreeMap<String, Spanned<Self>>),
+    List(Vec<Spanned<Self>>),
     Leaf,
 }
 

@@ -103,7 +103,9 @@ pub(super) fn pod_requests(spec: &PodSpec, origin: &Origin) -> Result<PodRequest
 
     let total = |default: &dyn Fn(&Amounts) -> Amounts| {
         let mut sum = Amounts::new();
-        containers.iter().for_each(|requests| add(&mut sum, &default(requests)));
+        for requests in &containers {
+            add(&mut sum, &default(requests));
+        }
         let (mut sidecars, mut largest) = (Amounts::new(), Amounts::new());
         for (requests, &is_sidecar) in init.iter().zip(&sidecar) {
             let mut stage = default(requests);

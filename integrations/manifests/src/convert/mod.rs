@@ -150,15 +150,12 @@ impl<'a> Builder<'a> {
     }
 
     fn never_preempts(&self, spec: &PodSpec) -> bool {
-        match spec.preemption_policy.as_deref() {
-            Some(policy) => policy == "Never",
-            None => {
-                let class = spec.priority_class_name.as_deref().filter(|class| !class.is_empty());
-                class.or(self.default_class).is_some_and(|class| {
-                    self.classes.get(class).is_some_and(|&(_, never_preempts)| never_preempts)
-                })
-            }
+        if let Some(policy) = spec.preemption_policy.as_deref() {
+            return policy == "Never";
         }
+        let class = spec.priority_class_name.as_deref().filter(|class| !class.is_empty());
+        let class = class.or(self.default_class).and_then(|class| self.classes.get(class));
+        class.is_some_and(|&(_, never_preempts)| never_preempts)
     }
 
     // ---- Jobs
@@ -287,7 +284,7 @@ impl<'a> Builder<'a> {
     /// Says of a task what its pod says.
     fn task(&mut self, pod: &Located<Pod>, task: TaskId, priority: i32) {
         self.names.add_pod(key::key(&pod.metadata), task);
-        let details = self.details(pod, priority);
+        let details = Self::details(pod, priority);
         self.state.set_task_details(task, details);
         if let Some(succeeded) = ended(pod) {
             self.state.end_task(task, succeeded);

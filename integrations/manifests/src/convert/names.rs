@@ -11,7 +11,7 @@ pub struct Names {
     pods: BTreeMap<String, TaskId>,
     tasks: BTreeMap<TaskId, String>,
     nodes: BTreeMap<String, NodeId>,
-    node_names: Vec<String>,
+    by_node: Vec<String>,
     groups: BTreeMap<String, JobId>,
     jobs: BTreeMap<JobId, String>,
     queues: BTreeMap<String, QueueId>,
@@ -43,7 +43,7 @@ impl Names {
 
     /// The name of a node.
     pub fn node_name(&self, node: NodeId) -> &str {
-        &self.node_names[node.index()]
+        &self.by_node[node.index()]
     }
 
     /// The job of a group, or of a pod in no group by the pod's name.
@@ -77,8 +77,8 @@ impl Names {
     }
 
     pub(super) fn add_node(&mut self, name: &str, node: NodeId) {
-        debug_assert_eq!(node.index(), self.node_names.len());
-        self.node_names.push(name.to_owned());
+        debug_assert_eq!(node.index(), self.by_node.len());
+        self.by_node.push(name.to_owned());
         self.nodes.insert(name.to_owned(), node);
     }
 

@@ -102,7 +102,7 @@ impl Builder<'_> {
     }
 
     /// What tells a pod from others of its class.
-    pub(super) fn details(&self, pod: &Located<Pod>, priority: i32) -> TaskDetails {
+    pub(super) fn details(pod: &Located<Pod>, priority: i32) -> TaskDetails {
         let gates = pod.spec.as_ref().and_then(|spec| spec.scheduling_gates.as_ref());
         TaskDetails {
             name: pod.metadata.name.as_deref().unwrap_or_default().into(),

@@ -1,5 +1,6 @@
 //! Selectors, affinity, tolerations, spread.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use foretell_framework::selector::{LabelOperator, LabelRequirement};
@@ -131,6 +132,9 @@ fn is_qualified_name(key: &str) -> bool {
     !name.is_empty() && is_label_value(name) && prefix.is_none_or(is_prefix)
 }
 
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+
 /// Affinity to other pods. `own` are the pod's labels, which `matchLabelKeys` refer to.
 pub(super) fn pod_affinity(
     affinity: &api::Affinity,
@@ -153,8 +157,6 @@ pub(super) fn pod_affinity(
         terms.map(term).collect::<Result<Vec<_>, _>>()
     };
     let (near, apart) = (affinity.pod_affinity.as_ref(), affinity.pod_anti_affinity.as_ref());
-    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
-    const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
     Ok(PodAffinity {
         required: terms(
             near.and_then(|near| near.required_during_scheduling_ignored_during_execution.as_ref()),
@@ -264,7 +266,7 @@ pub(super) fn topology_spread(
     constraints.iter().enumerate().map(constraint).collect()
 }
 
-/// Tolerations. One with an operator that the scheduler does not know tolerates nothing.
+/// Tolerations.
 pub(super) fn tolerations(
     tolerations: &[api::Toleration],
     origin: &Origin,
@@ -274,13 +276,19 @@ pub(super) fn tolerations(
         let effect = toleration.effect.as_deref().filter(|effect| !effect.is_empty());
         let effect =
             effect.map(|effect| taint_effect(effect, &format!("spec.tolerations[{index}].effect"), origin));
-        let value = match toleration.operator.as_deref().unwrap_or("") {
-            "" | "Equal" => Some(toleration.value.as_deref().unwrap_or("").into()),
-            "Exists" => None,
-            _ => continue,
+        let given = || toleration.value.as_deref().unwrap_or("").into();
+        let (value, compares) = match toleration.operator.as_deref().unwrap_or("") {
+            "" | "Equal" => (Some(given()), None),
+            "Exists" => (None, None),
+            "Gt" => (Some(given()), Some(Ordering::Greater)),
+            "Lt" => (Some(given()), Some(Ordering::Less)),
+            other => {
+                let message = format!("expected Equal, Exists, Gt or Lt; got `{other}`");
+                return Err(origin.error(format!("spec.tolerations[{index}].operator"), message));
+            }
         };
         let key = toleration.key.as_deref().filter(|key| !key.is_empty()).map(Into::into);
-        found.push(Toleration { key, value, effect: effect.transpose()? });
+        found.push(Toleration { key, value, effect: effect.transpose()?, compares });
     }
     Ok(found)
 }

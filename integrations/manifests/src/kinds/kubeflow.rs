@@ -11,7 +11,7 @@ use super::ResourceList;
 /// Replicas by role, such as `Master`, `Worker`, `PS`, `Launcher`.
 pub type ReplicaSpecs = BTreeMap<String, ReplicaSpec>;
 
-/// A PyTorch job (`kubeflow.org/v1`).
+/// A `PyTorch` job (`kubeflow.org/v1`).
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct PyTorchJob {
@@ -21,7 +21,7 @@ pub struct PyTorchJob {
     pub spec: PyTorchJobSpec,
 }
 
-/// What a PyTorch job is made of.
+/// What a `PyTorch` job is made of.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PyTorchJobSpec {
@@ -31,7 +31,7 @@ pub struct PyTorchJobSpec {
     pub pytorch_replica_specs: ReplicaSpecs,
 }
 
-/// A TensorFlow job (`kubeflow.org/v1`).
+/// A `TensorFlow` job (`kubeflow.org/v1`).
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct TfJob {
@@ -41,7 +41,7 @@ pub struct TfJob {
     pub spec: TfJobSpec,
 }
 
-/// What a TensorFlow job is made of.
+/// What a `TensorFlow` job is made of.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct TfJobSpec {
