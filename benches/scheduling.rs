@@ -14,7 +14,7 @@ use foretell_scenarios::sim::framework::{
     ClusterEvent, ClusterState, GpuRequest, JobSpec, NodeSpec, Resources, Session, TaskSpec, Time,
 };
 use foretell_scenarios::sim::log::{Metrics, Sampling};
-use foretell_scenarios::sim::platform::{Config, Simulation, Submission};
+use foretell_scenarios::sim::platform::{Config, Role, Simulation, Submission};
 use foretell_scenarios::sim::{engine::Streams, log::JobStatus};
 use foretell_traces::generate::{Arrival, Generator, Preset};
 use foretell_traces::openb;
@@ -102,9 +102,10 @@ fn simulation(criterion: &mut Criterion) {
                 queue: Box::default(),
                 submit: Time::from_s(job.submit_s),
                 duration: Some(Time::from_s(job.duration_s)),
-                tasks: job.tasks,
-                spec: task(job.gpus_per_task),
+                roles: vec![Role::gang(job.tasks, task(job.gpus_per_task))],
                 priority: 0,
+                preemptable: None,
+                network_topology: None,
                 end: JobStatus::Completed,
             })
             .collect();

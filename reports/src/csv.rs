@@ -4,15 +4,19 @@
 
 use std::io::{self, Write};
 
-use foretell_sim::log::{JobStatus, RunResult};
+use foretell_sim::framework::EvictionReason;
+use foretell_sim::log::{EvictionOutcome, JobStatus, RunResult};
 
 /// Header of `jobs.csv`.
 pub const JOBS_HEADER: &str = "job_id,queue,user,tasks,gpus_per_task,gpu_milli,submit_s,start_s,finish_s,\
-                               queue_delay_s,jct_s,status,reason";
+                               queue_delay_s,jct_s,status,reason,min_tasks,gpus,evictions,gpu_s,lost_gpu_s";
+
+/// Header of `evictions.csv`.
+pub const EVICTIONS_HEADER: &str = "time_s,job_id,queue,node,pods,reason,beneficiary_id,outcome,lost_gpu_s";
 
 /// Header of `timeline.csv`. Columns that begin with `gpu_` are in GPUs.
 pub const TIMELINE_HEADER: &str = "time_s,gpu_capacity,gpu_allocated,gpu_utilised,gpu_fragmented,gpu_stranded,\
-                                   gpu_arrived,jobs_queued,jobs_running";
+                                   gpu_arrived,jobs_queued,jobs_running,gpu_partial";
 
 /// Rows are gathered up to this size between two writes.
 const BUFFER_BYTES: usize = 1 << 18;
@@ -41,6 +45,36 @@ pub fn write_jobs(run: &RunResult, out: &mut impl Write) -> io::Result<()> {
         }
         rows.raw(status_name(job.status).as_bytes());
         rows.text(job.reason.as_deref().unwrap_or_default());
+        rows.decimal(u64::from(job.min_tasks), 0);
+        rows.decimal(job.gpu_milli_total, MILLI_DECIMALS);
+        rows.decimal(u64::from(job.evictions), 0);
+        rows.gpu_seconds(job.gpu_held);
+        rows.gpu_seconds(job.gpu_lost);
+        rows.end()?;
+    }
+    rows.flush()
+}
+
+/// Writes one row per job and cycle in which pods of it were evicted, in order of time.
+pub fn write_evictions(run: &RunResult, out: &mut impl Write) -> io::Result<()> {
+    let mut rows = Rows::new(out, EVICTIONS_HEADER);
+    let job = |index: u64| run.jobs.get(usize::try_from(index).ok()?);
+    for eviction in &run.evictions {
+        let evicted = job(eviction.job);
+        rows.seconds(eviction.time.as_nanos());
+        rows.text(evicted.map_or("", |job| &job.id));
+        rows.text(evicted.map_or("", |job| &run.queues[job.queue as usize]));
+        rows.text(&eviction.node);
+        rows.decimal(u64::from(eviction.pods), 0);
+        rows.raw(eviction_reason_name(eviction.reason).as_bytes());
+        rows.text(eviction.beneficiary.and_then(job).map_or("", |job| &job.id));
+        let (outcome, lost) = match eviction.outcome {
+            EvictionOutcome::DidNotRun => ("did_not_run", 0),
+            EvictionOutcome::GoesOn { .. } => ("goes_on", 0),
+            EvictionOutcome::Stops { lost } => ("stops", lost),
+        };
+        rows.raw(outcome.as_bytes());
+        rows.gpu_seconds(lost);
         rows.end()?;
     }
     rows.flush()
@@ -59,6 +93,7 @@ pub fn write_timeline(run: &RunResult, out: &mut impl Write) -> io::Result<()> {
         rows.decimal(row.gpu_arrived_milli, MILLI_DECIMALS);
         rows.decimal(row.jobs_queued, 0);
         rows.decimal(row.jobs_running, 0);
+        rows.decimal(row.gpu_partial_milli, MILLI_DECIMALS);
         rows.end()?;
     }
     rows.flush()
@@ -73,6 +108,17 @@ pub(crate) const fn status_name(status: JobStatus) -> &'static str {
         JobStatus::Running => "running",
         JobStatus::Queued => "queued",
         JobStatus::NeverPlaced => "never_placed",
+    }
+}
+
+/// Why pods were evicted, as the files spell it.
+pub(crate) const fn eviction_reason_name(reason: EvictionReason) -> &'static str {
+    match reason {
+        EvictionReason::Preempted => "preempted",
+        EvictionReason::Reclaimed => "reclaimed",
+        EvictionReason::Consolidated => "consolidated",
+        EvictionReason::GangTimedOut => "gang_timed_out",
+        EvictionReason::NodeRevoked => "node_revoked",
     }
 }
 
@@ -113,6 +159,11 @@ impl<'a, W: Write> Rows<'a, W> {
 
     fn seconds(&mut self, nanos: u64) {
         self.decimal(nanos, NANO_DECIMALS);
+    }
+
+    /// Thousandths of a GPU times nanoseconds, in GPU-seconds to the nanosecond.
+    fn gpu_seconds(&mut self, milli_nanos: u128) {
+        self.seconds(u64::try_from(milli_nanos / 1000).unwrap_or(u64::MAX));
     }
 
     fn end(&mut self) -> io::Result<()> {

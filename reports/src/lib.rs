@@ -6,7 +6,7 @@
 //! ```text
 //!  RunResult ──► table      summary and comparison for the terminal
 //!            ──► plots      SVG: over time, distributions, fragmentation against load
-//!            ──► csv, wire  jobs.csv, timeline.csv, summary.json, manifest.json
+//!            ──► csv, wire  jobs.csv, timeline.csv, evictions.csv, summary.json, manifest.json
 //!            ──► run_dir    all of these, whole or not at all
 //!  jobs.csv  ──► recompute  the figures once more, naively
 //! ```
@@ -22,7 +22,7 @@ mod table;
 mod units;
 mod wire;
 
-pub use csv::{JOBS_HEADER, TIMELINE_HEADER, write_jobs, write_timeline};
+pub use csv::{EVICTIONS_HEADER, JOBS_HEADER, TIMELINE_HEADER, write_evictions, write_jobs, write_timeline};
 pub use error::ReportError;
 pub use plots::{Plot, plots};
 pub use recompute::{Recomputed, recompute};

@@ -42,7 +42,8 @@ struct Held {
     end: u64,
 }
 
-/// Reads a `jobs.csv` and computes its figures.
+/// Reads a `jobs.csv` and computes its figures. What a job held that was evicted, or that may run with fewer tasks than
+/// it has, cannot be told from its times: there the file's own figure is taken.
 pub fn recompute(jobs_csv: impl Read) -> Result<Recomputed, ReportError> {
     let mut reader = csv::Reader::from_reader(jobs_csv);
     let header = reader.headers().map_err(|error| csv_error(&error))?;
@@ -51,6 +52,7 @@ pub fn recompute(jobs_csv: impl Read) -> Result<Recomputed, ReportError> {
     }
     let mut jobs = JobCounts::default();
     let (mut delays, mut completions, mut held) = (Vec::new(), Vec::new(), Vec::new());
+    let mut told_gpu_nanos = 0;
     let (mut first_submit, mut last_finish, mut last_event) = (u64::MAX, 0, 0);
     for record in reader.records() {
         let record = record.map_err(|error| csv_error(&error))?;
@@ -61,7 +63,12 @@ pub fn recompute(jobs_csv: impl Read) -> Result<Recomputed, ReportError> {
         last_event = last_event.max(submit).max(start.unwrap_or(0)).max(finish.unwrap_or(0));
         if let Some(start) = start {
             delays.push(start.saturating_sub(submit));
-            held.push(Held { gpu_milli: row.gpu_milli()?, start, end: finish.unwrap_or(u64::MAX) });
+            if row.ran_once_and_whole()? {
+                let gpu_milli = row.units(14, 3)?.unwrap_or(0);
+                held.push(Held { gpu_milli, start, end: finish.unwrap_or(u64::MAX) });
+            } else {
+                told_gpu_nanos += row.units(16, 9)?.unwrap_or(0);
+            }
         }
         if let Some(finish) = finish {
             completions.push(finish.saturating_sub(submit));
@@ -71,7 +78,7 @@ pub fn recompute(jobs_csv: impl Read) -> Result<Recomputed, ReportError> {
         *row.counter(&mut jobs)? += 1;
     }
     let seconds = |nanos: u64| nanos as f64 / NANOS_PER_SECOND;
-    let gpu_s = held
+    let computed_gpu_s: f64 = held
         .iter()
         .map(|held| {
             let span = held.end.min(last_event).saturating_sub(held.start.max(first_submit));
@@ -84,7 +91,7 @@ pub fn recompute(jobs_csv: impl Read) -> Result<Recomputed, ReportError> {
         completion_time: distribution(completions),
         makespan_s: seconds(last_finish.saturating_sub(first_submit)),
         span_s: seconds(last_event.saturating_sub(first_submit)),
-        gpu_s,
+        gpu_s: computed_gpu_s + seconds(told_gpu_nanos),
     })
 }
 
@@ -122,21 +129,27 @@ impl Row<'_> {
         cell.parse().map_err(|_| self.error(&format!("expected a whole number, not `{cell}`")))
     }
 
-    /// Seconds to the nanosecond, without a detour through floats.
+    /// Seconds to the nanosecond.
     fn nanos(&self, column: usize) -> Result<Option<u64>, ReportError> {
+        self.units(column, 9)
+    }
+
+    /// A number in units of its last decimal, without a detour through floats.
+    fn units(&self, column: usize, decimals: usize) -> Result<Option<u64>, ReportError> {
         let cell = &self.record[column];
         if cell.is_empty() {
             return Ok(None);
         }
         let (whole, fraction) = cell.split_once('.').unwrap_or((cell, ""));
-        let nanos = format!("{whole}{fraction:0<9}").parse().ok().filter(|_| fraction.len() <= 9);
-        nanos.map(Some).ok_or_else(|| self.error(&format!("expected seconds, not `{cell}`")))
+        let units =
+            format!("{whole}{fraction:0<decimals$}").parse().ok().filter(|_| fraction.len() <= decimals);
+        let what = if decimals == 9 { "seconds" } else { "GPUs" };
+        units.map(Some).ok_or_else(|| self.error(&format!("expected {what}, not `{cell}`")))
     }
 
-    fn gpu_milli(&self) -> Result<u64, ReportError> {
-        let factors = [self.integer(3)?, self.integer(4)?, self.integer(5)?];
-        let product = factors.into_iter().try_fold(1u64, u64::checked_mul);
-        product.ok_or_else(|| self.error("the GPU request is beyond all bounds"))
+    /// Whether the job held its whole request from its start to its end.
+    fn ran_once_and_whole(&self) -> Result<bool, ReportError> {
+        Ok(self.integer(15)? == 0 && self.integer(3)? == self.integer(13)?)
     }
 
     fn counter<'c>(&self, jobs: &'c mut JobCounts) -> Result<&'c mut u64, ReportError> {

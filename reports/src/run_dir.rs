@@ -7,6 +7,7 @@
 //! OUT/plots/*.svg            all policies overlaid
 //! OUT/<policy>/jobs.csv      one row per job
 //! OUT/<policy>/timeline.csv  one row per sample
+//! OUT/<policy>/evictions.csv one row per job and cycle in which pods of it were evicted
 //! ```
 
 use std::collections::BTreeSet;
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use foretell_sim::log::{RunResult, RunSummary};
 
-use crate::csv::{write_jobs, write_timeline};
+use crate::csv::{write_evictions, write_jobs, write_timeline};
 use crate::error::ReportError;
 use crate::plots::plots;
 use crate::table::{comparison_table, summary_table};
@@ -111,6 +112,7 @@ fn write_files(directory: &Path, manifest: &Manifest, runs: &[RunResult]) -> Res
         create_dir(&own)?;
         write_file(&own.join("jobs.csv"), |file| write_jobs(run, file))?;
         write_file(&own.join("timeline.csv"), |file| write_timeline(run, file))?;
+        write_file(&own.join("evictions.csv"), |file| write_evictions(run, file))?;
     }
     let plot_directory = directory.join(PLOTS);
     create_dir(&plot_directory)?;

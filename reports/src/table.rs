@@ -23,6 +23,7 @@ const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().f
 pub fn summary_table(summary: &RunSummary, width: u16) -> String {
     let width = width.max(WIDTH_MIN);
     let mut sections = vec![heading(summary, width), totals(summary, width), times(summary, width)];
+    sections.extend(waste(summary, width));
     let mut by_queue: Vec<&GroupSummary> = summary.by_queue.iter().collect();
     // A stable sort: equals stay in order of name.
     by_queue.sort_by(|a, b| b.gpu_s.total_cmp(&a.gpu_s));
@@ -77,6 +78,21 @@ fn totals(summary: &RunSummary, width: u16) -> String {
     }
     align_right(&mut table, &[1, 4, 5]);
     render(&table)
+}
+
+/// What evictions and partial gangs cost; nothing where there were none.
+fn waste(summary: &RunSummary, width: u16) -> Option<String> {
+    if summary.evictions == 0 && summary.gpu_partial_s <= 0.0 {
+        return None;
+    }
+    let gpu_hours = |gpu_s: f64| quantity(gpu_s / 3_600.0);
+    let mut table = new_table(width);
+    let goodput = percent(summary.gpu_goodput);
+    table.add_row(["Evictions", &count(summary.evictions), "   ", "GPU goodput", &goodput]);
+    let (lost, partial) = (gpu_hours(summary.gpu_lost_s), gpu_hours(summary.gpu_partial_s));
+    table.add_row(["  GPU-hours lost", &lost, "", "GPU-hours held by partial gangs", &partial]);
+    align_right(&mut table, &[1, 4]);
+    Some(render(&table))
 }
 
 fn times(summary: &RunSummary, width: u16) -> String {
@@ -299,6 +315,27 @@ fn column_groups(summaries: &[&RunSummary]) -> Vec<Vec<Column>> {
         ],
         distribution_columns("delay", summaries, |summary| summary.queue_delay),
         distribution_columns("JCT", summaries, |summary| summary.completion_time),
+        waste_columns(summaries),
+    ]
+}
+
+/// What evictions and partial gangs cost; empty where there were none.
+fn waste_columns(summaries: &[&RunSummary]) -> Vec<Column> {
+    type Figure = fn(&RunSummary) -> f64;
+    let column = |header: &str, shown: Figure, best, figure: Figure, format: fn(f64) -> String| {
+        let any = summaries.iter().any(|summary| shown(summary) > 0.0);
+        let values: Vec<_> = summaries.iter().map(|summary| any.then(|| figure(summary))).collect();
+        Column::new(header.to_owned(), &values, best, format)
+    };
+    let gpu_hours = |gpu_s: f64| quantity(gpu_s / 3_600.0);
+    let evictions: Figure = |summary| summary.evictions as f64;
+    let lost: Figure = |summary| summary.gpu_lost_s;
+    let partial: Figure = |summary| summary.gpu_partial_s;
+    vec![
+        column("GPU\ngoodput", lost, Best::Highest, |summary| summary.gpu_goodput, percent),
+        column("evic-\ntions", evictions, Best::Unmarked, evictions, |value| fixed(value, 0)),
+        column("GPU-h\nlost", lost, Best::Lowest, lost, gpu_hours),
+        column("GPU-h in\npart. gangs", partial, Best::Lowest, partial, gpu_hours),
     ]
 }
 

@@ -12,7 +12,9 @@ use foretell_sim::framework::{
     TypicalTasks,
 };
 use foretell_sim::log::{JobStatus, Metrics, Observer, RunResult, Sampling};
-use foretell_sim::platform::{self, Config, Simulation, SimulationError, Submission};
+use foretell_sim::platform::{
+    self, Checkpoints, Config, PreemptionCost, Role, Simulation, SimulationError, Submission,
+};
 use foretell_traces::generate::{GenerateError, Generator};
 use foretell_traces::{JobRecord, Jobs, TraceError, TraceFormat};
 use thiserror::Error;
@@ -147,7 +149,7 @@ impl Plan {
     }
 
     fn config(&self) -> Config {
-        let Scenario { scheduler, budget, seed, .. } = &self.scenario;
+        let Scenario { scheduler, preemption, budget, seed, .. } = &self.scenario;
         Config {
             seed: *seed,
             cycle_period: match scheduler.cycle {
@@ -166,6 +168,14 @@ impl Plan {
                 pending: None,
             },
             max_queued_jobs: Some(budget.max_queued_jobs),
+            preemption: PreemptionCost {
+                checkpoints: match preemption.checkpoint_interval {
+                    None => Checkpoints::Never,
+                    Some(interval) => Checkpoints::Every(time(interval)),
+                },
+                restart_cost: time(preemption.restart_cost),
+                termination_grace: time(preemption.termination_grace),
+            },
         }
     }
 
@@ -177,6 +187,12 @@ impl Plan {
             QueueNodes::Any => NodeAffinity::default(),
             QueueNodes::VirtualCluster => own_or_shared_nodes(&job.queue),
         };
+        let spec = TaskSpec {
+            requests: Resources::new(job.cpu_milli, job.memory_bytes),
+            gpus,
+            node_affinity,
+            ..TaskSpec::default()
+        };
         let endless = matches!(&self.scenario.workload, Workload::Trace(trace) if trace.arrivals_only);
         Ok(Submission {
             id: job.id,
@@ -184,14 +200,10 @@ impl Plan {
             queue: job.queue,
             submit: Time::from_s(job.submit_s / self.rate_factor()),
             duration: (!endless).then(|| Time::from_s(job.duration_s)),
-            tasks: job.tasks,
-            spec: TaskSpec {
-                requests: Resources::new(job.cpu_milli, job.memory_bytes),
-                gpus,
-                node_affinity,
-                ..TaskSpec::default()
-            },
+            roles: vec![Role::gang(job.tasks, spec)],
             priority: job.priority,
+            preemptable: None,
+            network_topology: None,
             end: match job.status {
                 foretell_traces::JobStatus::Completed => JobStatus::Completed,
                 foretell_traces::JobStatus::Failed => JobStatus::Failed,

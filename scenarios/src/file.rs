@@ -33,6 +33,9 @@ pub struct ScenarioFile {
     pub workload: WorkloadFile,
     /// The policies and how they run.
     pub scheduler: SchedulerFile,
+    /// What evicting a job costs.
+    #[serde(default)]
+    pub preemption: PreemptionFile,
     /// What is measured.
     #[serde(default)]
     pub metrics: MetricsFile,
@@ -519,6 +522,30 @@ pub enum Retry {
     Always,
     /// It is dropped, as in the FGD study.
     Never,
+}
+
+/// What evicting a job costs.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PreemptionFile {
+    /// Time between two checkpoints of a job: what it did since the last one is lost. 0 saves all when it is told to stop;
+    /// if absent there are no checkpoints, and it starts from the beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub checkpoint_interval_s: Option<f64>,
+    /// Time that a job which starts again holds its GPUs before it computes.
+    #[schemars(range(min = 0))]
+    pub restart_cost_s: f64,
+    /// Time from being told to stop until a pod has left its node.
+    #[schemars(range(min = 0))]
+    pub termination_grace_s: f64,
+}
+
+impl Default for PreemptionFile {
+    fn default() -> Self {
+        // Kubernetes' `terminationGracePeriodSeconds`.
+        Self { checkpoint_interval_s: None, restart_cost_s: 0.0, termination_grace_s: 30.0 }
+    }
 }
 
 /// What is measured.

@@ -13,7 +13,7 @@ use foretell_registry::PolicyConfig;
 
 use crate::document::Document;
 use crate::file::ScenarioFile;
-use crate::scenario::{Budget, Cycle, Metrics, Scenario, Scheduler, Timeline};
+use crate::scenario::{Budget, Cycle, Metrics, Preemption, Scenario, Scheduler, Timeline};
 use crate::suggest;
 
 /// What a scenario may refer to outside of its file. The caller reads it; this crate reads no environment.
@@ -47,6 +47,7 @@ pub(crate) fn resolve(
     let nodes = resolver.nodes(&file.cluster);
     let workload = resolver.workload(&file.workload, &nodes);
     let scheduler = resolver.scheduler(file);
+    let preemption = resolver.preemption(file);
     let metrics = resolver.metrics(file);
     let budget = resolver.budget(file);
     Some(Scenario {
@@ -57,6 +58,7 @@ pub(crate) fn resolve(
         workload: workload?,
         queue_nodes: file.workload.queue_nodes,
         scheduler,
+        preemption,
         metrics,
         budget,
     })
@@ -139,6 +141,17 @@ impl Resolver<'_, '_> {
             cycle,
             decision_latency: self.span("scheduler.decision_latency_s", scheduler.decision_latency_s),
             retry: scheduler.retry,
+        }
+    }
+
+    fn preemption(&mut self, file: &ScenarioFile) -> Preemption {
+        let preemption = &file.preemption;
+        Preemption {
+            checkpoint_interval: preemption
+                .checkpoint_interval_s
+                .map(|interval_s| self.span("preemption.checkpoint_interval_s", interval_s)),
+            restart_cost: self.span("preemption.restart_cost_s", preemption.restart_cost_s),
+            termination_grace: self.span("preemption.termination_grace_s", preemption.termination_grace_s),
         }
     }
 

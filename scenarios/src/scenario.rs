@@ -26,6 +26,8 @@ pub struct Scenario {
     pub queue_nodes: QueueNodes,
     /// The policies and how they run.
     pub scheduler: Scheduler,
+    /// What evicting a job costs.
+    pub preemption: Preemption,
     /// What is measured.
     pub metrics: Metrics,
     /// Where a run stops at the latest.
@@ -132,6 +134,17 @@ pub enum Cycle {
     OnChange,
     /// At fixed times.
     Every(Duration),
+}
+
+/// What evicting a job costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preemption {
+    /// Time between two checkpoints; zero saves all when a job is told to stop, `None` nothing ever.
+    pub checkpoint_interval: Option<Duration>,
+    /// Time that a job which starts again holds its GPUs before it computes.
+    pub restart_cost: Duration,
+    /// Time from being told to stop until a pod has left its node.
+    pub termination_grace: Duration,
 }
 
 /// What is measured.

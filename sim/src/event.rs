@@ -13,16 +13,29 @@ pub enum Event {
     Scheduler(SchedulerEvent),
 }
 
-/// What happens to jobs and their pods.
+/// What happens to jobs and their pods. An `attempt` is the number of times that the job was stopped before: what was
+/// decided for an earlier attempt has no effect on a later one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum JobEvent {
     /// The next job of the workload arrives.
     Submitted,
     /// A pod starts on its node.
-    Bound(TaskId),
-    /// A pod is stopped; what it did is lost.
-    Evicted(TaskId),
-    /// A job has run for its whole duration.
+    Bound {
+        /// The pod.
+        task: TaskId,
+        /// The attempt that it belongs to.
+        attempt: u32,
+    },
+    /// A pod is told to stop.
+    Evicted {
+        /// The pod.
+        task: TaskId,
+        /// The attempt that it belongs to.
+        attempt: u32,
+    },
+    /// A pod that was told to stop has left its node.
+    Left(TaskId),
+    /// A job has done its work.
     Finished(JobId),
 }
 
@@ -39,10 +52,11 @@ impl Classed for Event {
     fn class(&self) -> u8 {
         match self {
             Self::Job(JobEvent::Finished(_)) => 0,
-            Self::Job(JobEvent::Evicted(_)) => 1,
-            Self::Job(JobEvent::Bound(_)) => 2,
-            Self::Job(JobEvent::Submitted) => 3,
-            Self::Scheduler(SchedulerEvent::Cycle) => 4,
+            Self::Job(JobEvent::Evicted { .. }) => 1,
+            Self::Job(JobEvent::Left(_)) => 2,
+            Self::Job(JobEvent::Bound { .. }) => 3,
+            Self::Job(JobEvent::Submitted) => 4,
+            Self::Scheduler(SchedulerEvent::Cycle) => 5,
         }
     }
 }

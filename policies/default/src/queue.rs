@@ -8,7 +8,9 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use foretell_framework::{ClassId, ClusterState, Job, JobId, PlacementError, Stamp, TaskId, Time};
+use foretell_framework::{
+    ClassId, ClusterState, Job, JobId, PlacementError, Stamp, TaskId, TaskStatus, Time,
+};
 
 use crate::backoff::{Backoff, flush_time};
 
@@ -138,6 +140,24 @@ impl SchedulingQueue {
         for cohort in new_cohorts(state, job) {
             self.queue_cohort(cohort, job.spec.submitted);
         }
+    }
+
+    /// Queues a pod that lost its place, as if it were new.
+    pub(crate) fn add_again(&mut self, state: &ClusterState, task: TaskId, now: Time) {
+        let Some(entry) = state.task(task).filter(|task| task.status() == TaskStatus::Waiting) else {
+            return;
+        };
+        let Some(job) = state.job(entry.job) else { return };
+        let pod = Pod { job_sequence: job.spec.sequence, rank: entry.rank, task };
+        let cohort = Cohort {
+            class: entry.class,
+            priority: job.spec.priority,
+            timestamp: now,
+            failures: 0,
+            room_helps: false,
+            pods: BTreeSet::from([pod]),
+        };
+        self.queue_cohort(cohort, now);
     }
 
     /// Removes what waits of a job that is about to go. Pods that were not tried yet are dropped when their

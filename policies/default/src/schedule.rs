@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use foretell_framework::{
     Action, ClassRanking, ClusterEvent, ClusterState, JobId, NodeId, PlaceFailure, Plugins, Reason,
-    Rejection, Session, Stamp, Time,
+    Rejection, Session, Stamp, TaskId, Time,
 };
 
 use crate::DefaultConfig;
@@ -23,6 +23,7 @@ pub struct SchedulePods {
     /// Events since the last cycle.
     released: bool,
     changed_nodes: Vec<NodeId>,
+    waiting_again: Vec<TaskId>,
     /// The latest change that might have let in what did not fit, as of the last look through the pool.
     seen: Stamp,
     /// When the pool is to be looked through without any event.
@@ -37,6 +38,7 @@ impl SchedulePods {
             queue: SchedulingQueue::new(backoff),
             released: false,
             changed_nodes: Vec::new(),
+            waiting_again: Vec::new(),
             seen: Stamp::ZERO,
             flush_at: None,
         }
@@ -164,6 +166,7 @@ impl Action for SchedulePods {
             ClusterEvent::JobRemoved(job) => self.queue.remove(state, job),
             ClusterEvent::TasksReleased => self.released = true,
             ClusterEvent::TaskChanged(_) => {}
+            ClusterEvent::TaskWaiting(task) => self.waiting_again.push(task),
             ClusterEvent::NodeChanged(node) => {
                 // With nobody to help there is nothing to remember.
                 if !self.queue.pools.is_empty() && self.changed_nodes.last() != Some(&node) {
@@ -174,6 +177,9 @@ impl Action for SchedulePods {
     }
 
     fn run(&mut self, session: &mut Session<'_>, plugins: &mut Plugins) {
+        for task in core::mem::take(&mut self.waiting_again) {
+            self.queue.add_again(session.state(), task, session.now);
+        }
         self.requeue(session.state(), session.now, plugins);
         self.schedule(session, plugins);
         if let Some(time) = self.flush_at {

@@ -119,6 +119,8 @@ pub enum ClusterEvent {
     JobRemoved(JobId),
     /// Tasks were removed from nodes: room was made. One event may stand for many.
     TasksReleased,
+    /// A task that was placed has left its node and waits again, under the same id.
+    TaskWaiting(TaskId),
     /// A node was added or changed.
     NodeChanged(NodeId),
     /// What is said of a waiting task changed: its gates were lifted, its priority, its creation.

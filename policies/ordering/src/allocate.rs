@@ -149,6 +149,12 @@ impl Action for Allocate {
         match event {
             ClusterEvent::JobAdded(job) => self.add(state, job),
             ClusterEvent::JobRemoved(job) => self.remove(state, job),
+            // The job stands in line again, where its order puts it.
+            ClusterEvent::TaskWaiting(task) => {
+                if let Some(task) = state.task(task) {
+                    self.add(state, task.job);
+                }
+            }
             // Seen by the state's own stamp of the latest release.
             ClusterEvent::TasksReleased | ClusterEvent::NodeChanged(_) | ClusterEvent::TaskChanged(_) => {}
         }

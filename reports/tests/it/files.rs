@@ -1,7 +1,7 @@
 //! The files themselves: goldens of a tiny run, and that they read back as what was written.
 
 use foretell_framework::Time;
-use foretell_reports::{SummaryFile, recompute, write_jobs, write_timeline};
+use foretell_reports::{SummaryFile, recompute, write_evictions, write_jobs, write_timeline};
 use foretell_sim::log::{Distribution, JobCounts, RunResult};
 use proptest::prelude::*;
 
@@ -20,6 +20,9 @@ fn golden_files() {
     let mut timeline = Vec::new();
     write_timeline(&run, &mut timeline).unwrap();
     insta::assert_snapshot!("timeline_csv", String::from_utf8(timeline).unwrap());
+    let mut evictions = Vec::new();
+    write_evictions(&run, &mut evictions).unwrap();
+    insta::assert_snapshot!("evictions_csv", String::from_utf8(evictions).unwrap());
     let mut small = summary("fifo+fgd");
     small.by_queue.truncate(1);
     small.by_user.truncate(1);
@@ -56,8 +59,8 @@ fn figures_recomputed_from_the_tiny_run() {
     let completion =
         Distribution { count: 2, mean_s: 110.75, p50_s: 60.0, p90_s: 161.5, p99_s: 161.5, max_s: 161.5 };
     assert_eq!(figures.completion_time, completion);
-    assert_eq!((figures.makespan_s, figures.gpu_s), (161.5, 8.0 * 100.0 + 0.25 * 60.0));
-    assert!((figures.gpu_allocation(8) - 815.0 / (8.0 * 161.5)).abs() < 1e-12);
+    assert_eq!((figures.makespan_s, figures.gpu_s), (161.5, 700.0 + 0.25 * 60.0));
+    assert!((figures.gpu_allocation(8) - 715.0 / (8.0 * 161.5)).abs() < 1e-12);
 }
 
 #[test]
@@ -72,8 +75,11 @@ fn rows_that_are_not_ours_are_refused() {
     check("job_id,", "", "line 1: expected the header");
     check("61.5,161.5", "61.5,-1", "line 2: expected seconds, not `-1`");
     check(",completed", ",done", "line 2: expected a status, not `done`");
-    check("1000,0,", "many,0,", "line 2: expected a whole number, not `many`");
+    check("bob,1,", "bob,many,", "line 3: expected a whole number, not `many`");
     check("1000,0,", "1000,,", "line 2: expected a submit_s");
+    check(",1,8,1,700,", ",1,8,many,700,", "line 2: expected a whole number, not `many`");
+    check(",1,8,1,700,", ",1,8,1,much,", "line 2: expected seconds, not `much`");
+    check(",1,0.25,", ",1,some,", "line 3: expected GPUs, not `some`");
     check(",completed,", ",completed", "line: 2");
 }
 

@@ -3,10 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use foretell_framework::Time;
+use foretell_framework::{EvictionReason, Time};
 use foretell_reports::Manifest;
 use foretell_sim::log::{
-    Distribution, GroupSummary, JobCounts, JobResult, JobStatus, RunResult, RunSummary, TimelineRow,
+    Distribution, EvictionOutcome, EvictionResult, GroupSummary, JobCounts, JobResult, JobStatus, RunResult,
+    RunSummary, TimelineRow,
 };
 
 pub(crate) fn manifest() -> Manifest {
@@ -31,8 +32,10 @@ pub(crate) fn job(
         queue: 0,
         user: 0,
         tasks: 1,
+        min_tasks: 1,
         gpus_per_task: gpus,
         gpu_milli: 1000,
+        gpu_milli_total: u64::from(gpus) * 1000,
         submit: Time::from_s(submit_s),
         start: start_s.map(Time::from_s),
         finish: finish_s.map(Time::from_s),
@@ -42,6 +45,9 @@ pub(crate) fn job(
             (None, None) => JobStatus::Queued,
         },
         reason: None,
+        evictions: 0,
+        gpu_held: 0,
+        gpu_lost: 0,
     }
 }
 
@@ -49,14 +55,23 @@ pub(crate) fn job(
 pub(crate) fn tiny_run() -> RunResult {
     let shared = JobResult {
         gpu_milli: 250,
+        gpu_milli_total: 250,
         queue: 1,
         user: 1,
         status: JobStatus::Failed,
         ..job("b \"shared\", small", 1, 1.5, Some(1.5), Some(61.5))
     };
+    let preempted = JobResult {
+        evictions: 1,
+        gpu_held: 700_000_000_000_001,
+        gpu_lost: 80_000_000_000_000,
+        ..job("a", 8, 0.0, Some(61.5), Some(161.5))
+    };
     let large = JobResult {
         tasks: 4,
+        min_tasks: 2,
         gpus_per_task: 8,
+        gpu_milli_total: 32_000,
         status: JobStatus::NeverPlaced,
         reason: Some("needs 32 GPUs, the cluster has 8".into()),
         ..job("d", 8, 20.0, None, None)
@@ -66,6 +81,7 @@ pub(crate) fn tiny_run() -> RunResult {
         gpu_capacity_milli: 8000,
         gpu_allocated_milli: allocated,
         gpu_utilised_milli: allocated,
+        gpu_partial_milli: allocated / 100,
         gpu_fragmented_milli: fragmented,
         gpu_stranded_milli: fragmented / 2.0,
         gpu_arrived_milli: 8250,
@@ -76,7 +92,7 @@ pub(crate) fn tiny_run() -> RunResult {
         queues: vec!["research".to_owned(), "prod, eu".to_owned()],
         users: vec!["alice".to_owned(), "bob".to_owned()],
         jobs: vec![
-            job("a", 8, 0.0, Some(61.5), Some(161.5)),
+            preempted,
             shared,
             job("c", 2, 10.000_000_001, Some(161.5), None),
             large,
@@ -87,6 +103,26 @@ pub(crate) fn tiny_run() -> RunResult {
             row(60.0, 250, 750.125_000_4, 2, 1),
             row(120.0, 8000, 0.0, 2, 1),
             row(161.5, 2000, 1.0 / 3.0, 1, 1),
+        ],
+        evictions: vec![
+            EvictionResult {
+                time: Time::from_s(75.25),
+                job: 0,
+                node: "node-0".into(),
+                pods: 1,
+                reason: EvictionReason::Reclaimed,
+                beneficiary: Some(1),
+                outcome: EvictionOutcome::Stops { lost: 80_000_000_000_000 },
+            },
+            EvictionResult {
+                time: Time::from_s(80.0),
+                job: 2,
+                node: "node, 1".into(),
+                pods: 2,
+                reason: EvictionReason::Consolidated,
+                beneficiary: None,
+                outcome: EvictionOutcome::GoesOn { pods: 3 },
+            },
         ],
         summary: summary("fifo+fgd"),
     }
@@ -131,6 +167,10 @@ pub(crate) fn summary(policy: &str) -> RunSummary {
         makespan: Time::from_s(149.3 * 86_400.0),
         gpu_allocation: 0.8421,
         gpu_utilisation: 0.8389,
+        gpu_goodput: 0.8231,
+        gpu_lost_s: 1.25e9,
+        gpu_partial_s: 3.5e7,
+        evictions: 1_234,
         gpu_allocation_peak: 0.9987,
         gpu_fragmentation: 0.0412,
         gpu_stranded: 0.0081,
@@ -223,6 +263,7 @@ pub(crate) fn pool_run(
                 gpu_capacity_milli: u64::from(POOL) * 1000,
                 gpu_allocated_milli: allocated,
                 gpu_utilised_milli: allocated,
+                gpu_partial_milli: 0,
                 gpu_fragmented_milli: if policy.contains("fgd") { wasted * 0.5 } else { wasted },
                 gpu_stranded_milli: wasted * 0.1,
                 gpu_arrived_milli: arrived,
@@ -233,7 +274,7 @@ pub(crate) fn pool_run(
         }
         now_s = until_s;
         if arrival <= end {
-            arrived += records[next].gpu_milli_total();
+            arrived += records[next].gpu_milli_total;
             waiting.push(next);
             next += 1;
         } else if let Some(Reverse((end, index))) = running.pop() {

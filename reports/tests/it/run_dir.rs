@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use foretell_reports::{
-    JOBS_HEADER, ManifestFile, ReportError, SummaryFile, TIMELINE_HEADER, check_target, write_run_dir,
+    EVICTIONS_HEADER, JOBS_HEADER, ManifestFile, ReportError, SummaryFile, TIMELINE_HEADER, check_target,
+    write_run_dir,
 };
 use foretell_sim::log::RunResult;
 use serde_json::Value;
@@ -50,10 +51,13 @@ fn write(out: &Path, policies: &[&str]) -> Result<(), ReportError> {
 #[test]
 fn the_layout_is_the_same_for_one_policy_and_for_several() {
     let folder = TempDir::new().unwrap();
-    let check = |policies: &[&str], expected: &[&str]| {
+    let check = |policies: &[&str], directories: &[&str]| {
         let out = folder.path().join("new/folders").join(policies.len().to_string());
         write(&out, policies).unwrap();
-        let mut expected: Vec<String> = expected.iter().map(|file| (*file).to_owned()).collect();
+        let mut expected = Vec::new();
+        for directory in directories {
+            expected.extend(["evictions", "jobs", "timeline"].map(|file| format!("{directory}/{file}.csv")));
+        }
         for plot in ["allocation", "fragmentation", "jct_cdf", "queue_delay_cdf", "queue_length"] {
             expected.push(format!("plots/{plot}.svg"));
         }
@@ -68,11 +72,8 @@ fn the_layout_is_the_same_for_one_policy_and_for_several() {
         let listed: Vec<&str> = manifest.policies.iter().map(|record| record.policy.as_str()).collect();
         assert_eq!(listed, policies);
     };
-    check(&["fifo+fgd"], &["fifo-fgd/jobs.csv", "fifo-fgd/timeline.csv"]);
-    check(
-        &["fifo+fgd", "sjf"],
-        &["fifo-fgd/jobs.csv", "fifo-fgd/timeline.csv", "sjf/jobs.csv", "sjf/timeline.csv"],
-    );
+    check(&["fifo+fgd"], &["fifo-fgd"]);
+    check(&["fifo+fgd", "sjf"], &["fifo-fgd", "sjf"]);
 }
 
 #[test]
@@ -201,7 +202,10 @@ fn the_data_dictionary_knows_every_file_column_and_key() {
     let mut names: Vec<String> =
         manifest.files.iter().map(|file| file.rsplit('/').next().unwrap_or(file).to_owned()).collect();
     names.extend(
-        [JOBS_HEADER, TIMELINE_HEADER].iter().flat_map(|header| header.split(',')).map(str::to_owned),
+        [JOBS_HEADER, TIMELINE_HEADER, EVICTIONS_HEADER]
+            .iter()
+            .flat_map(|header| header.split(','))
+            .map(str::to_owned),
     );
     keys(&serde_json::to_value(&manifest).unwrap(), &mut names);
     keys(&serde_json::to_value(SummaryFile::new([&tiny_run().summary])).unwrap(), &mut names);

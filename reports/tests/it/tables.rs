@@ -37,6 +37,9 @@ fn summary_of_nothing() {
         by_queue: Vec::new(),
         by_user: Vec::new(),
         reasons: Vec::new(),
+        evictions: 0,
+        gpu_lost_s: 0.0,
+        gpu_partial_s: 0.0,
         ..summary("fifo")
     };
     check_summary("summary_empty_80", &nothing, 80);

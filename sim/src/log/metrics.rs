@@ -8,8 +8,8 @@ use rustc_hash::FxHashMap;
 use super::fragmentation::FragmentationIndex;
 use super::summary::{self, Integrals};
 use super::timeline::{Sampling, Timeline};
-use super::{JobResult, JobStatus, Observer, Record, RunResult, TimelineRow};
-use crate::platform::Counts;
+use super::{EvictionResult, JobResult, JobStatus, Observer, Record, RunResult, TimelineRow};
+use crate::platform::{Counts, Role};
 
 /// Collects what a [`RunResult`] holds.
 pub struct Metrics {
@@ -27,6 +27,22 @@ pub struct Metrics {
     first_submit: Option<Time>,
     last_end: Option<Time>,
     reasons: FxHashMap<&'static str, u64>,
+    /// What running jobs hold, and since when.
+    running: FxHashMap<u64, Held>,
+    evictions: Vec<EvictionResult>,
+}
+
+/// GPUs of a running job from an instant on.
+#[derive(Clone, Copy)]
+struct Held {
+    since: Time,
+    gpu_milli: u64,
+}
+
+impl Held {
+    fn until(self, end: Time) -> u128 {
+        u128::from(self.gpu_milli) * u128::from(end.since(self.since).as_nanos())
+    }
 }
 
 impl Metrics {
@@ -45,6 +61,8 @@ impl Metrics {
             first_submit: None,
             last_end: None,
             reasons: FxHashMap::default(),
+            running: FxHashMap::default(),
+            evictions: Vec::new(),
         }
     }
 
@@ -55,6 +73,9 @@ impl Metrics {
         let (end, now) = (self.last_event, self.now);
         self.timeline.sample_until(end + Time::from_nanos(1), |time| TimelineRow { time, ..now });
         self.timeline.rows.retain(|row| row.time <= end);
+        for (job, held) in std::mem::take(&mut self.running) {
+            self.job(job).gpu_held += held.until(end);
+        }
         let mut reasons: Vec<_> =
             self.reasons.into_iter().map(|(kind, jobs)| (kind.to_owned(), jobs)).collect();
         reasons.sort_by(|(kind, jobs), (other_kind, other_jobs)| (other_jobs, kind).cmp(&(jobs, other_kind)));
@@ -62,12 +83,12 @@ impl Metrics {
         let run = summary::Run { policy, seed, nodes, gpus, counts, reasons };
         let first_submit = self.first_submit.unwrap_or(end);
         let makespan = self.last_end.map_or(Time::ZERO, |last_end| last_end.since(first_submit));
-        let times = summary::Times { makespan, end };
-        let summary = summary::summarise(run, times, &self.measured, &self.jobs, &queues, &users);
-        RunResult { queues, users, jobs: self.jobs, timeline: self.timeline.rows, summary }
+        let summary = summary::summarise(run, makespan, &self.measured, &self.jobs, &queues, &users);
+        let (timeline, evictions) = (self.timeline.rows, self.evictions);
+        RunResult { queues, users, jobs: self.jobs, timeline, evictions, summary }
     }
 
-    /// A job was submitted, started or ended.
+    /// A job was submitted, started, resized, stopped or ended.
     const fn measure_until(&mut self, now: Time) {
         self.last_event = now;
         self.measured = self.integrals;
@@ -75,6 +96,13 @@ impl Metrics {
 
     fn job(&mut self, job: u64) -> &mut JobResult {
         &mut self.jobs[job as usize]
+    }
+
+    /// A job stops holding what it held while it ran.
+    fn holds_no_more(&mut self, now: Time, job: u64) {
+        if let Some(held) = self.running.remove(&job) {
+            self.job(job).gpu_held += held.until(now);
+        }
     }
 
     fn left_waiting(&mut self, job: u64, status: JobStatus, reason: &Reason) {
@@ -105,61 +133,97 @@ impl Observer for Metrics {
         }
     }
 
-    fn record(&mut self, now: Time, record: &Record<'_>, _state: &ClusterState) {
+    fn record(&mut self, now: Time, record: &Record<'_>, state: &ClusterState) {
         match *record {
             Record::JobSubmitted { submission, .. } => {
                 self.first_submit.get_or_insert(now);
                 self.measure_until(now);
                 self.now.gpu_arrived_milli += submission.gpu_milli_total();
                 self.now.jobs_queued += 1;
-                let gpus = &submission.spec.gpus;
+                let by_gpus = |role: &&Role| role.spec.gpus.total_milli();
+                let largest = submission.roles.iter().rev().max_by_key(by_gpus);
+                let gpus = largest.map(|role| role.spec.gpus).unwrap_or_default();
                 self.jobs.push(JobResult {
                     id: submission.id.clone(),
                     queue: self.queues.index(&submission.queue),
                     user: self.users.index(&submission.user),
-                    tasks: submission.tasks,
+                    tasks: submission.tasks(),
+                    min_tasks: submission.min_member(),
                     gpus_per_task: gpus.count,
                     gpu_milli: gpus.milli,
+                    gpu_milli_total: submission.gpu_milli_total(),
                     submit: now,
                     start: None,
                     finish: None,
                     status: JobStatus::Queued,
                     reason: None,
+                    evictions: 0,
+                    gpu_held: 0,
+                    gpu_lost: 0,
                 });
             }
+            Record::PodBound { gpu_milli, .. } => self.now.gpu_partial_milli += gpu_milli,
+            Record::PodStopped { gpu_milli, .. } => self.now.gpu_partial_milli -= gpu_milli,
             Record::JobStarted { job, gpu_milli } => {
                 self.measure_until(now);
                 let result = self.job(job);
-                result.start = Some(now);
+                result.start.get_or_insert(now);
                 result.status = JobStatus::Running;
                 self.now.jobs_queued -= 1;
                 self.now.jobs_running += 1;
+                self.now.gpu_partial_milli -= gpu_milli;
                 self.now.gpu_utilised_milli += gpu_milli;
+                self.running.insert(job, Held { since: now, gpu_milli });
             }
-            Record::JobFinished { job, status, gpu_milli } => {
+            Record::JobResized { job, from_gpu_milli, to_gpu_milli } => {
+                self.measure_until(now);
+                self.holds_no_more(now, job);
+                self.running.insert(job, Held { since: now, gpu_milli: to_gpu_milli });
+                self.now.gpu_utilised_milli = self.now.gpu_utilised_milli - from_gpu_milli + to_gpu_milli;
+                // Pods that join a running job waited for nobody.
+                self.now.gpu_partial_milli -= to_gpu_milli.saturating_sub(from_gpu_milli);
+            }
+            Record::JobFinished { job, status, gpu_milli, lost } => {
+                self.holds_no_more(now, job);
                 let result = self.job(job);
                 result.finish = Some(now);
                 result.status = status;
+                result.gpu_lost = lost;
                 self.now.jobs_running -= 1;
                 self.now.gpu_utilised_milli -= gpu_milli;
                 self.last_end = Some(now);
                 self.measure_until(now);
             }
-            Record::JobEvicted { job, gpu_milli } => {
-                let result = self.job(job);
-                if result.start.take().is_some() {
-                    result.status = JobStatus::Queued;
-                    self.now.jobs_running -= 1;
-                    self.now.jobs_queued += 1;
-                    self.now.gpu_utilised_milli -= gpu_milli;
-                }
+            Record::JobEvicted { job, eviction, outcome } => {
+                self.job(job).evictions += 1;
+                self.evictions.push(EvictionResult {
+                    time: now,
+                    job,
+                    node: state.node(eviction.node).spec.name.clone(),
+                    pods: eviction.pods,
+                    reason: eviction.reason,
+                    beneficiary: eviction.beneficiary,
+                    outcome,
+                });
             }
-            Record::JobNeverPlaced { job, reason } => {
+            Record::JobStopped { job, gpu_milli, lost } => {
+                self.measure_until(now);
+                self.holds_no_more(now, job);
+                let result = self.job(job);
+                result.status = JobStatus::Queued;
+                result.gpu_lost = lost;
+                self.now.jobs_running -= 1;
+                self.now.jobs_queued += 1;
+                self.now.gpu_utilised_milli -= gpu_milli;
+            }
+            Record::JobNeverPlaced { job, reason, gpu_milli } => {
                 self.now.jobs_queued -= 1;
+                self.now.gpu_partial_milli -= gpu_milli;
                 self.left_waiting(job, JobStatus::NeverPlaced, reason);
             }
+            Record::JobLeftRunning { job, lost } => self.job(job).gpu_lost = lost,
             Record::JobLeftQueued { job, reason } => self.left_waiting(job, JobStatus::Queued, reason),
-            Record::PodBound { .. } | Record::CycleEnded => {}
+            Record::CycleEnded => {}
         }
     }
 }

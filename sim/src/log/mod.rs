@@ -9,8 +9,9 @@ mod timeline;
 
 pub use fragmentation::FragmentationIndex;
 pub use metrics::Metrics;
-pub use record::{Observer, Record};
+pub use record::{EvictionOutcome, Observer, Record};
 pub use results::{
-    Distribution, GroupSummary, JobCounts, JobResult, JobStatus, RunResult, RunSummary, TimelineRow,
+    Distribution, EvictionResult, GroupSummary, JobCounts, JobResult, JobStatus, RunResult, RunSummary,
+    TimelineRow,
 };
 pub use timeline::Sampling;

@@ -3,9 +3,10 @@
 use foretell_framework::{ClusterState, GpuSet, NodeId, Reason, Time};
 
 use super::JobStatus;
-use crate::platform::Submission;
+use crate::platform::{Eviction, Submission};
 
-/// Something that happened. Jobs are named by their sequence number: the position in order of submission.
+/// Something that happened. Jobs are named by their sequence number: the position in order of submission. Amounts of GPU
+/// are in thousandths, lost work in thousandths of a GPU times nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub enum Record<'a> {
     /// A job arrived.
@@ -25,19 +26,48 @@ pub enum Record<'a> {
         node: NodeId,
         /// The devices.
         gpus: GpuSet,
-    },
-    /// A pod was stopped, and with it the whole job, which waits again.
-    JobEvicted {
-        /// The job.
-        job: u64,
-        /// Thousandths of GPUs that it held if it ran.
+        /// What it holds of them in all.
         gpu_milli: u64,
     },
     /// Enough pods of a job had started: it runs.
     JobStarted {
         /// The job.
         job: u64,
-        /// Thousandths of GPUs that it holds.
+        /// GPUs of its pods that have started.
+        gpu_milli: u64,
+    },
+    /// A running job goes on with more or fewer pods.
+    JobResized {
+        /// The job.
+        job: u64,
+        /// GPUs of its pods before.
+        from_gpu_milli: u64,
+        /// And now.
+        to_gpu_milli: u64,
+    },
+    /// A policy told pods of a job to stop.
+    JobEvicted {
+        /// The job.
+        job: u64,
+        /// Which, why and for whom.
+        eviction: &'a Eviction,
+        /// What becomes of the job.
+        outcome: EvictionOutcome,
+    },
+    /// A running job lost pods that it needs: all its pods stop, and it waits again.
+    JobStopped {
+        /// The job.
+        job: u64,
+        /// GPUs of its pods that ran.
+        gpu_milli: u64,
+        /// What it has lost up to now, and its restarts have taken.
+        lost: u128,
+    },
+    /// A pod of a job that does not run was stopped; the others of its gang stay.
+    PodStopped {
+        /// The job.
+        job: u64,
+        /// Its GPUs.
         gpu_milli: u64,
     },
     /// A job ended.
@@ -46,8 +76,10 @@ pub enum Record<'a> {
         job: u64,
         /// How.
         status: JobStatus,
-        /// Thousandths of GPUs that it held.
+        /// GPUs of its pods that ran.
         gpu_milli: u64,
+        /// What it lost, and its restarts took.
+        lost: u128,
     },
     /// A job will never run: too large for the cluster, or dropped where nothing is retried.
     JobNeverPlaced {
@@ -55,6 +87,8 @@ pub enum Record<'a> {
         job: u64,
         /// Why.
         reason: &'a Reason,
+        /// GPUs of its pods that had started.
+        gpu_milli: u64,
     },
     /// The run is over and the job still waits.
     JobLeftQueued {
@@ -63,8 +97,32 @@ pub enum Record<'a> {
         /// Why.
         reason: &'a Reason,
     },
+    /// The run is over and the job still runs.
+    JobLeftRunning {
+        /// The job.
+        job: u64,
+        /// What it has lost, and its restarts have taken.
+        lost: u128,
+    },
     /// A scheduling cycle ended.
     CycleEnded,
+}
+
+/// What becomes of a job that loses pods.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EvictionOutcome {
+    /// It did not run yet: its gang was not whole.
+    DidNotRun,
+    /// It goes on with the pods that are left.
+    GoesOn {
+        /// How many are left.
+        pods: u32,
+    },
+    /// It stops and waits again.
+    Stops {
+        /// The work that this loses.
+        lost: u128,
+    },
 }
 
 /// Whoever listens to the run log: metrics, recorders, checkers.

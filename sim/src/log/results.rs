@@ -2,7 +2,9 @@
 //!
 //! Plain data with public fields: `reports` owns how they are written.
 
-use foretell_framework::Time;
+use foretell_framework::{EvictionReason, Time};
+
+use super::EvictionOutcome;
 
 /// How a job's life ended, or where it stood when the run ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -32,28 +34,33 @@ pub struct JobResult {
     pub user: u32,
     /// Number of tasks (pods).
     pub tasks: u32,
-    /// GPUs of each task; 0 for CPU-only jobs.
+    /// How many of them it needs to run.
+    pub min_tasks: u32,
+    /// GPUs of each task, of the role that has the most; 0 for CPU-only jobs.
     pub gpus_per_task: u32,
     /// Thousandths of each of those GPUs (1000 = whole GPUs).
     pub gpu_milli: u32,
+    /// GPU request of the whole job, in thousandths of a GPU.
+    pub gpu_milli_total: u64,
     /// When it was submitted.
     pub submit: Time,
-    /// When all of its tasks had been placed and it began to run.
+    /// When enough of its tasks had been placed and it began to run, the first time.
     pub start: Option<Time>,
     /// When it ended.
     pub finish: Option<Time>,
     /// How it ended.
     pub status: JobStatus,
-    /// Why it waits or was never placed, for jobs that did not start.
+    /// Why it waits or was never placed, for jobs that do not run and have not ended.
     pub reason: Option<Box<str>>,
+    /// How often a policy evicted pods of it.
+    pub evictions: u32,
+    /// What it held while it ran, up to the end of the run: thousandths of a GPU times nanoseconds.
+    pub gpu_held: u128,
+    /// Of that, work that was lost when it was stopped, and what its restarts took.
+    pub gpu_lost: u128,
 }
 
 impl JobResult {
-    /// GPU request of the whole job, in thousandths of a GPU.
-    pub fn gpu_milli_total(&self) -> u64 {
-        u64::from(self.tasks) * u64::from(self.gpus_per_task) * u64::from(self.gpu_milli)
-    }
-
     /// Queueing delay: from submission to start.
     pub fn queue_delay(&self) -> Option<Time> {
         self.start.map(|start| start.since(self.submit))
@@ -63,6 +70,25 @@ impl JobResult {
     pub fn completion_time(&self) -> Option<Time> {
         self.finish.map(|finish| finish.since(self.submit))
     }
+}
+
+/// Pods of one job that a policy evicted together.
+#[derive(Clone, PartialEq, Debug)]
+pub struct EvictionResult {
+    /// When it took effect.
+    pub time: Time,
+    /// Index of the job in [`RunResult::jobs`].
+    pub job: u64,
+    /// The node of the first of the pods.
+    pub node: Box<str>,
+    /// How many pods were told to stop.
+    pub pods: u32,
+    /// Why.
+    pub reason: EvictionReason,
+    /// Index of the job for which room is made, if it is for one.
+    pub beneficiary: Option<u64>,
+    /// What became of the job.
+    pub outcome: EvictionOutcome,
 }
 
 /// The cluster's state over one interval of the timeline. All values are those that hold from `time` on (a step
@@ -77,6 +103,8 @@ pub struct TimelineRow {
     pub gpu_allocated_milli: u64,
     /// Thousandths of GPUs held by pods of running jobs.
     pub gpu_utilised_milli: u64,
+    /// Thousandths of GPUs held by pods that have started and wait for the rest of their gang.
+    pub gpu_partial_milli: u64,
     /// Idle GPU that a task drawn from the typical workload cannot use, expected value (FGD's measure), in
     /// thousandths of a GPU.
     pub gpu_fragmented_milli: f64,
@@ -162,6 +190,14 @@ pub struct RunSummary {
     pub gpu_allocation: f64,
     /// GPU-seconds of running jobs ÷ GPU-seconds of healthy capacity, 0..1, over the run.
     pub gpu_utilisation: f64,
+    /// The same without work that was lost to evictions and without restarts, 0..1.
+    pub gpu_goodput: f64,
+    /// GPU-seconds of work lost when jobs were stopped, and of restarts.
+    pub gpu_lost_s: f64,
+    /// GPU-seconds held by pods that had started and waited for the rest of their gang.
+    pub gpu_partial_s: f64,
+    /// How often pods of a job were evicted.
+    pub evictions: u64,
     /// The largest allocation at any instant, 0..1 of healthy capacity.
     pub gpu_allocation_peak: f64,
     /// Fragmented GPU ÷ healthy capacity, mean over the run, 0..1.
@@ -199,6 +235,8 @@ pub struct RunResult {
     pub jobs: Vec<JobResult>,
     /// Samples in order of time.
     pub timeline: Vec<TimelineRow>,
+    /// Evictions in order of time.
+    pub evictions: Vec<EvictionResult>,
     /// The figures.
     pub summary: RunSummary,
 }

@@ -11,6 +11,7 @@ pub(super) struct Integrals {
     capacity: u128,
     allocated: u128,
     utilised: u128,
+    partial: u128,
     stranded: u128,
     queued: u128,
     /// In millionths of a thousandth of a GPU times nanoseconds.
@@ -30,6 +31,7 @@ impl Integrals {
         self.capacity += u128::from(row.gpu_capacity_milli) * nanos;
         self.allocated += u128::from(row.gpu_allocated_milli) * nanos;
         self.utilised += u128::from(row.gpu_utilised_milli) * nanos;
+        self.partial += u128::from(row.gpu_partial_milli) * nanos;
         self.stranded += row.gpu_stranded_milli as u128 * nanos;
         self.fragmented += (row.gpu_fragmented_milli * FRAGMENTED_UNITS).round() as u128 * nanos;
         self.queued += u128::from(row.jobs_queued) * nanos;
@@ -55,26 +57,19 @@ pub(super) struct Run<'a> {
     pub(super) reasons: Vec<(String, u64)>,
 }
 
-/// When things happened.
-#[derive(Clone, Copy)]
-pub(super) struct Times {
-    pub(super) makespan: Time,
-    /// The last submission, start or end of a job.
-    pub(super) end: Time,
-}
-
 pub(super) fn summarise(
     run: Run<'_>,
-    times: Times,
+    makespan: Time,
     integrals: &Integrals,
     jobs: &[JobResult],
     queues: &[String],
     users: &[String],
 ) -> RunSummary {
-    let all = Group::of(jobs.iter(), times.end);
-    let mut by_queue = groups(jobs, queues, times.end, |job| job.queue);
+    let all = Group::of(jobs.iter());
+    let lost = jobs.iter().map(|job| job.gpu_lost).sum();
+    let mut by_queue = groups(jobs, queues, |job| job.queue);
     by_queue.sort_by(|group, other| group.name.cmp(&other.name));
-    let mut by_user = groups(jobs, users, times.end, |job| job.user);
+    let mut by_user = groups(jobs, users, |job| job.user);
     by_user.sort_by(|group, other| {
         other.gpu_s.total_cmp(&group.gpu_s).then_with(|| group.name.cmp(&other.name))
     });
@@ -84,9 +79,13 @@ pub(super) fn summarise(
         nodes: run.nodes,
         gpus: run.gpus,
         jobs: all.counts,
-        makespan: times.makespan,
+        makespan,
         gpu_allocation: integrals.of_capacity(integrals.allocated, 1.0),
         gpu_utilisation: integrals.of_capacity(integrals.utilised, 1.0),
+        gpu_goodput: integrals.of_capacity(integrals.utilised.saturating_sub(lost), 1.0),
+        gpu_lost_s: gpu_s(lost),
+        gpu_partial_s: gpu_s(integrals.partial),
+        evictions: jobs.iter().map(|job| u64::from(job.evictions)).sum(),
         gpu_allocation_peak: integrals.allocation_peak,
         gpu_fragmentation: integrals.of_capacity(integrals.fragmented, FRAGMENTED_UNITS),
         gpu_stranded: integrals.of_capacity(integrals.stranded, 1.0),
@@ -115,13 +114,13 @@ struct Group {
 }
 
 impl Group {
-    fn of<'a>(jobs: impl Iterator<Item = &'a JobResult>, end: Time) -> Self {
+    fn of<'a>(jobs: impl Iterator<Item = &'a JobResult>) -> Self {
         let mut group = Self::default();
-        jobs.for_each(|job| group.add(job, end));
+        jobs.for_each(|job| group.add(job));
         group
     }
 
-    fn add(&mut self, job: &JobResult, end: Time) {
+    fn add(&mut self, job: &JobResult) {
         self.counts.submitted += 1;
         *match job.status {
             JobStatus::Completed => &mut self.counts.completed,
@@ -133,28 +132,25 @@ impl Group {
         } += 1;
         self.queue_delays.extend(job.queue_delay());
         self.completion_times.extend(job.completion_time());
-        if let Some(start) = job.start {
-            let held = job.finish.unwrap_or(end).since(start);
-            self.gpu_milli_nanos += u128::from(job.gpu_milli_total()) * u128::from(held.as_nanos());
-        }
+        self.gpu_milli_nanos += job.gpu_held;
     }
 }
 
+/// Thousandths of a GPU times nanoseconds in GPU-seconds.
+fn gpu_s(milli_nanos: u128) -> f64 {
+    milli_nanos as f64 / 1e12
+}
+
 /// One summary per name that occurs.
-fn groups(
-    jobs: &[JobResult],
-    names: &[String],
-    end: Time,
-    group_of: impl Fn(&JobResult) -> u32,
-) -> Vec<GroupSummary> {
+fn groups(jobs: &[JobResult], names: &[String], group_of: impl Fn(&JobResult) -> u32) -> Vec<GroupSummary> {
     let mut groups: Vec<Group> = names.iter().map(|_| Group::default()).collect();
     for job in jobs {
-        groups[group_of(job) as usize].add(job, end);
+        groups[group_of(job) as usize].add(job);
     }
     let summaries = names.iter().zip(groups).map(|(name, group)| GroupSummary {
         name: name.clone(),
         jobs: group.counts,
-        gpu_s: group.gpu_milli_nanos as f64 / 1e12,
+        gpu_s: gpu_s(group.gpu_milli_nanos),
         queue_delay: distribution(group.queue_delays),
         completion_time: distribution(group.completion_times),
     });

@@ -1,11 +1,17 @@
-//! The life of jobs: submitted, queued, bound, run, finished.
+//! The life of jobs: submitted, queued, bound, run, evicted, finished.
 
+mod eviction;
+mod lifecycle;
 mod scheduler;
 mod simulation;
+mod work;
 
+use foretell_framework::state::NetworkTopology;
 use foretell_framework::{TaskSpec, Time};
 
+pub use eviction::Eviction;
 pub use simulation::{Config, Counts, Retry, Simulation, SimulationError};
+pub use work::{Checkpoints, PreemptionCost};
 
 use crate::log::JobStatus;
 
@@ -20,21 +26,52 @@ pub struct Submission {
     pub queue: Box<str>,
     /// When.
     pub submit: Time,
-    /// How long it runs once all its pods have started; `None` runs for ever.
+    /// How long it runs with all its pods; `None` runs for ever.
     pub duration: Option<Time>,
-    /// Number of pods, all of which it needs.
-    pub tasks: u32,
-    /// What each pod asks for.
-    pub spec: TaskSpec,
+    /// Its pods, by role; at least one role.
+    pub roles: Vec<Role>,
     /// Larger goes first.
     pub priority: i32,
+    /// Whether its running pods may be displaced; `None` leaves it to the policy.
+    pub preemptable: Option<bool>,
+    /// How close together its pods must or should be.
+    pub network_topology: Option<NetworkTopology>,
     /// How the trace says that it ended: completed, failed or cancelled.
     pub end: JobStatus,
 }
 
+/// The pods of a job that are alike: its workers, its parameter servers. The role's name is in the spec.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Role {
+    /// Number of pods.
+    pub count: u32,
+    /// How many of them the job needs to run. A job that needs fewer than it has is elastic: it runs with those that are
+    /// there, in proportion.
+    pub minimum: u32,
+    /// What each pod asks for.
+    pub spec: TaskSpec,
+}
+
+impl Role {
+    /// A role all of whose pods are needed.
+    pub const fn gang(count: u32, spec: TaskSpec) -> Self {
+        Self { count, minimum: count, spec }
+    }
+}
+
 impl Submission {
+    /// Number of pods.
+    pub fn tasks(&self) -> u32 {
+        self.roles.iter().map(|role| role.count).sum()
+    }
+
+    /// Number of pods that it needs to run.
+    pub fn min_member(&self) -> u32 {
+        self.roles.iter().map(|role| role.minimum).sum()
+    }
+
     /// GPU request of the whole job, in thousandths of a GPU.
-    pub const fn gpu_milli_total(&self) -> u64 {
-        self.tasks as u64 * self.spec.gpus.total_milli()
+    pub fn gpu_milli_total(&self) -> u64 {
+        self.roles.iter().map(|role| u64::from(role.count) * role.spec.gpus.total_milli()).sum()
     }
 }

@@ -1,28 +1,41 @@
 //! When the policy runs, and what becomes of its decisions.
 
-use foretell_framework::{ClusterState, Decision, Profile, Session, Time};
+use foretell_framework::{ClusterState, Decision, JobId, Profile, Reason, Session, Time};
 use rand::rngs::ChaCha8Rng;
 
-use crate::engine::{EventHandle, EventQueue};
-use crate::event::{Event, JobEvent, SchedulerEvent};
+use crate::engine::{EventHandle, EventQueue, Streams};
+use crate::event::{Event, SchedulerEvent};
 
 /// The scheduler as the simulation drives it.
 pub(super) struct Scheduler {
     pub(super) profile: Profile,
     random: ChaCha8Rng,
+    /// Explanations draw from a stream of their own: to be asked changes nothing.
+    explain_random: ChaCha8Rng,
     /// Cycles fall on multiples of this; zero runs one whenever something changed.
     period: Time,
     /// From a decision to its effect.
     latency: Time,
     next: Option<(Time, EventHandle)>,
     last: Option<Time>,
-    decisions: Vec<Decision>,
+    /// Those of the latest cycle.
+    pub(super) decisions: Vec<Decision>,
     pub(super) cycles: u64,
 }
 
 impl Scheduler {
-    pub(super) const fn new(profile: Profile, random: ChaCha8Rng, period: Time, latency: Time) -> Self {
-        Self { profile, random, period, latency, next: None, last: None, decisions: Vec::new(), cycles: 0 }
+    pub(super) fn new(profile: Profile, streams: Streams, period: Time, latency: Time) -> Self {
+        Self {
+            profile,
+            random: streams.stream("policy", 0),
+            explain_random: streams.stream("explain", 0),
+            period,
+            latency,
+            next: None,
+            last: None,
+            decisions: Vec::new(),
+            cycles: 0,
+        }
     }
 
     /// Sees to it that a cycle runs at `time` or at the first regular instant after it.
@@ -45,13 +58,8 @@ impl Scheduler {
         self.next = Some((time, handle));
     }
 
-    /// Runs a cycle and posts its decisions. Returns when the policy wants the next one even if nothing happens.
-    pub(super) fn cycle(
-        &mut self,
-        now: Time,
-        state: &mut ClusterState,
-        queue: &mut EventQueue<Event>,
-    ) -> Option<Time> {
+    /// Runs a cycle; its decisions are in `decisions`. Returns when the policy wants the next one even if nothing happens.
+    pub(super) fn cycle(&mut self, now: Time, state: &mut ClusterState) -> Option<Time> {
         self.next = None;
         self.last = Some(now);
         self.cycles += 1;
@@ -59,26 +67,18 @@ impl Scheduler {
         let mut session = Session::new(state, now, &mut self.random, &mut self.decisions);
         self.profile.cycle(&mut session);
         let wake_at = session.wake_at;
-        for decision in &self.decisions {
-            let event = match *decision {
-                Decision::Bind { task, .. } => JobEvent::Bound(task),
-                Decision::Evict { task, .. } => JobEvent::Evicted(task),
-                Decision::Nominate { .. } => continue,
-            };
-            queue.schedule(now + self.latency, Event::Job(event));
-        }
         wake_at.map(|time| time.max(now + Time::from_nanos(1)))
     }
 
-    /// A session in which nothing is decided, for explanations.
-    pub(super) fn explain(
-        &mut self,
-        now: Time,
-        state: &mut ClusterState,
-        job: foretell_framework::JobId,
-    ) -> foretell_framework::Reason {
-        self.decisions.clear();
-        let mut session = Session::new(state, now, &mut self.random, &mut self.decisions);
+    /// When decisions of a cycle at `now` take effect.
+    pub(super) fn effect_at(&self, now: Time) -> Time {
+        now + self.latency
+    }
+
+    /// Why a job waits, from a session in which nothing is decided.
+    pub(super) fn explain(&mut self, now: Time, state: &mut ClusterState, job: JobId) -> Reason {
+        let mut undecided = Vec::new();
+        let mut session = Session::new(state, now, &mut self.explain_random, &mut undecided);
         self.profile.explain(&mut session, job)
     }
 }

@@ -3,16 +3,18 @@
 use std::ops::ControlFlow;
 
 use foretell_framework::{
-    ClusterEvent, ClusterState, JobId, JobSpec, Profile, Reason, ShapeId, Stamp, TaskId, Time,
+    ClusterEvent, ClusterState, GangSpec, JobId, JobSpec, Profile, Reason, ShapeId, Stamp, TaskId, Time,
 };
 use slotmap::SecondaryMap;
 use thiserror::Error;
 
-use super::Submission;
+use super::lifecycle::LiveJob;
 use super::scheduler::Scheduler;
-use crate::engine::{Budget, BudgetError, EventHandle, EventQueue, Model, Progress, Streams, run};
+use super::work::PreemptionCost;
+use super::{Role, Submission};
+use crate::engine::{Budget, BudgetError, EventQueue, Model, Progress, Streams, run};
 use crate::event::{Event, JobEvent, SchedulerEvent};
-use crate::log::{JobStatus, Observer, Record};
+use crate::log::{Observer, Record};
 
 /// What becomes of a job that does not fit.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -35,6 +37,8 @@ pub struct Config {
     pub decision_latency: Time,
     /// What becomes of jobs that do not fit.
     pub retry: Retry,
+    /// What stopping a job costs.
+    pub preemption: PreemptionCost,
     /// When to give up.
     pub budget: Budget,
     /// The most jobs that may wait at a time.
@@ -76,36 +80,28 @@ const IDLE_WAKE_LIMIT: Time = Time::from_nanos(600_000_000_000);
 
 /// A cluster under a workload and a policy.
 pub struct Simulation<'a, W, E> {
-    config: Config,
-    state: ClusterState,
-    scheduler: Scheduler,
+    pub(super) config: Config,
+    pub(super) state: ClusterState,
+    pub(super) scheduler: Scheduler,
     observers: &'a mut [&'a mut dyn Observer],
     workload: W,
     /// The job that arrives next: its event is in the queue.
     next: Option<Submission>,
     submitted: u64,
-    jobs: SecondaryMap<JobId, LiveJob>,
-    waiting: u64,
-    running: u64,
+    pub(super) jobs: SecondaryMap<JobId, LiveJob>,
+    /// Pods that were told to stop and whose leaving is in the event queue.
+    pub(super) leaving: SecondaryMap<TaskId, ()>,
+    pub(super) waiting: u64,
+    pub(super) running: u64,
     /// Jobs that no cycle has seen yet; kept only where jobs are not retried.
     fresh: Vec<JobId>,
     /// Whether an empty cluster could hold jobs of a shape, by shape; found for the nodes as they were at the stamp.
     shape_fits: Vec<Option<Result<(), Reason>>>,
     shape_fits_of: Stamp,
     /// The latest event that was not the policy waking itself.
-    last_event: Time,
-    now: Time,
+    pub(super) last_event: Time,
+    pub(super) now: Time,
     error: Option<SimulationError<E>>,
-}
-
-/// What the platform knows of a job beside what `ClusterState` does.
-struct LiveJob {
-    duration: Option<Time>,
-    end: JobStatus,
-    /// Pods that have started.
-    started: u32,
-    finish: Option<EventHandle>,
-    running: bool,
 }
 
 impl<'a, W, E> Simulation<'a, W, E>
@@ -120,8 +116,8 @@ where
         workload: W,
         observers: &'a mut [&'a mut dyn Observer],
     ) -> Self {
-        let random = Streams::new(config.seed).stream("policy", 0);
-        let scheduler = Scheduler::new(profile, random, config.cycle_period, config.decision_latency);
+        let streams = Streams::new(config.seed);
+        let scheduler = Scheduler::new(profile, streams, config.cycle_period, config.decision_latency);
         Self {
             config,
             state,
@@ -131,6 +127,7 @@ where
             next: None,
             submitted: 0,
             jobs: SecondaryMap::new(),
+            leaving: SecondaryMap::new(),
             waiting: 0,
             running: 0,
             fresh: Vec::new(),
@@ -154,6 +151,7 @@ where
         }
         let stats = result?;
         self.report_waiting();
+        self.report_running();
         Ok(Counts { events: stats.events, cycles: self.scheduler.cycles })
     }
 
@@ -172,7 +170,7 @@ where
         Ok(())
     }
 
-    fn record(&mut self, record: &Record<'_>) {
+    pub(super) fn record(&mut self, record: &Record<'_>) {
         for observer in &mut *self.observers {
             observer.record(self.now, record, &self.state);
         }
@@ -183,22 +181,15 @@ where
         self.pull(queue)?;
         let sequence = self.submitted;
         self.submitted += 1;
-        let class = self.state.class(&submission.spec);
-        let queue_id = self.state.queue_id(&submission.queue);
-        let job = self.state.add_job(JobSpec {
-            priority: submission.priority,
-            submitted: self.now,
-            expected_duration: submission.duration,
-            ..JobSpec::new(sequence, queue_id, [(class, submission.tasks)])
-        });
+        let spec = job_spec(&mut self.state, sequence, &submission);
+        let job = self.state.add_job(JobSpec { submitted: self.now, ..spec });
         self.record(&Record::JobSubmitted { job: sequence, submission: &submission });
         if let Err(reason) = self.fits_empty_cluster(job) {
             self.state.remove_job(job);
-            self.record(&Record::JobNeverPlaced { job: sequence, reason: &reason });
+            self.record(&Record::JobNeverPlaced { job: sequence, reason: &reason, gpu_milli: 0 });
             return Ok(());
         }
-        let Submission { duration, end, .. } = submission;
-        self.jobs.insert(job, LiveJob { duration, end, started: 0, finish: None, running: false });
+        self.jobs.insert(job, LiveJob::new(&submission));
         self.waiting += 1;
         if let Some(limit) = self.config.max_queued_jobs.filter(|&limit| self.waiting > limit) {
             return Err(SimulationError::QueueTooLong { limit, now: self.now });
@@ -227,78 +218,13 @@ where
             .clone()
     }
 
-    fn bound(&mut self, task: TaskId, queue: &mut EventQueue<Event>) {
-        // A job that was evicted between a decision and its effect has new tasks.
-        let Some(task) = self.state.task(task) else { return };
-        let (Some(placement), Some(job)) = (task.placement(), self.state.job(task.job)) else { return };
-        let (job_id, rank, node, gpus) = (task.job, task.rank, placement.node, placement.gpus);
-        let (sequence, min_member) = (job.spec.sequence, job.spec.min_member);
-        self.record(&Record::PodBound { job: sequence, rank, node, gpus });
-        let live = &mut self.jobs[job_id];
-        live.started += 1;
-        if live.started < min_member || live.running {
-            return;
-        }
-        live.running = true;
-        live.finish = live.duration.map(|duration| {
-            queue.schedule_cancellable(self.now + duration, Event::Job(JobEvent::Finished(job_id)))
-        });
-        self.waiting -= 1;
-        self.running += 1;
-        let gpu_milli = self.gpu_milli(job_id);
-        self.record(&Record::JobStarted { job: sequence, gpu_milli });
-    }
-
-    /// Thousandths of GPUs that the whole job asks for.
-    fn gpu_milli(&self, job: JobId) -> u64 {
-        let Some(job) = self.state.job(job) else { return 0 };
-        let classes = job.spec.tasks.iter();
-        classes
-            .map(|&(class, count)| u64::from(count) * self.state.class_spec(class).gpus.total_milli())
-            .sum()
-    }
-
-    /// A job that loses a pod stops and waits again from the start.
-    fn evicted(&mut self, task: TaskId, queue: &mut EventQueue<Event>) {
-        let Some(job) = self.state.task(task).map(|task| task.job) else { return };
-        let gpu_milli = self.gpu_milli(job);
-        let Some(mut live) = self.jobs.remove(job) else { return };
-        if let Some(finish) = live.finish.take() {
-            queue.cancel(finish);
-        }
-        self.scheduler.profile.notify(&self.state, ClusterEvent::JobRemoved(job));
-        let Some(removed) = self.state.remove_job(job) else { return };
-        self.record(&Record::JobEvicted { job: removed.spec.sequence, gpu_milli });
-        if live.running {
-            self.running -= 1;
-            self.waiting += 1;
-        }
-        let job = self.state.add_job(removed.spec);
-        self.jobs.insert(job, LiveJob { started: 0, running: false, ..live });
-        self.scheduler.profile.notify(&self.state, ClusterEvent::TasksReleased);
-        self.scheduler.profile.notify(&self.state, ClusterEvent::JobAdded(job));
-        self.scheduler.request(self.now, queue);
-    }
-
-    fn finished(&mut self, job: JobId, queue: &mut EventQueue<Event>) {
-        let gpu_milli = self.gpu_milli(job);
-        let Some(live) = self.jobs.remove(job) else { return };
-        self.scheduler.profile.notify(&self.state, ClusterEvent::JobRemoved(job));
-        let Some(removed) = self.state.remove_job(job) else { return };
-        self.running -= 1;
-        let job = removed.spec.sequence;
-        self.record(&Record::JobFinished { job, status: live.end, gpu_milli });
-        self.scheduler.profile.notify(&self.state, ClusterEvent::TasksReleased);
-        if self.waiting > 0 {
-            self.scheduler.request(self.now, queue);
-        }
-    }
-
     fn cycle(&mut self, queue: &mut EventQueue<Event>) {
-        let mut wake_at = self.scheduler.cycle(self.now, &mut self.state, queue);
+        let mut wake_at = self.scheduler.cycle(self.now, &mut self.state);
+        self.carry_out(queue);
         // A job behind one that is dropped gets its own try.
         while self.drop_fresh() {
-            wake_at = self.scheduler.cycle(self.now, &mut self.state, queue);
+            wake_at = self.scheduler.cycle(self.now, &mut self.state);
+            self.carry_out(queue);
         }
         self.record(&Record::CycleEnded);
         // With nothing running and nothing to come, only the policy itself could still change anything.
@@ -345,9 +271,9 @@ where
     fn drop_job(&mut self, job: JobId, sequence: u64, reason: &Reason) {
         self.scheduler.profile.notify(&self.state, ClusterEvent::JobRemoved(job));
         self.state.remove_job(job);
-        self.jobs.remove(job);
+        let gpu_milli = self.jobs.remove(job).map_or(0, |live| live.started_gpu_milli());
         self.waiting -= 1;
-        self.record(&Record::JobNeverPlaced { job: sequence, reason });
+        self.record(&Record::JobNeverPlaced { job: sequence, reason, gpu_milli });
     }
 
     /// At the end of the run, says of every job that still waits why.
@@ -363,6 +289,26 @@ where
             let reason = self.scheduler.explain(self.now, &mut self.state, job);
             self.record(&Record::JobLeftQueued { job: sequence, reason: &reason });
         }
+    }
+}
+
+/// What a submission means to policies.
+fn job_spec(state: &mut ClusterState, sequence: u64, submission: &Submission) -> JobSpec {
+    let queue = state.queue_id(&submission.queue);
+    let tasks: Vec<_> = submission.roles.iter().map(|role| (state.class(&role.spec), role.count)).collect();
+    let role_minima = match &*submission.roles {
+        [_] => Vec::new(),
+        roles => roles.iter().map(|Role { spec, minimum, .. }| (spec.role.clone(), *minimum)).collect(),
+    };
+    let network_topology = submission.network_topology.clone();
+    let gang = GangSpec { role_minima, network_topology, ..GangSpec::default() };
+    JobSpec {
+        priority: submission.priority,
+        expected_duration: submission.duration,
+        min_member: submission.min_member(),
+        preemptable: submission.preemptable,
+        gang: (gang != GangSpec::default()).then(|| Box::new(gang)),
+        ..JobSpec::new(sequence, queue, tasks)
     }
 }
 
@@ -398,8 +344,9 @@ where
                     return ControlFlow::Break(());
                 }
             }
-            Event::Job(JobEvent::Bound(task)) => self.bound(task, queue),
-            Event::Job(JobEvent::Evicted(task)) => self.evicted(task, queue),
+            Event::Job(JobEvent::Bound { task, attempt }) => self.bound(task, attempt, queue),
+            Event::Job(JobEvent::Evicted { task, attempt }) => self.evicted(task, attempt, queue),
+            Event::Job(JobEvent::Left(task)) => self.left(task, queue),
             Event::Job(JobEvent::Finished(job)) => self.finished(job, queue),
             Event::Scheduler(SchedulerEvent::Cycle) => self.cycle(queue),
         }

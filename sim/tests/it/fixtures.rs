@@ -6,8 +6,8 @@ use foretell_registry::PolicyConfig;
 use foretell_sim::framework::{
     ClusterState, GpuRequest, NodeSpec, Profile, Resources, TaskShape, TaskSpec, Time, TypicalTasks,
 };
-use foretell_sim::log::{JobStatus, Metrics, RunResult, Sampling};
-use foretell_sim::platform::{Config, Simulation, SimulationError, Submission};
+use foretell_sim::log::{JobStatus, Metrics, Observer, Record, RunResult, Sampling};
+use foretell_sim::platform::{Config, Role, Simulation, SimulationError, Submission};
 
 /// Nodes with this many GPUs each, 8 CPUs per GPU and one more.
 pub(crate) fn cluster(gpus_per_node: &[u32]) -> ClusterState {
@@ -21,6 +21,11 @@ pub(crate) fn cluster(gpus_per_node: &[u32]) -> ClusterState {
     state
 }
 
+/// What a pod with this many whole GPUs asks for.
+pub(crate) fn pod(gpus: u32) -> TaskSpec {
+    TaskSpec { requests: Resources::new(1000, 1 << 30), gpus: GpuRequest::whole(gpus), ..TaskSpec::default() }
+}
+
 /// A job of `tasks` pods with `gpus` whole GPUs each.
 pub(crate) fn job(submit_s: f64, duration_s: f64, tasks: u32, gpus: u32) -> Submission {
     Submission {
@@ -29,13 +34,10 @@ pub(crate) fn job(submit_s: f64, duration_s: f64, tasks: u32, gpus: u32) -> Subm
         queue: "default".into(),
         submit: Time::from_s(submit_s),
         duration: Some(Time::from_s(duration_s)),
-        tasks,
-        spec: TaskSpec {
-            requests: Resources::new(1000, 1 << 30),
-            gpus: GpuRequest::whole(gpus),
-            ..TaskSpec::default()
-        },
+        roles: vec![Role::gang(tasks, pod(gpus))],
         priority: 0,
+        preemptable: None,
+        network_topology: None,
         end: JobStatus::Completed,
     }
 }
@@ -43,19 +45,20 @@ pub(crate) fn job(submit_s: f64, duration_s: f64, tasks: u32, gpus: u32) -> Subm
 /// A job with one pod that takes a share of a GPU.
 pub(crate) fn share(submit_s: f64, duration_s: f64, milli: u32) -> Submission {
     let mut submission = job(submit_s, duration_s, 1, 0);
-    submission.spec.gpus = GpuRequest::share(milli);
+    submission.roles[0].spec.gpus = GpuRequest::share(milli);
     submission
 }
 
 pub(crate) fn typical(jobs: &[Submission]) -> Arc<TypicalTasks> {
-    let shape = |job: &Submission| TaskShape {
-        cpu_milli: job.spec.requests.cpu_milli,
-        gpu_milli: job.spec.gpus.milli,
-        gpus: job.spec.gpus.count,
+    let shape = |spec: &TaskSpec| TaskShape {
+        cpu_milli: spec.requests.cpu_milli,
+        gpu_milli: spec.gpus.milli,
+        gpus: spec.gpus.count,
         gpu_models_text: String::new(),
-        gpu_models: job.spec.gpus.models,
+        gpu_models: spec.gpus.models,
     };
-    Arc::new(TypicalTasks::of_tasks(jobs.iter().map(|job| (shape(job), u64::from(job.tasks))), 0.95))
+    let roles = jobs.iter().flat_map(|job| &job.roles);
+    Arc::new(TypicalTasks::of_tasks(roles.map(|role| (shape(&role.spec), u64::from(role.count))), 0.95))
 }
 
 pub(crate) fn profile(policy: &str, jobs: &[Submission]) -> Profile {
@@ -78,12 +81,31 @@ pub(crate) fn simulate_profile(
     profile: Profile,
     config: Config,
 ) -> Result<RunResult, SimulationError<()>> {
+    observe_profile(cluster, jobs, profile, config, &mut Deaf)
+}
+
+pub(crate) fn observe_profile(
+    cluster: &ClusterState,
+    jobs: &[Submission],
+    profile: Profile,
+    config: Config,
+    observer: &mut dyn Observer,
+) -> Result<RunResult, SimulationError<()>> {
     let mut metrics = Metrics::new(typical(jobs), Sampling::Auto);
     let workload = jobs.iter().cloned().map(Ok);
     let (nodes, gpus, seed) =
         (cluster.nodes().len() as u64, cluster.gpu_capacity_milli() / 1000, config.seed);
     let policy = profile.name.clone();
-    let counts =
-        Simulation::new(config, cluster.clone(), profile, workload, &mut [&mut metrics]).run(&mut |_| ())?;
+    let counts = Simulation::new(config, cluster.clone(), profile, workload, &mut [&mut metrics, observer])
+        .run(&mut |_| ())?;
     Ok(metrics.finish(&policy, seed, nodes, gpus, counts))
+}
+
+/// Listens to nothing.
+struct Deaf;
+
+impl Observer for Deaf {
+    fn advance(&mut self, _from: Time, _to: Time, _state: &ClusterState) {}
+
+    fn record(&mut self, _now: Time, _record: &Record<'_>, _state: &ClusterState) {}
 }

@@ -1,12 +1,11 @@
 //! When jobs start and end, worked out by hand.
 
 use foretell_sim::engine::{Budget, BudgetError};
-use foretell_sim::framework::plugin::{Action, ClusterEvent};
-use foretell_sim::framework::{ClusterState, EvictionReason, JobId, Plugins, Profile, Reason, Session, Time};
+use foretell_sim::framework::{ClusterState, Time};
 use foretell_sim::log::JobStatus;
 use foretell_sim::platform::{Config, Retry, SimulationError, Submission};
 
-use crate::fixtures::{cluster, job, profile, share, simulate, simulate_profile};
+use crate::fixtures::{cluster, job, share, simulate};
 
 /// Start and end of each job in seconds.
 fn times(
@@ -212,53 +211,4 @@ fn a_workload_out_of_order_is_an_error() {
     let jobs = [job(5.0, 1.0, 1, 1), job(1.0, 1.0, 1, 1)];
     let error = simulate(&cluster(&[1]), &jobs, "fifo+binpack", Config::default()).unwrap_err();
     assert_eq!(error.to_string(), "job job@1 is submitted at 1.000 s, after a job submitted at 5.000 s");
-}
-
-/// Places jobs as another profile does, and evicts the first running task once, at the first cycle from `at` on.
-struct EvictOnce {
-    inner: Profile,
-    at: Time,
-    done: bool,
-}
-
-impl Action for EvictOnce {
-    fn name(&self) -> &'static str {
-        "evict-once"
-    }
-
-    fn notify(&mut self, state: &ClusterState, _plugins: &mut Plugins, event: ClusterEvent) {
-        self.inner.notify(state, event);
-    }
-
-    fn run(&mut self, session: &mut Session<'_>, _plugins: &mut Plugins) {
-        if session.now >= self.at && !self.done {
-            self.done = true;
-            let victim = session.state().nodes()[0].tasks()[0];
-            let (mut transaction, _) = session.begin();
-            transaction.evict(victim, EvictionReason::Preempted, None).unwrap();
-            transaction.commit();
-        }
-        self.inner.cycle(session);
-    }
-
-    fn explain(&mut self, session: &mut Session<'_>, _plugins: &mut Plugins, job: JobId) -> Option<Reason> {
-        Some(self.inner.explain(session, job))
-    }
-}
-
-#[test]
-fn an_evicted_job_starts_again_from_the_beginning() {
-    let jobs = [job(0.0, 10.0, 2, 1), job(4.0, 10.0, 1, 2)];
-    let evict = EvictOnce { inner: profile("fifo-skip+binpack", &jobs), at: Time::from_s(4.0), done: false };
-    let plugins = Plugins::new(
-        Box::new(foretell_sim::framework::select::BestNode),
-        Box::new(foretell_sim::framework::select::BestFitGpus),
-    );
-    let profile = Profile::new("evicting".into(), plugins, vec![Box::new(evict)]);
-    let result = simulate_profile(&cluster(&[2]), &jobs, profile, Config::default()).unwrap();
-    let times: Vec<_> =
-        result.jobs.iter().map(|job| (job.start.unwrap().as_s(), job.finish.unwrap().as_s())).collect();
-    // One of its two pods is stopped at 4 s: the job loses its work, and starts anew at once since it is first in line.
-    assert_eq!(times, [(4.0, 14.0), (14.0, 24.0)]);
-    assert_eq!(result.summary.jobs.completed, 2);
 }

@@ -74,7 +74,7 @@ fn held_at(jobs: &[JobResult], time: Time) -> u64 {
     let runs = |job: &&JobResult| {
         job.start.is_some_and(|start| start <= time) && job.finish.is_none_or(|finish| finish > time)
     };
-    jobs.iter().filter(runs).map(JobResult::gpu_milli_total).sum()
+    jobs.iter().filter(runs).map(|job| job.gpu_milli_total).sum()
 }
 
 fn waiting_at(jobs: &[JobResult], time: Time) -> u64 {

@@ -8,7 +8,7 @@ use foretell_scenarios::sim::framework::{
     ClusterState, GpuRequest, NodeSpec, Resources, StateError, TaskShape, TaskSpec, Time, TypicalTasks,
 };
 use foretell_scenarios::sim::log::{FragmentationIndex, JobStatus, Observer, Record};
-use foretell_scenarios::sim::platform::{Config, Retry, Simulation, SimulationError, Submission};
+use foretell_scenarios::sim::platform::{Config, Retry, Role, Simulation, SimulationError, Submission};
 use foretell_traces::openb::{NodeRow, PodRow};
 use thiserror::Error;
 
@@ -125,9 +125,10 @@ impl Experiment {
                 queue: Box::default(),
                 submit: Time::from_nanos(position as u64),
                 duration: None,
-                tasks: 1,
-                spec: self.specs[row as usize].clone(),
+                roles: vec![Role::gang(1, self.specs[row as usize].clone())],
                 priority: 0,
+                preemptable: None,
+                network_topology: None,
                 end: JobStatus::Completed,
             })
         });

@@ -221,7 +221,7 @@ pub struct TaskDetails {
     pub priority: i32,
     /// When it was created.
     pub created: Option<Time>,
-    /// When it started to run, the last time.
+    /// When it started to run where it is; `None` while it waits.
     pub started: Option<Time>,
     /// Whether scheduling gates keep it out of the queue.
     pub gated: bool,

@@ -19,9 +19,17 @@ impl ClusterState {
         }
     }
 
+    /// A placed task was told to stop by someone else than the policy: it still holds what it holds. Whether it had a
+    /// place that it could lose.
+    pub fn release_task(&mut self, task: TaskId) -> bool {
+        self.mark_releasing(task).is_some()
+    }
+
     /// A task has left its node and waits again, under the same id. Returns where it was.
     pub fn requeue_task(&mut self, task: TaskId) -> Option<Placement> {
-        self.unplace(task, TaskStatus::Waiting)
+        let placement = self.unplace(task, TaskStatus::Waiting)?;
+        self.tasks[task].details.started = None;
+        Some(placement)
     }
 
     /// A task has ended, placed or not; its job keeps it.

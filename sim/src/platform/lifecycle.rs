@@ -1,0 +1,319 @@
+//! What happens to jobs that were placed: their pods start, stop and leave; they run, are evicted, finish.
+//!
+//! ```text
+//!            Bind                     enough pods           all work done
+//!  waiting ───────► pods start one by one ─────► running ───────────────► gone
+//!     ▲                  │ Evict: that pod         │ Evict
+//!     │                  ▼                         ▼
+//!     │               released           enough pods left?  yes: goes on with those (elastic)
+//!     │                  │                         │ no: stops, all its pods are released
+//!     └── same ids ◄── left, after the grace ◄─────┘
+//! ```
+
+use foretell_framework::{ClusterEvent, Decision, JobId, TaskId, TaskStatus, Time};
+
+use super::Submission;
+use super::eviction::Eviction;
+use super::simulation::Simulation;
+use super::work::Work;
+use crate::engine::{EventHandle, EventQueue};
+use crate::event::{Event, JobEvent};
+use crate::log::{EvictionOutcome, JobStatus, Record};
+
+/// What the platform knows of a job beside what `ClusterState` does.
+pub(super) struct LiveJob {
+    end: JobStatus,
+    work: Work,
+    /// Whether work is counted in GPUs, not in pods.
+    has_gpus: bool,
+    /// Times that it was stopped.
+    pub(super) attempt: u32,
+    /// Pods that run.
+    started: Pods,
+    finish: Option<EventHandle>,
+    pub(super) running: bool,
+    /// What was decided and has not taken effect.
+    eviction: Option<Box<Eviction>>,
+}
+
+/// A number of pods and their GPUs.
+#[derive(Clone, Copy, Default)]
+struct Pods {
+    count: u32,
+    gpu_milli: u64,
+}
+
+impl LiveJob {
+    pub(super) fn new(submission: &Submission) -> Self {
+        let gpu_milli = submission.gpu_milli_total();
+        let has_gpus = gpu_milli > 0;
+        let full_rate = if has_gpus { gpu_milli } else { u64::from(submission.tasks()) };
+        Self {
+            end: submission.end,
+            work: Work::new(submission.duration, full_rate),
+            has_gpus,
+            attempt: 0,
+            started: Pods::default(),
+            finish: None,
+            running: false,
+            eviction: None,
+        }
+    }
+
+    /// How fast it works with the pods that run.
+    const fn rate(&self) -> u64 {
+        if self.has_gpus { self.started.gpu_milli } else { self.started.count as u64 }
+    }
+
+    /// Lost work as the log counts it: in GPUs.
+    const fn in_gpus(&self, lost: u128) -> u128 {
+        if self.has_gpus { lost } else { 0 }
+    }
+
+    /// GPUs of its pods that have started.
+    pub(super) const fn started_gpu_milli(&self) -> u64 {
+        self.started.gpu_milli
+    }
+
+    /// What it lost up to now, in GPUs.
+    pub(super) const fn lost(&self) -> u128 {
+        self.in_gpus(self.work.lost())
+    }
+}
+
+impl<W, E> Simulation<'_, W, E>
+where
+    W: Iterator<Item = Result<Submission, E>>,
+{
+    /// Posts the decisions of the latest cycle.
+    pub(super) fn carry_out(&mut self, queue: &mut EventQueue<Event>) {
+        let effect_at = self.scheduler.effect_at(self.now);
+        let decisions = std::mem::take(&mut self.scheduler.decisions);
+        for &decision in &decisions {
+            let (Decision::Bind { task, .. } | Decision::Evict { task, .. }) = decision else { continue };
+            let Some(entry) = self.state.task(task) else { continue };
+            let live = &mut self.jobs[entry.job];
+            let attempt = live.attempt;
+            let event = match decision {
+                Decision::Evict { reason, beneficiary, .. } => {
+                    let Some(placement) = entry.placement() else { continue };
+                    let beneficiary = beneficiary
+                        .and_then(|task| self.state.job(self.state.task(task)?.job))
+                        .map(|job| job.spec.sequence);
+                    let first =
+                        Eviction { decided: self.now, node: placement.node, pods: 0, reason, beneficiary };
+                    live.eviction.get_or_insert_with(|| Box::new(first)).pods += 1;
+                    JobEvent::Evicted { task, attempt }
+                }
+                _ => JobEvent::Bound { task, attempt },
+            };
+            queue.schedule(effect_at, Event::Job(event));
+        }
+        // The buffer serves the next cycle.
+        self.scheduler.decisions = decisions;
+    }
+
+    /// A pod starts.
+    pub(super) fn bound(&mut self, task: TaskId, attempt: u32, queue: &mut EventQueue<Event>) {
+        let Some(entry) = self.state.task(task).filter(|task| task.status() == TaskStatus::Bound) else {
+            return;
+        };
+        let (Some(placement), Some(job)) = (entry.placement(), self.state.job(entry.job)) else { return };
+        let live = &mut self.jobs[entry.job];
+        if live.attempt != attempt {
+            return;
+        }
+        let (job_id, rank, node, gpus) = (entry.job, entry.rank, placement.node, placement.gpus);
+        let gpu_milli = self.state.class_spec(entry.class).gpus.total_milli();
+        let (sequence, min_member) = (job.spec.sequence, job.spec.min_member);
+        let has_roles = job.spec.gang.as_ref().is_some_and(|gang| !gang.role_minima.is_empty());
+        let before = live.started;
+        live.started = Pods { count: before.count + 1, gpu_milli: before.gpu_milli + gpu_milli };
+        let (running, started) = (live.running, live.started);
+        self.state.start_task(task, self.now);
+        self.record(&Record::PodBound { job: sequence, rank, node, gpus, gpu_milli });
+        if running {
+            let (from_gpu_milli, to_gpu_milli) = (before.gpu_milli, started.gpu_milli);
+            self.record(&Record::JobResized { job: sequence, from_gpu_milli, to_gpu_milli });
+            self.resize(job_id, queue);
+        } else if started.count >= min_member && (!has_roles || self.is_whole(job_id)) {
+            self.start(job_id, queue);
+        }
+    }
+
+    /// Whether the pods that run are enough for the job to run, in all and of each role.
+    fn is_whole(&self, id: JobId) -> bool {
+        let Some(job) = self.state.job(id) else { return false };
+        let running = |role: Option<&str>| {
+            let tasks = job.tasks().iter().filter_map(|&task| self.state.task(task));
+            let running = tasks.filter(|task| task.status() == TaskStatus::Running);
+            let of_role = running
+                .filter(|task| role.is_none_or(|role| *self.state.class_spec(task.class).role == *role));
+            of_role.count() as u32
+        };
+        let minima = job.spec.gang.iter().flat_map(|gang| &gang.role_minima);
+        running(None) >= job.spec.min_member
+            && minima.into_iter().all(|(role, minimum)| running(Some(role)) >= *minimum)
+    }
+
+    fn start(&mut self, id: JobId, queue: &mut EventQueue<Event>) {
+        let Some(job) = self.state.job(id).map(|job| job.spec.sequence) else { return };
+        let live = &mut self.jobs[id];
+        let preparation = if live.attempt == 0 { Time::ZERO } else { self.config.preemption.restart_cost };
+        live.running = true;
+        live.work.start(self.now, live.rate(), preparation);
+        live.finish = finish_event(&live.work, id, queue);
+        self.waiting -= 1;
+        self.running += 1;
+        let gpu_milli = live.started.gpu_milli;
+        self.record(&Record::JobStarted { job, gpu_milli });
+    }
+
+    /// A running job goes on at the rate of the pods that run now.
+    fn resize(&mut self, id: JobId, queue: &mut EventQueue<Event>) {
+        let live = &mut self.jobs[id];
+        live.work.set_rate(self.now, live.rate(), self.config.preemption.checkpoints);
+        if let Some(finish) = live.finish.take() {
+            queue.cancel(finish);
+        }
+        live.finish = finish_event(&live.work, id, queue);
+    }
+
+    /// A pod is told to stop: it computes no more and leaves after the grace.
+    pub(super) fn evicted(&mut self, task: TaskId, attempt: u32, queue: &mut EventQueue<Event>) {
+        let Some(entry) = self.state.task(task).filter(|task| task.status() == TaskStatus::Releasing) else {
+            return;
+        };
+        let id = entry.job;
+        let gpu_milli = self.state.class_spec(entry.class).gpus.total_milli();
+        let had_started = entry.details.started.is_some();
+        let Some(job) = self.state.job(id).map(|job| job.spec.sequence) else { return };
+        let live = &mut self.jobs[id];
+        if live.attempt != attempt {
+            return;
+        }
+        let eviction = live.eviction.take();
+        let (running, before) = (live.running, live.started);
+        if !running {
+            if had_started {
+                live.started = Pods { count: before.count - 1, gpu_milli: before.gpu_milli - gpu_milli };
+                self.record(&Record::PodStopped { job, gpu_milli });
+            }
+            self.record_eviction(job, eviction, EvictionOutcome::DidNotRun);
+            self.leaves(task, queue);
+        } else if self.is_whole(id) {
+            let live = &mut self.jobs[id];
+            if had_started {
+                live.started = Pods { count: before.count - 1, gpu_milli: before.gpu_milli - gpu_milli };
+                let (from_gpu_milli, to_gpu_milli) = (before.gpu_milli, live.started.gpu_milli);
+                self.record(&Record::JobResized { job, from_gpu_milli, to_gpu_milli });
+                self.resize(id, queue);
+            }
+            // Of the pods that go together, those that were not told yet are released all the same.
+            let pods = self.running_tasks(id);
+            self.record_eviction(job, eviction, EvictionOutcome::GoesOn { pods });
+            self.leaves(task, queue);
+        } else {
+            let lost = self.stop(id, queue);
+            self.record_eviction(job, eviction, EvictionOutcome::Stops { lost });
+        }
+    }
+
+    fn running_tasks(&self, id: JobId) -> u32 {
+        let tasks = self.state.job(id).map_or(&[][..], |job| job.tasks());
+        let runs =
+            |&&task: &&TaskId| self.state.task(task).is_some_and(|task| task.status() == TaskStatus::Running);
+        tasks.iter().filter(runs).count() as u32
+    }
+
+    fn record_eviction(&mut self, job: u64, eviction: Option<Box<Eviction>>, outcome: EvictionOutcome) {
+        if let Some(eviction) = eviction {
+            self.record(&Record::JobEvicted { job, eviction: &eviction, outcome });
+        }
+    }
+
+    /// A running job stops: all its pods are released, and it waits again. Returns the GPU work that this loses.
+    fn stop(&mut self, id: JobId, queue: &mut EventQueue<Event>) -> u128 {
+        let live = &mut self.jobs[id];
+        let lost = live.work.stop(self.now, self.config.preemption.checkpoints);
+        let (lost, lost_in_all) = (live.in_gpus(lost), live.lost());
+        if let Some(finish) = live.finish.take() {
+            queue.cancel(finish);
+        }
+        let gpu_milli = std::mem::take(&mut live.started).gpu_milli;
+        live.running = false;
+        live.attempt += 1;
+        self.running -= 1;
+        self.waiting += 1;
+        let Some(job) = self.state.job(id) else { return lost };
+        let (sequence, tasks) = (job.spec.sequence, job.tasks().to_vec());
+        for task in tasks {
+            self.state.release_task(task);
+            self.leaves(task, queue);
+        }
+        self.record(&Record::JobStopped { job: sequence, gpu_milli, lost: lost_in_all });
+        lost
+    }
+
+    /// A pod that was told to stop will have left its node after the grace.
+    fn leaves(&mut self, task: TaskId, queue: &mut EventQueue<Event>) {
+        if !self.state.task(task).is_some_and(|task| task.status() == TaskStatus::Releasing)
+            || self.leaving.contains_key(task)
+        {
+            return;
+        }
+        self.leaving.insert(task, ());
+        let at = self.now + self.config.preemption.termination_grace;
+        queue.schedule(at, Event::Job(JobEvent::Left(task)));
+    }
+
+    /// A pod has left its node and waits again.
+    pub(super) fn left(&mut self, task: TaskId, queue: &mut EventQueue<Event>) {
+        if self.leaving.remove(task).is_none() || self.state.requeue_task(task).is_none() {
+            return;
+        }
+        self.scheduler.profile.notify(&self.state, ClusterEvent::TaskWaiting(task));
+        self.scheduler.profile.notify(&self.state, ClusterEvent::TasksReleased);
+        self.scheduler.request(self.now, queue);
+    }
+
+    /// A job has done its work.
+    pub(super) fn finished(&mut self, id: JobId, queue: &mut EventQueue<Event>) {
+        let Some(mut live) = self.jobs.remove(id) else { return };
+        self.scheduler.profile.notify(&self.state, ClusterEvent::JobRemoved(id));
+        let Some(removed) = self.state.remove_job(id) else { return };
+        if !self.leaving.is_empty() {
+            removed.tasks().iter().for_each(|&task| {
+                self.leaving.remove(task);
+            });
+        }
+        self.running -= 1;
+        live.work.advance(self.now, self.config.preemption.checkpoints);
+        let (job, status, gpu_milli) = (removed.spec.sequence, live.end, live.started.gpu_milli);
+        self.record(&Record::JobFinished { job, status, gpu_milli, lost: live.lost() });
+        self.scheduler.profile.notify(&self.state, ClusterEvent::TasksReleased);
+        if self.waiting > 0 {
+            self.scheduler.request(self.now, queue);
+        }
+    }
+
+    /// At the end of the run, says of every job that runs what it lost.
+    pub(super) fn report_running(&mut self) {
+        let checkpoints = self.config.preemption.checkpoints;
+        let mut running = Vec::new();
+        for (id, live) in self.jobs.iter_mut().filter(|(_, live)| live.running) {
+            live.work.advance(self.last_event, checkpoints);
+            if live.lost() > 0 {
+                running.extend(self.state.job(id).map(|job| (job.spec.sequence, live.lost())));
+            }
+        }
+        running.sort_unstable();
+        for (job, lost) in running {
+            self.record(&Record::JobLeftRunning { job, lost });
+        }
+    }
+}
+
+fn finish_event(work: &Work, id: JobId, queue: &mut EventQueue<Event>) -> Option<EventHandle> {
+    work.finish_at().map(|time| queue.schedule_cancellable(time, Event::Job(JobEvent::Finished(id))))
+}
