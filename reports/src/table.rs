@@ -331,12 +331,13 @@ fn waste_columns(summaries: &[&RunSummary]) -> Vec<Column> {
     let evictions: Figure = |summary| summary.evictions as f64;
     let lost: Figure = |summary| summary.gpu_lost_s;
     let partial: Figure = |summary| summary.gpu_partial_s;
-    vec![
+    let columns = [
         column("GPU\ngoodput", lost, Best::Highest, |summary| summary.gpu_goodput, percent),
         column("evic-\ntions", evictions, Best::Unmarked, evictions, |value| fixed(value, 0)),
         column("GPU-h\nlost", lost, Best::Lowest, lost, gpu_hours),
         column("GPU-h in\npart. gangs", partial, Best::Lowest, partial, gpu_hours),
-    ]
+    ];
+    columns.into_iter().filter(|column| !column.is_empty()).collect()
 }
 
 /// Mean and percentiles, in one unit.

@@ -73,7 +73,8 @@ impl Metrics {
         let (end, now) = (self.last_event, self.now);
         self.timeline.sample_until(end + Time::from_nanos(1), |time| TimelineRow { time, ..now });
         self.timeline.rows.retain(|row| row.time <= end);
-        for (job, held) in std::mem::take(&mut self.running) {
+        let still_running: Vec<_> = std::mem::take(&mut self.running).into_iter().collect();
+        for (job, held) in still_running {
             self.job(job).gpu_held += held.until(end);
         }
         let mut reasons: Vec<_> =

@@ -257,7 +257,7 @@ where
 
     /// A pod that was told to stop will have left its node after the grace.
     fn leaves(&mut self, task: TaskId, queue: &mut EventQueue<Event>) {
-        if !self.state.task(task).is_some_and(|task| task.status() == TaskStatus::Releasing)
+        if self.state.task(task).is_none_or(|task| task.status() != TaskStatus::Releasing)
             || self.leaving.contains_key(task)
         {
             return;

@@ -14,11 +14,13 @@ use rand::RngExt;
 
 use crate::fixtures::{cluster, job, observe_profile, pod, profile, simulate_profile};
 
+/// Which running pods go in this cycle, as (sequence number of the job, rank).
+type Victims = dyn FnMut(&mut Session<'_>) -> Vec<(u64, u32)>;
+
 /// Places jobs as another profile does, after evicting pods.
 struct Evict {
     inner: Profile,
-    /// Which running pods go in a cycle at this time, as (sequence number of the job, rank).
-    victims: Box<dyn FnMut(&mut Session<'_>) -> Vec<(u64, u32)>>,
+    victims: Box<Victims>,
 }
 
 impl Action for Evict {
@@ -70,10 +72,9 @@ fn once(jobs: &[Submission], policy: &str, at_s: f64, ranks: &'static [u32]) -> 
 }
 
 fn cost(checkpoint_s: Option<f64>, restart_s: f64, grace_s: f64) -> Config {
-    let checkpoints =
-        checkpoint_s.map_or(Checkpoints::Never, |interval_s| Checkpoints::Every(Time::from_s(interval_s)));
+    let every = |interval_s| Checkpoints::Every(Time::from_s(interval_s));
     let preemption = PreemptionCost {
-        checkpoints,
+        checkpoints: checkpoint_s.map_or(Checkpoints::Never, every),
         restart_cost: Time::from_s(restart_s),
         termination_grace: Time::from_s(grace_s),
     };

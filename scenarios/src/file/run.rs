@@ -1,0 +1,108 @@
+//! How a scenario is run and measured, as written.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The policies and how they run.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SchedulerFile {
+    /// Policies to compare; each runs on the same jobs.
+    #[schemars(length(min = 1))]
+    pub policies: Vec<String>,
+    /// Time between two scheduling cycles; 0 runs one whenever something changed.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub cycle_period_s: f64,
+    /// Time from the start of a cycle until its decisions take effect.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub decision_latency_s: f64,
+    /// What becomes of a job that does not fit when it is tried.
+    #[serde(default)]
+    pub retry: Retry,
+}
+
+/// What becomes of a job that does not fit when it is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Retry {
+    /// It waits and is tried again.
+    #[default]
+    Always,
+    /// It is dropped, as in the FGD study.
+    Never,
+}
+
+/// What evicting a job costs.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PreemptionFile {
+    /// Time between two checkpoints of a job: what it did since the last one is lost. 0 saves all when it is told to stop;
+    /// if absent there are no checkpoints, and it starts from the beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub checkpoint_interval_s: Option<f64>,
+    /// Time that a job which starts again holds its GPUs before it computes.
+    #[schemars(range(min = 0))]
+    pub restart_cost_s: f64,
+    /// Time from being told to stop until a pod has left its node.
+    #[schemars(range(min = 0))]
+    pub termination_grace_s: f64,
+}
+
+impl Default for PreemptionFile {
+    fn default() -> Self {
+        // Kubernetes' `terminationGracePeriodSeconds`.
+        Self { checkpoint_interval_s: None, restart_cost_s: 0.0, termination_grace_s: 30.0 }
+    }
+}
+
+/// What is measured.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsFile {
+    /// Time between two points of the timeline; a thousandth of the run if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub timeline_interval_s: Option<f64>,
+    /// Share of tasks, the most frequent shapes first, that fragmentation is measured against.
+    #[schemars(range(max = 1), extend("exclusiveMinimum" = 0))]
+    pub typical_share: f64,
+}
+
+impl Default for MetricsFile {
+    fn default() -> Self {
+        Self { timeline_interval_s: None, typical_share: 0.95 }
+    }
+}
+
+/// Where a run stops at the latest, with an error that names the limit.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BudgetFile {
+    /// Events handled.
+    #[schemars(range(min = 1))]
+    pub max_events: u64,
+    /// Simulated time.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub max_simulated_s: f64,
+    /// Time on the clock of the machine that runs it.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub max_wall_s: f64,
+    /// Jobs waiting at once.
+    #[schemars(range(min = 1))]
+    pub max_queued_jobs: u64,
+}
+
+impl Default for BudgetFile {
+    fn default() -> Self {
+        Self {
+            max_events: 1_000_000_000,
+            // Ten years: beyond every public trace, well within 64-bit nanoseconds.
+            max_simulated_s: 315_360_000.0,
+            max_wall_s: 3_600.0,
+            max_queued_jobs: 1_000_000,
+        }
+    }
+}
