@@ -9,10 +9,20 @@ const LINES_MAX: usize = 600;
 
 fn sources() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut pending: Vec<_> =
-        ["benches", "cli", "integrations", "policies", "reports", "scenarios", "sim", "tests", "traces", "validation"]
-            .map(|name| root().join(name))
-            .into();
+    let mut pending: Vec<_> = [
+        "benches",
+        "cli",
+        "integrations",
+        "policies",
+        "reports",
+        "scenarios",
+        "sim",
+        "tests",
+        "traces",
+        "validation",
+    ]
+    .map(|name| root().join(name))
+    .into();
     while let Some(directory) = pending.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();

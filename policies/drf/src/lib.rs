@@ -4,3 +4,11 @@
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
+
+mod node_group;
+mod resource_quota;
+mod revocable;
+
+pub use node_group::{NodeGroup, NodeGroupConfig};
+pub use resource_quota::NamespaceQuota;
+pub use revocable::{RevocableZones, RevocableZonesConfig, Window};

@@ -19,6 +19,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod dimension;
 pub mod fragmentation;
 pub mod gpu;
 pub mod id;
@@ -40,6 +41,7 @@ pub mod tier;
 pub mod time;
 pub mod topology;
 
+pub use dimension::{Dimension, GPU_RESOURCE, PerResource};
 pub use fragmentation::{Fragmentation, TaskShape, TypicalTasks};
 pub use gpu::{GpuModelSet, GpuRequest, GpuSet, WHOLE_GPU_MILLI};
 pub use id::{ClassId, DomainId, GpuId, GpuModelId, JobId, NodeId, QueueId, ResourceId, ShapeId, TaskId};

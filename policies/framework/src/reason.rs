@@ -57,11 +57,17 @@ pub enum Rejection {
     ExistingPodAntiAffinity,
     /// What it has left is kept for tasks of no lower priority that others were told to make room for.
     Nominated,
+    /// It belongs to a group of nodes that the task's queue may not use.
+    NodeGroup,
+    /// It belongs to a group of nodes where the task's queue has used up its limit.
+    NodeGroupLimit,
+    /// It is lent at certain hours only, and to tasks that agree to be revoked.
+    RevocableZone,
 }
 
 impl Rejection {
     /// All of them, in order of their codes.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::Unschedulable,
         Self::NodeName,
         Self::UntoleratedTaint,
@@ -85,6 +91,9 @@ impl Rejection {
         Self::PodAntiAffinity,
         Self::ExistingPodAntiAffinity,
         Self::Nominated,
+        Self::NodeGroup,
+        Self::NodeGroupLimit,
+        Self::RevocableZone,
     ];
 
     /// Whether it speaks of what other tasks hold of the node's resources, so that room may come.
@@ -125,6 +134,9 @@ impl Rejection {
             Self::PodAntiAffinity => "with a task to keep away from",
             Self::ExistingPodAntiAffinity => "with a task that keeps this one away",
             Self::Nominated => "kept for tasks for which room is made",
+            Self::NodeGroup => "in a node group that its queue may not use",
+            Self::NodeGroupLimit => "in a node group where its queue has reached its limit",
+            Self::RevocableZone => "in a revocable zone, closed or not for this task",
         }
     }
 
@@ -143,7 +155,10 @@ impl Rejection {
             | Self::TooLittleMemory
             | Self::TooLittleExtended
             | Self::TopologyKeyMissing
-            | Self::PodAffinity => true,
+            | Self::PodAffinity
+            | Self::NodeGroup
+            | Self::NodeGroupLimit
+            | Self::RevocableZone => true,
             Self::TooManyTasks
             | Self::InsufficientCpu
             | Self::InsufficientMemory

@@ -4,3 +4,7 @@
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
+
+mod sla;
+
+pub use sla::{WaitingTime, parse_duration};

@@ -1,6 +1,7 @@
 //! Placement by fabric tier and by GPU interconnect inside a node.
 //!
 //! - [`ByDomain`] places simulated gangs: smallest tier first, best fit or balanced, ranks in the order of the tree;
+//! - [`NetworkTopologyAware`] is Volcano's plugin of that name: domains to try, and what domains and nodes are worth;
 //! - [`Limit`] is what a job's network topology means in a cluster;
 //! - [`divide`] says how many tasks each node of a domain gets.
 #![no_std]
@@ -9,12 +10,16 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod hyper_nodes;
 mod limit;
 mod place;
 mod plan;
 mod slots;
+mod totals;
 
+pub use hyper_nodes::{NetworkTopologyAware, NetworkTopologyConfig, has_topology};
 pub use limit::Limit;
 pub use place::{ByDomain, DomainPlacement};
 pub use plan::{Division, divide};
 pub use slots::{ClassSlots, Slots};
+pub use totals::DomainTotals;

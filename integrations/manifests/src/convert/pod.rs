@@ -16,7 +16,7 @@ const ROLE_KEYS: [&str; 2] = ["volcano.sh/task-spec", "training.kubeflow.org/rep
 
 /// Whether some policy reads annotations and labels of this key. Those of pods that name their group are read here.
 fn is_policy_key(key: &str) -> bool {
-    let Some((prefix, name)) = key.split_once('/') else { return false };
+    let Some((prefix, name)) = key.split_once('/') else { return key == "sla-waiting-time" };
     let belongs = prefix == "volcano.sh"
         || prefix.ends_with(".volcano.sh")
         || matches!(prefix, "scheduling.x-k8s.io" | "kueue.x-k8s.io" | "foretell.dev");

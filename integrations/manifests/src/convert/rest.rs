@@ -1,9 +1,13 @@
 //! Queues, budgets, quotas, namespaces, owners.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use foretell_framework::state::{DisruptionBudget, ElasticQuota, NodeGroupAffinity, ResourceQuota};
+use foretell_framework::state::{
+    DisruptionBudget, ElasticQuota, NodeGroupAffinity, NodeGroupLimits, ResourceQuota,
+};
 use foretell_framework::{LabelSelector, QueueId, QueueSpec, Quota};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 
 use super::amounts::{self, Units};
 use super::pod::policy_annotations;
@@ -65,12 +69,38 @@ impl Builder<'_> {
                     anti_required: list(apart.map(|groups| &groups.required)),
                     anti_preferred: list(apart.map(|groups| &groups.preferred)),
                 },
+                node_group_limits: self.node_group_limits(&queue.metadata, origin),
                 annotations: policy_annotations(&queue.metadata),
             };
             let id = self.queue(name);
             self.state.set_queue_spec(id, built);
         }
         Ok(())
+    }
+
+    /// What a queue may hold in groups of nodes. What cannot be read holds up the queue, as in Volcano, and is warned of.
+    fn node_group_limits(&mut self, metadata: &meta::ObjectMeta, origin: &Origin) -> NodeGroupLimits {
+        const KEY: &str = "volcano.sh/nodegroup-resource-limits";
+        let Some(text) = metadata.annotations.as_ref().and_then(|annotations| annotations.get(KEY)) else {
+            return NodeGroupLimits::default();
+        };
+        let field = format!("metadata.annotations[{KEY}]");
+        let known = serde_json::from_str::<BTreeMap<String, ResourceList>>(text).ok().and_then(|groups| {
+            let limit = |(group, list): (String, ResourceList)| {
+                Some((group.as_str().into(), self.quota(Some(&list), &field, origin).ok()?))
+            };
+            groups.into_iter().map(limit).collect::<Option<Vec<_>>>()
+        });
+        known.map_or_else(
+            || {
+                self.warn(
+                    origin,
+                    &format!("{field}: expected groups with resource lists; nothing of this queue is placed"),
+                );
+                NodeGroupLimits::Unreadable
+            },
+            NodeGroupLimits::Known,
+        )
     }
 
     /// A queue by name; one that nothing declares is marked so.

@@ -24,7 +24,7 @@ pub use job::{
 };
 pub use node::{Domain, Node, NodeSpec};
 pub use objects::{ClusterObjects, DisruptionBudget, ElasticQuota, ResourceQuota};
-pub use queue::{NodeGroupAffinity, Queue, QueueSpec};
+pub use queue::{NodeGroupAffinity, NodeGroupLimits, Queue, QueueSpec};
 
 use crate::gpu::{GpuModelSet, MAX_GPU_MODELS, MAX_GPUS_PER_NODE, WHOLE_GPU_MILLI};
 use crate::id::{ClassId, DomainId, GpuId, GpuModelId, JobId, NodeId, QueueId, ResourceId, ShapeId, TaskId};
@@ -148,6 +148,11 @@ impl ClusterState {
             self.queues.len() - 1
         });
         QueueId::new(position)
+    }
+
+    /// The names of all extended resources, in order of id.
+    pub fn resource_names(&self) -> &[Box<str>] {
+        &self.resource_names
     }
 
     /// The name of an extended resource.

@@ -31,6 +31,8 @@ pub struct QueueSpec {
     pub head_blocks: bool,
     /// Where its tasks may go.
     pub node_groups: NodeGroupAffinity,
+    /// The most that its tasks may hold in a group of nodes.
+    pub node_group_limits: NodeGroupLimits,
     /// Those annotations that some policy reads.
     pub annotations: Labels,
 }
@@ -48,6 +50,7 @@ impl Default for QueueSpec {
             open: true,
             head_blocks: false,
             node_groups: NodeGroupAffinity::default(),
+            node_group_limits: NodeGroupLimits::default(),
             annotations: Labels::new(),
         }
     }
@@ -64,6 +67,21 @@ pub struct NodeGroupAffinity {
     pub anti_required: Vec<Box<str>>,
     /// Should not.
     pub anti_preferred: Vec<Box<str>>,
+}
+
+/// The most that the tasks of a queue may hold in a group of nodes (annotation `volcano.sh/nodegroup-resource-limits`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NodeGroupLimits {
+    /// Per group; groups that are not listed and dimensions that are open have no limit.
+    Known(Vec<(Box<str>, Quota)>),
+    /// The driver could not read them: no task of the queue goes anywhere until they are mended.
+    Unreadable,
+}
+
+impl Default for NodeGroupLimits {
+    fn default() -> Self {
+        Self::Known(Vec::new())
+    }
 }
 
 /// A queue (virtual cluster, team) and what its tasks hold.
