@@ -21,8 +21,8 @@ use thiserror::Error;
 
 use crate::catalog::Catalog;
 use crate::scenario::{
-    Cycle, JobTrace, JobTraceFormat, NodeGroup, QueueNodes, Retry, Scenario, Synthetic, TaintEffect,
-    Timeline, VIRTUAL_CLUSTER_LABEL, Workload,
+    Cycle, GpuChoice, JobTrace, JobTraceFormat, NodeGroup, QueueNodes, Retry, Scenario, Synthetic,
+    TaintEffect, Timeline, VIRTUAL_CLUSTER_LABEL, Workload,
 };
 
 /// Why a scenario could not be run.
@@ -109,7 +109,9 @@ impl Plan {
             *shapes.entry(shape).or_default() += u64::from(job.tasks);
         }
         let typical = TypicalTasks::of_tasks(shapes, scenario.metrics.typical_share);
-        let policy_config = PolicyConfig { typical: Arc::new(typical), ..PolicyConfig::default() };
+        let interconnect = scenario.scheduler.gpu_choice == GpuChoice::Interconnect;
+        let policy_config =
+            PolicyConfig { typical: Arc::new(typical), interconnect, ..PolicyConfig::default() };
         for policy in &scenario.scheduler.policies {
             foretell_registry::build(policy, &policy_config)?;
         }
@@ -257,6 +259,7 @@ fn add_nodes(state: &mut ClusterState, group: &NodeGroup) -> Result<(), StateErr
             gpus: node_type.gpus.as_ref().map_or(0, |gpus| gpus.count),
             gpu_model,
             gpu_memory_bytes: node_type.gpus.as_ref().map_or(0, |gpus| gpus.memory_bytes),
+            interconnect: node_type.links.clone(),
             labels: group
                 .labels
                 .iter()

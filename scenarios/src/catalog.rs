@@ -1,8 +1,10 @@
 //! The hardware catalogue: GPU models and node types, read from `catalog/*.toml` inside the program.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
+use foretell_sim::framework;
 use serde::Deserialize;
 
 use crate::units::ByteSize;
@@ -72,6 +74,8 @@ pub struct NodeType {
     pub gpus: Option<NodeGpus>,
     /// How the GPUs reach each other, where it is known.
     pub interconnect: Option<Interconnect>,
+    /// The same link by link, where it is known; nodes of the type share it.
+    pub links: Option<Arc<framework::Interconnect>>,
     /// The network cards for traffic between nodes, where they are known.
     pub network: Option<NodeNetwork>,
     /// Where the figures come from.
@@ -122,7 +126,7 @@ pub enum CatalogError {
         /// The entry.
         name: String,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: Cow<'static, str>,
     },
 }
 
@@ -156,7 +160,10 @@ impl Catalog {
     fn claim(&mut self, name: &str, aliases: &[String]) -> Result<(), CatalogError> {
         for own in aliases.iter().map(String::as_str).chain([name]) {
             if self.gpu(own).is_some() || self.node_type(own).is_some() {
-                return Err(CatalogError::Entry { name: own.to_owned(), problem: "the name is taken" });
+                return Err(CatalogError::Entry {
+                    name: own.to_owned(),
+                    problem: "the name is taken".into(),
+                });
             }
         }
         self.aliases.extend(aliases.iter().map(|alias| (alias.clone(), name.to_owned())));
@@ -221,7 +228,7 @@ impl GpuEntry {
             (None, None) => Ok(None),
             _ => Err(CatalogError::Entry {
                 name: self.name.clone(),
-                problem: "a link needs both its generation and its bandwidth",
+                problem: "a link needs both its generation and its bandwidth".into(),
             }),
         };
         let tera = |value: Option<f64>| value.map(|value| value * 1e12);
@@ -262,6 +269,8 @@ struct NodeEntry {
     interconnect: Option<Interconnect>,
     nics: Option<u32>,
     nic_gbit_per_s: Option<f64>,
+    pcie: Option<String>,
+    nvlinks: Option<String>,
     source: String,
 }
 
@@ -272,7 +281,8 @@ pub(crate) fn default_max_pods() -> u32 {
 
 impl NodeEntry {
     fn into_node_type(self, catalog: &Catalog) -> Result<NodeType, CatalogError> {
-        let wrong = |problem| CatalogError::Entry { name: self.name.clone(), problem };
+        let wrong =
+            |problem: &'static str| CatalogError::Entry { name: self.name.clone(), problem: problem.into() };
         let gpus = match (&self.gpu, self.gpus) {
             (None, 0) => None,
             (Some(model), count @ 1..) => {
@@ -289,17 +299,45 @@ impl NodeEntry {
             }
             _ => return Err(wrong("network cards need both their number and their speed")),
         };
+        let links = links(self.gpus, self.pcie.as_deref(), self.nvlinks.as_deref())
+            .map_err(|problem| CatalogError::Entry { name: self.name.clone(), problem: problem.into() })?;
+        if let Some(links) = &links {
+            if links.nics() != self.nics.unwrap_or(0) as usize {
+                return Err(wrong("`pcie` names another number of network cards than `nics`"));
+            }
+            if (self.interconnect == Some(Interconnect::Pcie)) != self.nvlinks.is_none() {
+                return Err(wrong("`nvlinks` belong to an interconnect other than `pcie`"));
+            }
+        }
         Ok(NodeType {
             cpu_milli: u64::from(self.cpus) * 1000,
             memory_bytes: self.memory.0,
             max_pods: self.max_pods,
             gpus,
             interconnect: self.interconnect,
+            links,
             network,
             source: self.source,
             name: self.name,
         })
     }
+}
+
+/// The links of a node type from their texts, `None` if it has none; they must be of the type's own GPUs.
+pub(crate) fn links(
+    gpus: u32,
+    pcie: Option<&str>,
+    nvlinks: Option<&str>,
+) -> Result<Option<Arc<framework::Interconnect>>, String> {
+    let Some(pcie) = pcie else {
+        return if nvlinks.is_none() { Ok(None) } else { Err("`nvlinks` needs `pcie` too".to_owned()) };
+    };
+    let links = framework::Interconnect::parse(pcie, nvlinks.unwrap_or_default())
+        .map_err(|error| format!("failed to read the links: {error}"))?;
+    if links.gpus() != gpus as usize {
+        return Err(format!("expected `pcie` to name {gpus} GPUs, got {}", links.gpus()));
+    }
+    Ok(Some(Arc::new(links)))
 }
 
 #[cfg(test)]
@@ -375,6 +413,30 @@ mod tests {
         assert_eq!(catalog.canonical_gpu("TPU"), "TPU");
     }
 
+    /// The tables of GPU choice that were worked out by hand are about the catalogue's node types.
+    #[test]
+    fn links_are_those_of_the_tables_of_gpu_choice() {
+        let tables = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/topology/tests/data");
+        let mut compared = 0;
+        for entry in std::fs::read_dir(tables).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.file_name().unwrap().to_string_lossy().starts_with("gpus-") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let field = |key: &str| {
+                let value = text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+                value.unwrap_or_else(|| panic!("{}: {key}", path.display()))
+            };
+            let expected = framework::Interconnect::parse(field("pcie"), field("nvlinks")).unwrap();
+            let catalog = builtin();
+            let node = catalog.node_type(field("type")).unwrap();
+            assert_eq!(node.links.as_deref(), Some(&expected), "{}", path.display());
+            compared += 1;
+        }
+        assert!(compared >= 4, "{compared} tables");
+    }
+
     #[test]
     fn a_contradiction_is_an_error() {
         const GPU: &str = "[[gpus]]\nname = \"X\"\nsource = \"s\"\n";
@@ -388,6 +450,15 @@ mod tests {
         check(GPU, "gpus = 1", "GPUs need both");
         check(GPU, "gpu = \"X\"", "GPUs need both");
         check(GPU, "nics = 1", "network cards need both");
+        check(GPU, "nvlinks = \"all:1\"", "needs `pcie` too");
+        check(GPU, "gpu = \"X\"\ngpus = 1\npcie = \"0 x\"", "got `x`");
+        check(GPU, "gpu = \"X\"\ngpus = 1\npcie = \"0 1\"", "to name 1 GPUs, got 2");
+        check(GPU, "gpu = \"X\"\ngpus = 1\npcie = \"0\"", "other than `pcie`");
+        check(
+            GPU,
+            "gpu = \"X\"\ngpus = 1\npcie = \"0 nic0\"\ninterconnect = \"pcie\"",
+            "network cards than `nics`",
+        );
         check(&format!("{GPU}tdp_watts = 1"), "", "unknown field `tdp_watts`");
         check(&format!("{GPU}pcie_generation = 4"), "", "a link needs both");
         check(&format!("{GPU}{GPU}"), "", "`X`: the name is taken");

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::default_max_pods;
 use crate::units::ByteSize;
 
-pub use run::{BudgetFile, MetricsFile, PreemptionFile, Retry, SchedulerFile};
+pub use run::{BudgetFile, GpuChoice, MetricsFile, PreemptionFile, Retry, SchedulerFile};
 pub use workload::{
     ArrivalFile, ComponentFile, DurationFile, JobTraceFile, JobTraceFormat, PresetName, QueueFile,
     QueueNodes, SizeFile, SyntheticFile, UsersFile, WorkloadFile,
@@ -173,4 +173,8 @@ pub struct NodeTypeFile {
     #[serde(default)]
     #[schemars(range(max = 64))]
     pub gpus: u32,
+    /// Where GPUs and network cards hang in the PCIe tree, such as `0 1 nic0, 2 3 nic1 | 4 5 nic2, 6 7 nic3`.
+    pub pcie: Option<String>,
+    /// NVLinks between GPUs, `all:12` or `0-1:1 0-2:2`; needs `pcie`.
+    pub nvlinks: Option<String>,
 }

@@ -141,6 +141,7 @@ impl Resolver<'_, '_> {
             cycle,
             decision_latency: self.span("scheduler.decision_latency_s", scheduler.decision_latency_s),
             retry: scheduler.retry,
+            gpu_choice: scheduler.gpu_choice,
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use foretell_traces::generate::GeneratorConfig;
 
 use crate::catalog::NodeType;
-pub use crate::file::{JobTraceFormat, QueueNodes, Retry, TaintEffect, TaintFile as Taint};
+pub use crate::file::{GpuChoice, JobTraceFormat, QueueNodes, Retry, TaintEffect, TaintFile as Taint};
 
 /// Everything that a run needs to know, but for the policies' code.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,6 +125,8 @@ pub struct Scheduler {
     pub decision_latency: Duration,
     /// What becomes of a job that does not fit.
     pub retry: Retry,
+    /// Who chooses the GPUs on the chosen node.
+    pub gpu_choice: GpuChoice,
 }
 
 /// When scheduling cycles start.

@@ -439,3 +439,56 @@ fn a_trace_may_count_from_its_own_epoch() {
     assert_eq!(starts(", from_s = 1700000004, to_s = 1700000020"), [1.5]);
     assert_eq!(starts(", limit_jobs = 2"), [0.0, 5.5]);
 }
+
+/// Which devices every pod got, in order of binding.
+struct Devices(Vec<Vec<usize>>);
+
+impl Observer for Devices {
+    fn advance(&mut self, _from: Time, _to: Time, _state: &ClusterState) {}
+
+    fn record(&mut self, _now: Time, record: &Record<'_>, _state: &ClusterState) {
+        if let Record::PodBound { gpus, .. } = record {
+            self.0.push(gpus.iter().collect());
+        }
+    }
+}
+
+#[test]
+fn the_links_between_gpus_decide_where_they_are_told_to() {
+    #[track_caller]
+    fn check(policy: &str, node_type: &str, extra: &str, expected: [&[usize]; 2]) {
+        let text = with("dgx-h100", node_type)
+            .replace("jobs = 10", "jobs = 2")
+            .replace("gpus_per_task = 1", "gpus_per_task = 2")
+            .replace("mean_s = 60", "mean_s = 1e5")
+            .replace("load = 0.5", "load = 100")
+            .replace("count = 2", "count = 1")
+            .replace("\"default\"]\n", &format!("\"{policy}\"]\n{extra}"));
+        let plan = Plan::new(read(&text, &[]).unwrap()).unwrap();
+        let mut devices = Devices(Vec::new());
+        plan.run(policy, &mut devices, &mut |_| ()).unwrap();
+        assert_eq!(devices.0, expected, "{policy} {extra}");
+    }
+    let interconnect = "gpu_choice = \"interconnect\"\n";
+    check("fifo+binpack", "dgx-1-v100", "", [&[0, 1], &[2, 3]]);
+    check("fifo+binpack", "dgx-1-v100", interconnect, [&[2, 3], &[6, 7]]);
+    check("default", "dgx-1-v100", interconnect, [&[2, 3], &[6, 7]]);
+    check("gpu-links", "dgx-1-v100", "", [&[2, 3], &[6, 7]]);
+    let types = "[[cluster.node_types]]\nname = \"box\"\ncpus = 128\nmemory = \"1 TiB\"\n\
+                 gpu = \"V100-16\"\ngpus = 4\npcie = \"0 1 2 3\"\nnvlinks = \"0-3:1\"\n";
+    check("gpu-links", "box", types, [&[0, 3], &[1, 2]]);
+}
+
+#[test]
+fn links_of_a_node_type_must_be_of_its_gpus() {
+    let check = |fields: &str, expected: &str| {
+        let types = format!(
+            "[[cluster.node_types]]\nname = \"box\"\ncpus = 8\nmemory = \"8 GiB\"\ngpu = \"T4\"\ngpus = 2\n{fields}\n[workload.synth"
+        );
+        let problems = problems(&with("[workload.synth", &types), &[]);
+        assert!(problems.contains(expected), "{problems}");
+    };
+    check("pcie = \"0 1 2\"", "cluster.node_types[0]: expected `pcie` to name 2 GPUs, got 3");
+    check("pcie = \"0 x\"", "failed to read the links: expected the number of a GPU");
+    check("nvlinks = \"all:2\"", "`nvlinks` needs `pcie` too");
+}

@@ -26,6 +26,16 @@ impl GpuSet {
         Self(1 << device)
     }
 
+    /// The devices of a word: device `d` is bit `d`.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The word: device `d` is bit `d`.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
     /// Adds a device.
     pub const fn insert(&mut self, device: usize) {
         self.0 |= 1 << device;

@@ -23,6 +23,7 @@ pub mod dimension;
 pub mod fragmentation;
 pub mod gpu;
 pub mod id;
+pub mod interconnect;
 pub mod place;
 pub mod plugin;
 pub mod plugins;
@@ -45,6 +46,7 @@ pub use dimension::{Dimension, GPU_RESOURCE, PerResource};
 pub use fragmentation::{Fragmentation, TaskShape, TypicalTasks};
 pub use gpu::{GpuModelSet, GpuRequest, GpuSet, WHOLE_GPU_MILLI};
 pub use id::{ClassId, DomainId, GpuId, GpuModelId, JobId, NodeId, QueueId, ResourceId, ShapeId, TaskId};
+pub use interconnect::{Interconnect, InterconnectError, Link, LinkLevel, PciePath};
 pub use place::PlaceJob;
 pub use plugin::{
     Action, ClusterEvent, Filter, OrderJobs, PickGpus, Scope, Score, ScoreCandidates, SelectNode,

@@ -71,6 +71,13 @@ impl Plugins {
         self
     }
 
+    /// Replaces the choice of devices.
+    #[must_use]
+    pub fn with_gpu_choice(mut self, pick_gpus: Box<dyn PickGpus>) -> Self {
+        self.pick_gpus = pick_gpus;
+        self
+    }
+
     /// Adds a score with its weight.
     #[must_use]
     pub fn with_score(mut self, score: Box<dyn Score>, weight: i64) -> Self {

@@ -24,6 +24,7 @@ use foretell_packing::{
     RandomNode, WorstFitGpus,
 };
 use foretell_topology::{ByDomain, Division, DomainPlacement};
+use foretell_topology::{GpuInterconnect, InterconnectGpus};
 use thiserror::Error;
 
 /// What policies are told beside their name.
@@ -35,6 +36,8 @@ pub struct PolicyConfig {
     pub default: DefaultConfig,
     /// What placement by topology domain does with jobs that say nothing of topology.
     pub topology: DomainPlacement,
+    /// Whether the links between GPUs decide which of them a task gets, whatever the policy would take.
+    pub interconnect: bool,
 }
 
 /// A name that means no policy.
@@ -61,7 +64,7 @@ pub const ORDERS: [Description; 4] = [
 ];
 
 /// Ways to place a task.
-pub const PLACEMENTS: [Description; 10] = [
+pub const PLACEMENTS: [Description; 11] = [
     ("binpack", "the node with the most GPU allocated"),
     ("spread", "the node with the least GPU allocated"),
     ("random", "any node that fits"),
@@ -75,6 +78,7 @@ pub const PLACEMENTS: [Description; 10] = [
         "the gang in the smallest topology domain that holds it, ranks in order; parts filled one by one",
     ),
     ("topology-even", "the same, with the gang divided evenly over the domain"),
+    ("gpu-links", "the GPUs with the best links to each other, then the node with the most GPU allocated"),
 ];
 
 /// Every name that [`build`] accepts, combinations included.
@@ -91,17 +95,22 @@ pub fn all_names() -> Vec<String> {
 /// The policy of this name, ready to run on one cluster.
 pub fn build(name: &str, config: &PolicyConfig) -> Result<Profile, UnknownPolicy> {
     let unknown = || UnknownPolicy { name: name.to_string() };
+    let by_links = |plugins: Plugins| plugins.with_gpu_choice(Box::new(InterconnectGpus::default()));
     if name == DEFAULT.0 {
         let plugins = foretell_default::plugins(&config.default);
+        let plugins = if config.interconnect { by_links(plugins) } else { plugins };
         return Ok(Profile::new(name.to_string(), plugins, vec![foretell_default::action(&config.default)]));
     }
     let (order, placement) = name.split_once('+').unwrap_or(("fifo", name));
     let mut allocate = allocate(order).ok_or_else(unknown)?;
-    if let Some(division) = division(placement) {
+    let division = division(placement);
+    if let Some(division) = division {
         let config = DomainPlacement { division, ..config.topology.clone() };
         allocate = allocate.with_placement(Box::new(ByDomain::new(config)));
     }
     let plugins = placement_plugins(placement, config).ok_or_else(unknown)?;
+    // Who places by the fabric between nodes goes by the links inside them too.
+    let plugins = if config.interconnect || division.is_some() { by_links(plugins) } else { plugins };
     Ok(Profile::new(
         name.to_string(),
         plugins.with_filters(foretell_default::filters()),
@@ -144,9 +153,15 @@ fn placement_plugins(placement: &str, config: &PolicyConfig) -> Option<Plugins> 
         "gpu-packing" => best().with_score(Box::new(GpuPacking::default()), 1),
         "fgd" => Plugins::new(Box::new(BestNode), Box::new(FgdGpus::new(Arc::clone(&config.typical))))
             .with_score(Box::new(Fgd::new(Arc::clone(&config.typical))), 1),
+        "gpu-links" => Plugins::new(Box::new(BestNode), Box::new(InterconnectGpus::default()))
+            .with_score(Box::new(GpuInterconnect::default()), BEFORE_ALLOCATED)
+            .with_score(Box::new(GpuAllocated(Preference::Most)), 1),
         _ => return None,
     })
 }
+
+/// A weight that puts a score before that of [`GpuAllocated`], which is below it.
+const BEFORE_ALLOCATED: i64 = 1 << 30;
 
 fn names(descriptions: &[Description]) -> String {
     let names: Vec<_> = descriptions.iter().map(|(name, _)| *name).collect();

@@ -11,14 +11,18 @@ extern crate alloc;
 extern crate std;
 
 mod hyper_nodes;
+mod interconnect;
 mod limit;
+mod pick;
 mod place;
 mod plan;
 mod slots;
 mod totals;
 
 pub use hyper_nodes::{NetworkTopologyAware, NetworkTopologyConfig, has_topology};
+pub use interconnect::{BestGpus, EXACT_GPUS_MAX};
 pub use limit::Limit;
+pub use pick::{GpuInterconnect, InterconnectGpus, nearest_nics};
 pub use place::{ByDomain, DomainPlacement};
 pub use plan::{Division, divide};
 pub use slots::{ClassSlots, Slots};

@@ -21,6 +21,20 @@ pub struct SchedulerFile {
     /// What becomes of a job that does not fit when it is tried.
     #[serde(default)]
     pub retry: Retry,
+    /// Who chooses the GPUs on the chosen node.
+    #[serde(default)]
+    pub gpu_choice: GpuChoice,
+}
+
+/// Who chooses the GPUs on the chosen node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GpuChoice {
+    /// Each policy in its own way.
+    #[default]
+    Policy,
+    /// The links between the GPUs, under every policy.
+    Interconnect,
 }
 
 /// What becomes of a job that does not fit when it is tried.

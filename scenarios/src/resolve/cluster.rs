@@ -6,7 +6,7 @@ use std::path::Path;
 use foretell_traces::{NodeFormat, NodeRecord, TraceError};
 
 use super::Resolver;
-use crate::catalog::{Catalog, Gpu, NodeType};
+use crate::catalog::{self, Catalog, Gpu, NodeType};
 use crate::file::{ClusterFile, NodeTraceFile, NodeTraceFormat, NodeTypeFile};
 use crate::scenario::{NodeGroup, VIRTUAL_CLUSTER_LABEL, ZONE_LABEL};
 use crate::suggest;
@@ -77,6 +77,13 @@ impl Resolver<'_, '_> {
                 }
                 (Some(model), count) => self.gpu(&format!("{path}.gpu"), model).map(|gpu| gpu.on_node(count)),
             };
+            let links = match catalog::links(file.gpus, file.pcie.as_deref(), file.nvlinks.as_deref()) {
+                Ok(links) => links,
+                Err(message) => {
+                    self.problem(&path, message, None);
+                    None
+                }
+            };
             let node_type = NodeType {
                 name: file.name.clone(),
                 cpu_milli: u64::from(file.cpus) * 1000,
@@ -84,6 +91,7 @@ impl Resolver<'_, '_> {
                 max_pods: file.max_pods,
                 gpus,
                 interconnect: None,
+                links,
                 network: None,
                 source: "this scenario".to_owned(),
             };
@@ -182,6 +190,7 @@ impl Resolver<'_, '_> {
             max_pods: OPENB_MAX_PODS,
             gpus,
             interconnect: None,
+            links: None,
             network: None,
             source: "the node list".to_owned(),
         })

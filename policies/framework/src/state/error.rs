@@ -24,6 +24,16 @@ pub enum StateError {
         /// The node's name.
         node: Box<str>,
     },
+    /// An interconnect of another number of GPUs.
+    #[error("node {node}: its interconnect has {interconnect} GPUs, the node has {gpus}")]
+    OtherInterconnect {
+        /// The node's name.
+        node: Box<str>,
+        /// Its number of devices.
+        gpus: u32,
+        /// That of the interconnect.
+        interconnect: usize,
+    },
     /// More CPU, memory or extended resources than can be counted over the cluster.
     #[error("node {node}: the cluster's resources do not fit in 64 bits")]
     ResourcesOverflow {

@@ -212,6 +212,11 @@ impl ClusterState {
         if (spec.gpus > 0) != spec.gpu_model.is_some() {
             return Err(StateError::GpuModelMissing { node: spec.name });
         }
+        if let Some(interconnect) = spec.interconnect.as_ref().map(|interconnect| interconnect.gpus())
+            && interconnect != spec.gpus as usize
+        {
+            return Err(StateError::OtherInterconnect { node: spec.name, gpus: spec.gpus, interconnect });
+        }
         let Some(allocatable) = self.allocatable.checked_add(&spec.allocatable) else {
             return Err(StateError::ResourcesOverflow { node: spec.name });
         };

@@ -2,11 +2,13 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::error::PlacementError;
 use crate::gpu::WHOLE_GPU_MILLI;
 use crate::id::{DomainId, GpuModelId, ResourceId, TaskId};
+use crate::interconnect::Interconnect;
 use crate::resources::Resources;
 use crate::selector::Labels;
 use crate::spec::Taint;
@@ -40,6 +42,8 @@ pub struct NodeSpec {
     pub gpu_model: Option<GpuModelId>,
     /// Memory of each GPU in bytes.
     pub gpu_memory_bytes: u64,
+    /// How its GPUs and network cards reach each other, where it is known. Nodes of one type share it.
+    pub interconnect: Option<Arc<Interconnect>>,
     /// Labels.
     pub labels: Labels,
     /// Taints.
@@ -65,6 +69,7 @@ impl NodeSpec {
             gpus: 0,
             gpu_model: None,
             gpu_memory_bytes: 0,
+            interconnect: None,
             labels: Labels::new(),
             taints: Vec::new(),
             unschedulable: false,
