@@ -24,6 +24,7 @@ mod backoff;
 mod config;
 mod domains;
 mod filters;
+mod hints;
 mod node_order;
 mod preemption;
 mod queue;
@@ -45,6 +46,7 @@ pub use filters::{
     GpuModel, IgnoredResources, Insufficiency, NodeAffinity, NodeName, NodePorts, NodeResourcesFit,
     NodeUnschedulable, TaintToleration, insufficiencies, narrowed_nodes,
 };
+pub use hints::{Hint, HintEvent, Hints, PodView};
 pub use preemption::{
     Candidate, DryRun, PreemptionConfig, is_eligible, preempt, select_candidate, split_by_budgets,
 };

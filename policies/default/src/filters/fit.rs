@@ -23,7 +23,7 @@ impl IgnoredResources {
     }
 
     /// Whether a resource is ignored. Resources of Kubernetes' own never are.
-    fn contains(&self, name: &str) -> bool {
+    pub(crate) fn contains(&self, name: &str) -> bool {
         let Some((group, _)) = name.split_once('/') else { return false };
         !name.contains("kubernetes.io/")
             && (self.names.iter().any(|known| **known == *name)
