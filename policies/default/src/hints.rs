@@ -94,9 +94,7 @@ impl<'a> Hints<'a> {
 
     fn node_helps(&self, plugin: KubePlugin, pod: &TaskSpec, old: Option<&NodeSpec>, new: &NodeSpec) -> bool {
         match plugin {
-            KubePlugin::NodeUnschedulable => {
-                !new.unschedulable && old.is_none_or(|old| old.unschedulable)
-            }
+            KubePlugin::NodeUnschedulable => !new.unschedulable && old.is_none_or(|old| old.unschedulable),
             KubePlugin::TaintToleration => {
                 let tolerates = |node: &NodeSpec| tolerates_taints(&pod.tolerations, &node.taints);
                 tolerates(new) && !old.is_some_and(tolerates)
@@ -113,7 +111,8 @@ impl<'a> Hints<'a> {
             }
             KubePlugin::PodTopologySpread => self.spread_may_change(pod, old, new),
             KubePlugin::InterPodAffinity => {
-                let value = |node: &NodeSpec, term: &PodAffinityTerm| node.labels.get(&term.topology_key).cloned();
+                let value =
+                    |node: &NodeSpec, term: &PodAffinityTerm| node.labels.get(&term.topology_key).cloned();
                 let affinity = pod.pod_affinity.required.iter().any(|term| {
                     let (before, after) = (old.and_then(|old| value(old, term)), value(new, term));
                     after.is_some() && before != after
@@ -192,12 +191,9 @@ impl<'a> Hints<'a> {
     }
 
     /// Calls `look` with the hard spread constraints of a pod.
-    fn with_constraints<T>(
-        &self,
-        pod: &TaskSpec,
-        look: impl FnOnce(&[&TopologySpreadConstraint]) -> T,
-    ) -> T {
-        let mut constraints = Constraints::new(WhenUnsatisfiable::DoNotSchedule, &self.config.spread_defaults);
+    fn with_constraints<T>(&self, pod: &TaskSpec, look: impl FnOnce(&[&TopologySpreadConstraint]) -> T) -> T {
+        let mut constraints =
+            Constraints::new(WhenUnsatisfiable::DoNotSchedule, &self.config.spread_defaults);
         let found: Vec<_> = constraints.of(self.state, pod).0;
         look(&found)
     }
@@ -235,9 +231,8 @@ impl<'a> Hints<'a> {
             };
             let (Some(old), Some(new)) = (old, new) else {
                 let labels = old.or(new).map(|view| &view.spec.labels);
-                return labels.is_some_and(|labels| {
-                    constraints.iter().any(|constraint| selects(constraint, labels))
-                });
+                return labels
+                    .is_some_and(|labels| constraints.iter().any(|constraint| selects(constraint, labels)));
             };
             let may_go_elsewhere = is_own
                 && old.spec.tolerations != new.spec.tolerations
@@ -261,9 +256,8 @@ impl<'a> Hints<'a> {
         };
         let affinity = &pod.pod_affinity;
         // The newcomer must find one pod that all its terms select.
-        let selected_by_all = |view| {
-            !affinity.required.is_empty() && affinity.required.iter().all(|term| selects(term, view))
-        };
+        let selected_by_all =
+            |view| !affinity.required.is_empty() && affinity.required.iter().all(|term| selects(term, view));
         let joins = selected_by_all(new) && !selected_by_all(old);
         let leaves = affinity.anti_required.iter().any(|term| selects(term, old) && !selects(term, new));
         // A pod that kept this one away is gone.

@@ -19,6 +19,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod admission;
 mod affinity;
 mod backoff;
 mod config;
@@ -28,6 +29,7 @@ mod hints;
 mod node_order;
 mod preemption;
 mod queue;
+mod rejecting;
 mod sampling;
 mod schedule;
 mod scores;
@@ -40,6 +42,7 @@ use alloc::vec::Vec;
 
 use foretell_framework::{Action, Filter};
 
+pub use admission::QuotaGate;
 pub use affinity::{InterPodAffinity, InterPodAffinityScore, PodAffinityConfig};
 pub use config::{DefaultConfig, KubePlugin, KubeScore, plugins};
 pub use filters::{

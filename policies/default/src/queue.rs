@@ -1,6 +1,6 @@
 //! kube-scheduler's queues: pods that may be tried, and pods that wait for something to change.
 //!
-//! Pods that failed together and are alike (one class, one priority) stay alike: if the first of them still
+//! Pods that failed together and are alike (one class, one priority, no room made for them) stay alike: if the first of them still
 //! fits nowhere, neither do the others. They are kept as one [`Cohort`] and fail as one, so thousands of
 //! pending pods cost as much as there are kinds of them.
 
@@ -13,6 +13,7 @@ use foretell_framework::{
 };
 
 use crate::backoff::{Backoff, flush_time};
+use crate::rejecting::PluginSet;
 
 /// A pod in a queue. Pods of equal priority and timestamp go in order of submission, then of rank.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -30,29 +31,40 @@ pub(crate) struct Cohort {
     /// When they failed last; before that, when they were submitted.
     pub(crate) timestamp: Time,
     pub(crate) failures: u32,
-    /// Whether some node was rejected for what it holds rather than for what it is, so that room may help.
-    pub(crate) room_helps: bool,
+    /// The plugins that rejected nodes for it when it failed last.
+    pub(crate) rejected_by: PluginSet,
+    /// The pod, where room is being made for it: such a pod is like no other.
+    pub(crate) nominated: Option<TaskId>,
     pub(crate) pods: BTreeSet<Pod>,
 }
+
+/// What tells apart cohorts of one class and priority.
+pub(crate) type CohortKey = (Time, u32, PluginSet, Option<TaskId>);
 
 /// A failed attempt.
 #[derive(Clone, Copy)]
 pub(crate) struct Failure {
     pub(crate) now: Time,
     pub(crate) backoff: Backoff,
-    pub(crate) room_helps: bool,
+    pub(crate) rejected_by: PluginSet,
 }
 
 impl Cohort {
     fn fail(&mut self, failure: Failure) {
         self.timestamp = failure.now;
         self.failures = failure.backoff.count(self.failures);
-        self.room_helps = failure.room_helps;
+        self.rejected_by = failure.rejected_by;
     }
 
     /// Cohorts of one pool with equal keys are alike.
-    pub(crate) const fn key(&self) -> (Time, u32, bool) {
-        (self.timestamp, self.failures, self.room_helps)
+    pub(crate) const fn key(&self) -> CohortKey {
+        (self.timestamp, self.failures, self.rejected_by, self.nominated)
+    }
+
+    /// Takes the first pod out, as a cohort of its own.
+    pub(crate) fn split_first(&mut self) -> Option<Self> {
+        let pod = self.pods.pop_first()?;
+        Some(Self { pods: BTreeSet::from([pod]), ..*self })
     }
 
     /// Takes over the pods of a cohort that is alike.
@@ -82,8 +94,6 @@ pub(crate) struct Pool {
     pub(crate) cohorts: Vec<Cohort>,
     /// The state in which the class was last found to fit nowhere.
     pub(crate) tried: Stamp,
-    /// Whether room may help, as of then.
-    pub(crate) room_helps: bool,
     /// What the state refused, if a plugin chose an illegal placement.
     pub(crate) illegal: Option<PlacementError>,
 }
@@ -142,19 +152,20 @@ impl SchedulingQueue {
         }
     }
 
-    /// Queues a pod that lost its place, as if it were new.
+    /// Queues a pod that lost its place, or was held back, as if it were new.
     pub(crate) fn add_again(&mut self, state: &ClusterState, task: TaskId, now: Time) {
         let Some(entry) = state.task(task).filter(|task| task.status() == TaskStatus::Waiting) else {
             return;
         };
-        let Some(job) = state.job(entry.job) else { return };
+        let Some(job) = state.job(entry.job).filter(|_| !entry.details.gated) else { return };
         let pod = Pod { job_sequence: job.spec.sequence, rank: entry.rank, task };
         let cohort = Cohort {
             class: entry.class,
-            priority: job.spec.priority,
+            priority: entry.details.priority,
             timestamp: now,
             failures: 0,
-            room_helps: false,
+            rejected_by: PluginSet::default(),
+            nominated: None,
             pods: BTreeSet::from([pod]),
         };
         self.queue_cohort(cohort, now);
@@ -221,27 +232,32 @@ impl SchedulingQueue {
     }
 }
 
-/// The pods of a job that are not placed, as they are queued at first: one cohort for each class.
+/// The pods of a job that wait and are not held back, as they are queued at first: one cohort for each class and priority.
 fn new_cohorts(state: &ClusterState, job: &Job) -> impl Iterator<Item = Cohort> {
     let mut rank = 0;
-    let class = |task: TaskId| state.task(task).map(|task| task.class);
-    job.tasks().chunk_by(move |&one, &other| class(one) == class(other)).filter_map(move |tasks| {
+    let kind = |task: TaskId| state.task(task).map(|task| (task.class, task.details.priority));
+    job.tasks().chunk_by(move |&one, &other| kind(one) == kind(other)).filter_map(move |tasks| {
         let job_sequence = job.spec.sequence;
         let ranks = rank..;
         rank += tasks.len() as u32;
+        let waits = |task: TaskId| {
+            let task = state.task(task);
+            task.is_some_and(|task| task.status() == TaskStatus::Waiting && !task.details.gated)
+        };
         let pods: BTreeSet<_> = ranks
             .zip(tasks)
-            .filter(|&(_, &task)| state.task(task).is_some_and(|task| task.placement().is_none()))
+            .filter(|&(_, &task)| waits(task))
             .map(|(rank, &task)| Pod { job_sequence, rank, task })
             .collect();
-        let class = class(*tasks.first()?)?;
-        let (priority, timestamp) = (job.spec.priority, job.spec.submitted);
+        let (class, priority) = kind(*tasks.first()?)?;
+        let timestamp = job.spec.submitted;
         (!pods.is_empty()).then_some(Cohort {
             class,
             priority,
             timestamp,
             failures: 0,
-            room_helps: false,
+            rejected_by: PluginSet::default(),
+            nominated: None,
             pods,
         })
     })

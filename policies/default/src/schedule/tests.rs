@@ -6,9 +6,15 @@ use std::vec;
 use foretell_framework::{Decision, GpuRequest, NodeSpec, Profile, Resources, TaskSpec};
 
 mod against_single_pods;
+mod others;
 
 use super::*;
 use crate::test_support::{NoRandom, add_job, labels};
+
+/// The default profile, in which a pod that fits nowhere waits.
+fn without_preemption() -> DefaultConfig {
+    DefaultConfig { preemption: None, ..DefaultConfig::default() }
+}
 
 /// A cluster under the default profile, told what happens as a driver would tell it.
 struct Cluster {
@@ -20,9 +26,9 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Nodes of so many cores each.
+    /// Nodes of so many cores each; nobody is displaced.
     fn new(cores: &[u64]) -> Self {
-        Self::with_config(cores, &DefaultConfig::default())
+        Self::with_config(cores, &without_preemption())
     }
 
     fn with_config(cores: &[u64], config: &DefaultConfig) -> Self {
@@ -161,7 +167,7 @@ fn pods_that_back_off_go_after_those_that_do_not() {
         cluster.remove(0);
         assert_eq!(cluster.cycle(room_at_s), [expected], "room at {room_at_s} s");
     };
-    let default = DefaultConfig::default;
+    let default = without_preemption;
     check(&default(), 100.5, 1);
     // The second of the expiry still counts.
     check(&default(), 101.9, 1);

@@ -437,7 +437,9 @@ impl ClusterState {
         let Job { placed, .. } = *self.jobs.get(id)?;
         for index in 0..self.jobs[id].tasks.len() {
             let task = self.jobs[id].tasks[index];
-            self.set_nomination(task, None);
+            if self.set_nomination(task, None).is_some() {
+                self.released = self.recency.now();
+            }
             self.unplace(task, TaskStatus::Waiting);
             self.tasks.remove(task);
         }

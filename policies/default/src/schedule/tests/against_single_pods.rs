@@ -106,7 +106,7 @@ proptest! {
     #[test]
     fn cohorts_equal_single_pods(steps in prop::collection::vec(step(), 1..80)) {
         let mut cluster = Cluster::new(&[2, 3, 4]);
-        let (mut twin, mut twin_plugins) = (cluster.state.clone(), crate::plugins(&DefaultConfig::default()));
+        let (mut twin, mut twin_plugins) = (cluster.state.clone(), crate::plugins(&without_preemption()));
         let (mut queue, mut twin_jobs) = (NaiveQueue::default(), Vec::new());
         let (mut released, mut changed, mut tenths) = (false, Vec::new(), 0);
         let mut specs: Vec<_> = (1..5).map(|cores| TaskSpec {
