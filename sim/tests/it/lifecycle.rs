@@ -133,9 +133,10 @@ fn what_stands_behind_a_dropped_job_gets_its_try() {
 #[test]
 fn partial_gangs_deadlock_without_gang_scheduling() {
     // A job holds one of two nodes until 5 s. One pod of the first gang takes the other node at 1 s; at 5 s a pod of the
-    // second gang, which has priority, takes the node that becomes free. Neither gang is ever whole.
+    // second gang, which has priority but displaces nobody, takes the node that becomes free. Neither gang is ever whole.
     let mut jobs = [job(0.0, 5.0, 1, 8), job(1.0, 10.0, 2, 8), job(2.0, 10.0, 2, 8)];
     jobs[2].priority = 1;
+    jobs[2].spec.never_preempts = true;
     for cycle_period in [Time::ZERO, Time::from_s(0.5)] {
         let config = Config { cycle_period, ..Config::default() };
         let result = simulate(&cluster(&[8, 8]), &jobs, "default", config).unwrap();
