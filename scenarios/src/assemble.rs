@@ -1,28 +1,30 @@
 //! From a scenario to the thing that runs: cluster state, workload, policy.
 
+mod cluster;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use foretell_registry::{PolicyConfig, UnknownPolicy};
 use foretell_sim::engine::{Budget, Progress};
-use foretell_sim::framework::spec::{self, LabelOperator, LabelRequirement, NodeAffinity, NodeSelectorTerm};
+use foretell_sim::framework::spec::{LabelOperator, LabelRequirement, NodeAffinity, NodeSelectorTerm};
+use foretell_sim::framework::state::{NetworkTopology, TopologyMode};
 use foretell_sim::framework::{
-    ClusterState, GpuModelId, GpuRequest, NodeSpec, Resources, StateError, TaskShape, TaskSpec, Time,
-    TypicalTasks,
+    ClusterState, GpuModelId, GpuRequest, Resources, StateError, TaskShape, TaskSpec, Time, TypicalTasks,
 };
 use foretell_sim::log::{JobStatus, Metrics, Observer, RunResult, Sampling};
 use foretell_sim::platform::{
     self, Checkpoints, Config, PreemptionCost, Role, Simulation, SimulationError, Submission,
 };
 use foretell_traces::generate::{GenerateError, Generator};
-use foretell_traces::{JobRecord, Jobs, TraceError, TraceFormat};
+use foretell_traces::{JobRecord, TraceError, TraceFormat};
 use thiserror::Error;
 
 use crate::catalog::Catalog;
 use crate::scenario::{
-    Cycle, GpuChoice, JobTrace, JobTraceFormat, NodeGroup, QueueNodes, Retry, Scenario, Synthetic,
-    TaintEffect, Timeline, VIRTUAL_CLUSTER_LABEL, Workload,
+    Cycle, GpuChoice, JobTrace, JobTraceFormat, JobTraits, QueueNodes, Retry, Scenario, Synthetic, Timeline,
+    VIRTUAL_CLUSTER_LABEL, Workload,
 };
 
 /// Why a scenario could not be run.
@@ -79,15 +81,12 @@ impl Plan {
         if matches!(&scenario.workload, Workload::Synthetic(synthetic) if synthetic.jobs > max_jobs) {
             return Err(too_many());
         }
-        let mut state = ClusterState::new();
-        for group in &scenario.nodes {
-            add_nodes(&mut state, group)?;
-        }
+        let mut state = cluster::build(&scenario)?;
         let mut gpu_models = BTreeMap::new();
         let mut shapes: BTreeMap<TaskShape, u64> = BTreeMap::new();
         let mut job_count = 0;
         for job in jobs(&scenario)? {
-            let job = job?;
+            let (job, _) = job?;
             job_count += 1;
             if job_count > max_jobs {
                 return Err(too_many());
@@ -142,7 +141,7 @@ impl Plan {
             Timeline::Every(interval) => Sampling::Every(time(interval)),
         };
         let mut metrics = Metrics::new(Arc::clone(&self.policy_config.typical), sampling);
-        let workload = jobs(scenario)?.map(|job| self.submission(job?));
+        let workload = jobs(scenario)?.map(|job| job.and_then(|(job, traits)| self.submission(job, traits)));
         let mut observers: [&mut dyn Observer; 2] = [&mut metrics, observer];
         let simulation =
             Simulation::new(self.config(), self.state.clone(), profile, workload, &mut observers);
@@ -181,7 +180,7 @@ impl Plan {
         }
     }
 
-    fn submission(&self, job: JobRecord) -> Result<Submission, TraceError> {
+    fn submission(&self, job: JobRecord, traits: Option<&JobTraits>) -> Result<Submission, TraceError> {
         let models = job.gpu_models.iter().map(|model| self.gpu_models.get(model).copied());
         let models = models.collect::<Option<_>>().ok_or_else(|| self.changed())?;
         let gpus = GpuRequest { count: job.gpus_per_task, milli: job.gpu_milli, models };
@@ -202,10 +201,16 @@ impl Plan {
             queue: job.queue,
             submit: Time::from_s(job.submit_s / self.rate_factor()),
             duration: (!endless).then(|| Time::from_s(job.duration_s)),
-            roles: vec![Role::gang(job.tasks, spec)],
-            priority: job.priority,
-            preemptable: None,
-            network_topology: None,
+            roles: roles(job.tasks, spec, traits),
+            priority: traits.map_or(job.priority, |traits| traits.priority),
+            preemptable: traits.and_then(|traits| traits.preemptable),
+            network_topology: traits.and_then(|traits| traits.network_topology).map(|topology| {
+                NetworkTopology {
+                    mode: if topology.hard { TopologyMode::Hard } else { TopologyMode::Soft },
+                    highest_tier: topology.highest_tier,
+                    highest_tier_name: None,
+                }
+            }),
             end: match job.status {
                 foretell_traces::JobStatus::Completed => JobStatus::Completed,
                 foretell_traces::JobStatus::Failed => JobStatus::Failed,
@@ -237,6 +242,25 @@ impl Plan {
     }
 }
 
+/// The pods of a job: its tasks, and those beside them.
+fn roles(tasks: u32, spec: TaskSpec, traits: Option<&JobTraits>) -> Vec<Role> {
+    let Some(traits) = traits else { return vec![Role::gang(tasks, spec)] };
+    let minimum = traits.min_tasks.unwrap_or(tasks);
+    let others = traits.roles.iter().map(|role| {
+        let requests = Resources::new(role.cpu_milli, role.memory_bytes);
+        let node_affinity = spec.node_affinity.clone();
+        let role_name = role.name.as_str().into();
+        Role::gang(role.tasks, TaskSpec { role: role_name, requests, node_affinity, ..TaskSpec::default() })
+    });
+    let mut roles: Vec<Role> = others.collect();
+    roles.push(Role {
+        count: tasks,
+        minimum,
+        spec: TaskSpec { role: traits.worker_role.as_str().into(), ..spec },
+    });
+    roles
+}
+
 /// The nodes of a virtual cluster, and those that belong to none.
 fn own_or_shared_nodes(virtual_cluster: &str) -> NodeAffinity {
     let term = |operator| {
@@ -246,50 +270,16 @@ fn own_or_shared_nodes(virtual_cluster: &str) -> NodeAffinity {
     NodeAffinity { required: vec![own, term(LabelOperator::DoesNotExist)], preferred: Vec::new() }
 }
 
-fn add_nodes(state: &mut ClusterState, group: &NodeGroup) -> Result<(), StateError> {
-    let node_type = &group.node_type;
-    let gpu_model = match &node_type.gpus {
-        Some(gpus) => Some(state.gpu_model(&gpus.model)?),
-        None => None,
-    };
-    for name in &group.names {
-        state.add_node(NodeSpec {
-            allocatable: Resources::new(node_type.cpu_milli, node_type.memory_bytes),
-            max_tasks: node_type.max_pods,
-            gpus: node_type.gpus.as_ref().map_or(0, |gpus| gpus.count),
-            gpu_model,
-            gpu_memory_bytes: node_type.gpus.as_ref().map_or(0, |gpus| gpus.memory_bytes),
-            interconnect: node_type.links.clone(),
-            labels: group
-                .labels
-                .iter()
-                .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
-                .collect(),
-            taints: group
-                .taints
-                .iter()
-                .map(|taint| spec::Taint {
-                    key: taint.key.as_str().into(),
-                    value: taint.value.as_str().into(),
-                    effect: match taint.effect {
-                        TaintEffect::NoSchedule => spec::TaintEffect::NoSchedule,
-                        TaintEffect::PreferNoSchedule => spec::TaintEffect::PreferNoSchedule,
-                        TaintEffect::NoExecute => spec::TaintEffect::NoExecute,
-                    },
-                })
-                .collect(),
-            ..NodeSpec::new(name.as_str())
-        })?;
-    }
-    Ok(())
-}
+/// Jobs, with what they are beyond what a trace tells.
+type TraitJobs<'a> = Box<dyn Iterator<Item = Result<(JobRecord, Option<&'a JobTraits>), TraceError>> + 'a>;
 
 /// The jobs of the workload in order of submission; times count from where the scenario begins, or from the first job.
-fn jobs(scenario: &Scenario) -> Result<Jobs, RunError> {
+fn jobs(scenario: &Scenario) -> Result<TraitJobs<'_>, RunError> {
     match &scenario.workload {
-        Workload::Synthetic(Synthetic { config, jobs }) => {
-            let generator = Generator::new(config.clone(), scenario.seed)?;
-            Ok(Box::new(generator.take(limit(*jobs)).map(Ok)))
+        Workload::Synthetic(Synthetic { config, jobs, traits }) => {
+            let mut generator = Generator::new(config.clone(), scenario.seed)?;
+            let jobs = std::iter::from_fn(move || generator.next_with_size()).take(limit(*jobs));
+            Ok(Box::new(jobs.map(|(job, size)| Ok((job, traits.get(size))))))
         }
         Workload::Trace(JobTrace { format, path, limit_jobs, from, to, .. }) => {
             let (from_s, to_s) = (from.as_secs_f64(), to.as_secs_f64());
@@ -303,8 +293,8 @@ fn jobs(scenario: &Scenario) -> Result<Jobs, RunError> {
                 Some(Ok(first)) if from_s <= 0.0 => first.submit_s,
                 _ => from_s,
             };
-            let jobs =
-                jobs.map(move |job| job.map(|job| JobRecord { submit_s: job.submit_s - start_s, ..job }));
+            let jobs = jobs
+                .map(move |job| job.map(|job| (JobRecord { submit_s: job.submit_s - start_s, ..job }, None)));
             Ok(Box::new(jobs))
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! The doc comments here are the descriptions in the JSON schema, and what `docs/scenarios.md` explains at length.
 
+mod queue;
 mod run;
 mod workload;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::default_max_pods;
 use crate::units::ByteSize;
 
+pub use queue::{AmountFile, ClusterQueueFile, NetworkTopologyFile, RoleFile, TierFile, TopologyMode};
 pub use run::{BudgetFile, GpuChoice, MetricsFile, PreemptionFile, Retry, SchedulerFile};
 pub use workload::{
     ArrivalFile, ComponentFile, DurationFile, JobTraceFile, JobTraceFormat, PresetName, QueueFile,
@@ -40,6 +42,9 @@ pub struct ScenarioFile {
     pub cluster: ClusterFile,
     /// The jobs.
     pub workload: WorkloadFile,
+    /// Queues and what they are entitled to. Jobs of other queues go to a queue that is entitled to nothing.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub queue: Vec<ClusterQueueFile>,
     /// The policies and how they run.
     pub scheduler: SchedulerFile,
     /// What evicting a job costs.
@@ -74,6 +79,12 @@ pub struct ClusterFile {
     /// Node types of this scenario, beside those of the catalogue.
     #[serde(default)]
     pub node_types: Vec<NodeTypeFile>,
+    /// Tiers of the network, lowest first: which nodes are close to each other.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub topology: Vec<TierFile>,
+    /// Names of nodes that take no tasks.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub blocked_nodes: Vec<String>,
 }
 
 /// A group of equal nodes.

@@ -4,6 +4,7 @@
 //! as it can.
 
 mod cluster;
+mod queue;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -45,7 +46,10 @@ pub(crate) fn resolve(
     let mut resolver = Resolver { document, base_dir, environment };
     resolver.check_name(&file.name);
     let nodes = resolver.nodes(&file.cluster);
-    let workload = resolver.workload(&file.workload, &nodes);
+    let tiers = resolver.tiers(&file.cluster);
+    let blocked_nodes = resolver.blocked_nodes(&file.cluster, &nodes);
+    let queues = resolver.queues(&file.queue);
+    let workload = resolver.workload(file, &nodes);
     let scheduler = resolver.scheduler(file);
     let preemption = resolver.preemption(file);
     let metrics = resolver.metrics(file);
@@ -55,6 +59,9 @@ pub(crate) fn resolve(
         description: file.description.clone(),
         seed: file.seed,
         nodes,
+        tiers,
+        blocked_nodes,
+        queues,
         workload: workload?,
         queue_nodes: file.workload.queue_nodes,
         scheduler,

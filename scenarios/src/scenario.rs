@@ -1,6 +1,6 @@
 //! What a scenario means: validated, resolved, with every default filled in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +20,12 @@ pub struct Scenario {
     pub seed: u64,
     /// The nodes, in the order of the cluster.
     pub nodes: Vec<NodeGroup>,
+    /// Tiers of the network, lowest first.
+    pub tiers: Vec<Tier>,
+    /// Names of nodes that take no tasks.
+    pub blocked_nodes: BTreeSet<String>,
+    /// Queues and what they are entitled to.
+    pub queues: Vec<ClusterQueue>,
     /// Where the jobs come from.
     pub workload: Workload,
     /// Which nodes the jobs of a queue may use.
@@ -71,6 +77,47 @@ pub struct NodeGroup {
     pub taints: Vec<Taint>,
 }
 
+/// A tier of the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tier {
+    /// Its name.
+    pub name: String,
+    /// Nodes of one domain, neighbours in the order of the cluster.
+    pub nodes: u32,
+}
+
+/// A queue and what it is entitled to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterQueue {
+    /// Its name.
+    pub name: String,
+    /// The queue that contains it.
+    pub parent: Option<String>,
+    /// Its share, relative to its siblings.
+    pub weight: u32,
+    /// Larger goes first.
+    pub priority: i32,
+    /// The most that it may hold.
+    pub capability: Amount,
+    /// What it should have when all ask for theirs.
+    pub deserved: Amount,
+    /// What is kept for it.
+    pub guarantee: Amount,
+    /// Whether others may take back what it borrowed.
+    pub reclaimable: bool,
+}
+
+/// An amount of resources; what is `None` is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Amount {
+    /// Thousandths of GPUs.
+    pub gpu_milli: Option<u64>,
+    /// Thousandths of CPUs.
+    pub cpu_milli: Option<u64>,
+    /// Bytes of memory.
+    pub memory_bytes: Option<u64>,
+}
+
 /// The label that holds a node's zone, as in Kubernetes.
 pub const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
@@ -112,6 +159,47 @@ pub struct Synthetic {
     pub config: GeneratorConfig,
     /// Number of jobs.
     pub jobs: u64,
+    /// What jobs of each size are beyond what the distributions tell; none for the sizes of a preset.
+    pub traits: Vec<JobTraits>,
+}
+
+/// What a job is beyond what a trace tells.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct JobTraits {
+    /// Tasks that it needs to run; all if `None`.
+    pub min_tasks: Option<u32>,
+    /// Larger goes first.
+    pub priority: i32,
+    /// Whether its running tasks may be displaced; left to the policy if `None`.
+    pub preemptable: Option<bool>,
+    /// How close together its tasks must or should be.
+    pub network_topology: Option<NetworkTopology>,
+    /// The role of its tasks; empty if there are no others.
+    pub worker_role: String,
+    /// Pods beside its tasks.
+    pub roles: Vec<Role>,
+}
+
+/// How close together tasks must or should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NetworkTopology {
+    /// Whether it is a demand.
+    pub hard: bool,
+    /// The highest tier, from 1.
+    pub highest_tier: Option<u32>,
+}
+
+/// Pods of a job beside its tasks, all of which it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// Number of pods.
+    pub tasks: u32,
+    /// Thousandths of CPUs of each.
+    pub cpu_milli: u64,
+    /// Bytes of memory of each.
+    pub memory_bytes: u64,
 }
 
 /// The policies and how they run.

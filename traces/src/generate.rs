@@ -366,10 +366,9 @@ fn round_to_ms(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
 }
 
-impl Iterator for Generator {
-    type Item = JobRecord;
-
-    fn next(&mut self) -> Option<JobRecord> {
+impl Generator {
+    /// The next job, and which of [`GeneratorConfig::sizes`] it is of.
+    pub fn next_with_size(&mut self) -> Option<(JobRecord, usize)> {
         // The earliest; of those at one time, the first queue's.
         let next = |one: &&mut Arrivals, other: &&mut Arrivals| one.next_s.total_cmp(&other.next_s);
         let arrivals = self.arrivals.iter_mut().min_by(next)?;
@@ -392,6 +391,15 @@ impl Iterator for Generator {
         };
         let number = self.next_number;
         self.next_number += 1;
-        Some(self.config.job(number, round_to_ms(submit_s), round_to_ms(duration_s), size, queue, user))
+        let (submit_s, duration_s) = (round_to_ms(submit_s), round_to_ms(duration_s));
+        Some((self.config.job(number, submit_s, duration_s, size, queue, user), size))
+    }
+}
+
+impl Iterator for Generator {
+    type Item = JobRecord;
+
+    fn next(&mut self) -> Option<JobRecord> {
+        self.next_with_size().map(|(job, _)| job)
     }
 }

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::is_default;
+use super::queue::{NetworkTopologyFile, RoleFile};
 use crate::units::ByteSize;
 
 /// The jobs: exactly one of `trace` and `synthetic`.
@@ -182,6 +184,23 @@ pub struct SizeFile {
     pub gpu_models: Vec<String>,
     /// How long jobs of this size run, where it differs from the workload's `duration`.
     pub duration: Option<DurationFile>,
+    /// Number of tasks that the job needs to run: with fewer than it has it is elastic, and runs in proportion. All of them
+    /// if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub min_tasks: Option<u32>,
+    /// Larger goes first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: i32,
+    /// Whether its running tasks may be displaced; left to the policy if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preemptable: Option<bool>,
+    /// How close together its tasks must or should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_topology: Option<NetworkTopologyFile>,
+    /// Pods beside its tasks, without GPUs.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub roles: Vec<RoleFile>,
 }
 
 fn one() -> u32 {

@@ -7,8 +7,8 @@ use foretell_traces::record::MAX_TIME_S;
 
 use super::Resolver;
 use crate::file::{
-    ArrivalFile, ComponentFile, DurationFile, JobTraceFile, PresetName, QueueNodes, SizeFile, SyntheticFile,
-    WorkloadFile,
+    ArrivalFile, ComponentFile, DurationFile, JobTraceFile, PresetName, QueueNodes, ScenarioFile, SizeFile,
+    SyntheticFile,
 };
 use crate::scenario::{JobTrace, NodeGroup, Synthetic, VIRTUAL_CLUSTER_LABEL, Workload};
 
@@ -16,7 +16,8 @@ const SYNTHETIC: &str = "workload.synthetic";
 
 impl Resolver<'_, '_> {
     /// The jobs for a cluster of these nodes.
-    pub(super) fn workload(&mut self, file: &WorkloadFile, nodes: &[NodeGroup]) -> Option<Workload> {
+    pub(super) fn workload(&mut self, scenario: &ScenarioFile, nodes: &[NodeGroup]) -> Option<Workload> {
+        let file = &scenario.workload;
         let owned = nodes.iter().any(|group| group.labels.contains_key(VIRTUAL_CLUSTER_LABEL));
         if file.queue_nodes == QueueNodes::VirtualCluster && !owned && !nodes.is_empty() {
             let help = "give `cluster.nodes` a `virtual_cluster`, or use a node list that has them";
@@ -25,7 +26,13 @@ impl Resolver<'_, '_> {
         }
         match (&file.trace, &file.synthetic) {
             (Some(trace), None) => self.job_trace(trace).map(Workload::Trace),
-            (None, Some(synthetic)) => self.synthetic(synthetic, nodes).map(Workload::Synthetic),
+            (None, Some(synthetic)) => {
+                let mut synthetic = self.synthetic(synthetic, nodes)?;
+                let sizes = file.synthetic.iter().flat_map(|file| &file.sizes).flatten().enumerate();
+                let tiers = &scenario.cluster.topology;
+                synthetic.traits = sizes.map(|(i, size)| self.traits(i, size, tiers)).collect();
+                Some(Workload::Synthetic(synthetic))
+            }
             (both, _) => {
                 let message = "expected exactly one of `trace` and `synthetic`, got ";
                 let got = if both.is_some() { "both" } else { "neither" };
@@ -94,7 +101,7 @@ impl Resolver<'_, '_> {
         if let Err(error) = config.validate() {
             self.generator_problem(&error);
         }
-        Some(Synthetic { config, jobs: file.jobs })
+        Some(Synthetic { config, jobs: file.jobs, traits: Vec::new() })
     }
 
     fn generator_problem(&mut self, error: &generate::GenerateError) {

@@ -1,5 +1,7 @@
 //! Scenario files from the outside: good ones resolve, bad ones say what is wrong and where.
 
+mod queues;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
