@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use clap::{Args, Subcommand};
-use foretell_validation::{Cell, Progress, Report, openb};
+use foretell_validation::{Cell, Progress, Report, conformance, openb};
 use indicatif::ProgressBar;
 
 use crate::progress::Bars;
@@ -21,6 +21,20 @@ enum Suite {
     /// Runs every published (trace, policy, seed) and every list of placements found in the data. Exits with 1 if a
     /// result is beyond its tolerance and with 2 if the data are unusable.
     Openb(OpenbArgs),
+    /// Run what the tests of kube-scheduler, Volcano and scheduler-plugins expect, case by case.
+    ///
+    /// Runs every case file under the folder. Exits with 1 if a case fails that is not known to be an artefact of the
+    /// original test, and with 2 if the data are unusable.
+    Conformance(ConformanceArgs),
+}
+
+#[derive(Args)]
+struct ConformanceArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Only cases whose path contains this.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    filter: String,
 }
 
 #[derive(Args)]
@@ -52,37 +66,71 @@ struct CommonArgs {
 }
 
 pub(crate) fn run(args: &ValidateArgs) -> CommandResult {
-    let Suite::Openb(args) = &args.suite;
-    let common = &args.common;
-    let data = common.data.clone().or_else(environment::data_dir);
-    let data = data.ok_or("no data: give --data DIR, or set FORETELL_DATA")?;
-    let pool = environment::thread_pool(common.threads)?;
+    match &args.suite {
+        Suite::Openb(args) => run_openb(args),
+        Suite::Conformance(args) => run_conformance(args),
+    }
+}
+
+fn run_openb(args: &OpenbArgs) -> CommandResult {
+    let data = data_dir(&args.common)?;
     let selection = openb::Selection {
         traces: args.traces.clone(),
         policies: args.policies.clone(),
         seeds: args.seeds.clone(),
     };
-
-    let bars = Bars::new(["openb"]);
-    let bar: OnceLock<ProgressBar> = OnceLock::new();
-    let progress = Progress {
-        begin: &|steps| {
-            bar.get_or_init(|| bars.add("openb", steps as u64, "runs"));
-        },
-        step: &|| bar.get().into_iter().for_each(|bar| bar.inc(1)),
-    };
-    let report = pool.install(|| openb::run(&data, &selection, &progress));
-    bar.get().into_iter().for_each(ProgressBar::finish_and_clear);
-    let report = report?;
-
-    if let Some(path) = &common.json {
-        let json = serde_json::to_string_pretty(&report.to_json())?;
-        std::fs::write(path, json + "\n")
-            .map_err(|error| format!("failed to write {}: {error}", path.display()))?;
-    }
+    let report =
+        with_progress(&args.common, "openb", "runs", |progress| openb::run(&data, &selection, progress))??;
+    write_json(&args.common, &report.to_json())?;
     output::print(&table(&report))?;
     output::print(&report.summary)?;
     Ok(if report.passed() { Outcome::Success } else { Outcome::CheckFailed })
+}
+
+fn run_conformance(args: &ConformanceArgs) -> CommandResult {
+    let data = data_dir(&args.common)?;
+    let report = with_progress(&args.common, "conformance", "cases", |progress| {
+        conformance::run(&data, &args.filter, progress)
+    })??;
+    write_json(&args.common, &report.to_json())?;
+    let summary = report.table();
+    output::print(&table(&summary))?;
+    output::print(&summary.summary)?;
+    output::print(report.details().trim_end())?;
+    Ok(if summary.passed() { Outcome::Success } else { Outcome::CheckFailed })
+}
+
+fn data_dir(common: &CommonArgs) -> Result<PathBuf, &'static str> {
+    let data = common.data.clone().or_else(environment::data_dir);
+    data.ok_or("no data: give --data DIR, or set FORETELL_DATA")
+}
+
+/// Runs a suite on the wanted number of threads, with a progress bar.
+fn with_progress<T: Send>(
+    common: &CommonArgs,
+    suite: &'static str,
+    unit: &'static str,
+    run: impl FnOnce(&Progress<'_>) -> T + Send,
+) -> Result<T, Box<dyn std::error::Error>> {
+    let pool = environment::thread_pool(common.threads)?;
+    let bars = Bars::new([suite]);
+    let bar: OnceLock<ProgressBar> = OnceLock::new();
+    let progress = Progress {
+        begin: &|steps| {
+            bar.get_or_init(|| bars.add(suite, steps as u64, unit));
+        },
+        step: &|| bar.get().into_iter().for_each(|bar| bar.inc(1)),
+    };
+    let result = pool.install(|| run(&progress));
+    bar.get().into_iter().for_each(ProgressBar::finish_and_clear);
+    Ok(result)
+}
+
+fn write_json(common: &CommonArgs, json: &serde_json::Value) -> Result<(), Box<dyn std::error::Error>> {
+    let Some(path) = &common.json else { return Ok(()) };
+    let json = serde_json::to_string_pretty(json)?;
+    std::fs::write(path, json + "\n")
+        .map_err(|error| format!("failed to write {}: {error}", path.display()).into())
 }
 
 /// The report as a table; what missed its tolerance is marked.

@@ -2,6 +2,7 @@
 //!
 //! A suite runs whatever cases it finds in a folder and returns a [`Report`]; it never prints.
 
+pub mod conformance;
 mod error;
 pub mod openb;
 mod report;

@@ -112,7 +112,7 @@ impl Document<'_> {
 }
 
 fn options() -> serde_saphyr::Options {
-    serde_saphyr::options! { with_snippet: false }
+    serde_saphyr::options! { strict_booleans: true, with_snippet: false }
 }
 
 /// The message of an error without its place, which is told apart.

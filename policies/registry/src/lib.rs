@@ -8,6 +8,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod kube_config;
+mod volcano_config;
+
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -26,6 +29,11 @@ use foretell_packing::{
 use foretell_topology::{ByDomain, Division, DomainPlacement};
 use foretell_topology::{GpuInterconnect, InterconnectGpus};
 use thiserror::Error;
+
+pub use kube_config::{KubeConfig, KubeProfile};
+pub use volcano_config::{
+    Argument, Arguments, VOLCANO_ACTIONS, VOLCANO_PLUGINS, VolcanoConfig, VolcanoPlugin,
+};
 
 /// What policies are told beside their name.
 #[derive(Clone, Default)]
