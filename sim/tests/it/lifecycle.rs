@@ -136,7 +136,7 @@ fn partial_gangs_deadlock_without_gang_scheduling() {
     // second gang, which has priority but displaces nobody, takes the node that becomes free. Neither gang is ever whole.
     let mut jobs = [job(0.0, 5.0, 1, 8), job(1.0, 10.0, 2, 8), job(2.0, 10.0, 2, 8)];
     jobs[2].priority = 1;
-    jobs[2].spec.never_preempts = true;
+    jobs[2].roles[0].spec.never_preempts = true;
     for cycle_period in [Time::ZERO, Time::from_s(0.5)] {
         let config = Config { cycle_period, ..Config::default() };
         let result = simulate(&cluster(&[8, 8]), &jobs, "default", config).unwrap();
