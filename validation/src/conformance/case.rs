@@ -14,7 +14,7 @@ pub const API_VERSION: &str = "foretell/v1";
 pub struct Case {
     /// Its file.
     pub path: PathBuf,
-    /// The project whose tests state it, by the name of the folder: `kube`, `volcano`, `uncertain/kube`.
+    /// The project whose tests state it: `kube`, `volcano`, `uncertain/kube`.
     pub source: String,
     /// Its name.
     pub name: String,
@@ -59,7 +59,7 @@ impl Case {
         }
         let objects = read_documents(rest, &file)?;
         let area = area(&metadata.name).to_owned();
-        let source = source(path);
+        let source = source(path, &spec);
         Ok(Some(Self { path: path.to_owned(), source, name: metadata.name, area, kind, spec, objects }))
     }
 
@@ -97,13 +97,21 @@ fn area(name: &str) -> &str {
     name.get(..end.saturating_sub(1)).unwrap_or(name)
 }
 
-/// The folder of a file, with the folder `uncertain` above it.
-fn source(path: &Path) -> String {
-    let parent = path.parent();
-    match name(parent.and_then(Path::parent)) {
-        above @ "uncertain" => format!("{above}/{}", name(parent)),
-        _ => name(parent).to_owned(),
-    }
+/// The scheduler whose test a case restates: by the repository that it names, so that cases may lie anywhere; else by its
+/// folder. Those below a folder `uncertain` say so.
+fn source(path: &Path, spec: &Value) -> String {
+    let folder = name(path.parent());
+    let repository = spec.pointer("/source/repo").and_then(Value::as_str).unwrap_or("");
+    let source = match repository.rsplit('/').next().unwrap_or("") {
+        "microshift" | "kubernetes" => "kube",
+        "volcano" => "volcano",
+        "scheduler-plugins" => "scheduler-plugins",
+        "kueue" => "kueue",
+        "KAI-Scheduler" => "kai",
+        _ => folder,
+    };
+    let uncertain = [path.parent(), path.parent().and_then(Path::parent)].map(name).contains(&"uncertain");
+    if uncertain { format!("uncertain/{source}") } else { source.to_owned() }
 }
 
 fn name(path: Option<&Path>) -> &str {
@@ -128,11 +136,17 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_folders() {
-        for (path, expected) in
-            [("a/kube/x.yaml", "kube"), ("a/uncertain/kube/x.yaml", "uncertain/kube"), ("x.yaml", "")]
-        {
-            assert_eq!(source(Path::new(path)), expected, "{path}");
+    fn sources_are_repositories_or_folders() {
+        for (path, repository, expected) in [
+            ("a/kube/x.yaml", "", "kube"),
+            ("a/uncertain/kube/x.yaml", "", "uncertain/kube"),
+            ("x.yaml", "", ""),
+            ("a/cases/x.yaml", "volcano-sh/volcano", "volcano"),
+            ("a/uncertain/x.yaml", "openshift/microshift", "uncertain/kube"),
+            ("a/kai/x.yaml", "someone/else", "kai"),
+        ] {
+            let spec = serde_json::json!({ "source": { "repo": repository } });
+            assert_eq!(source(Path::new(path), &spec), expected, "{path} {repository}");
         }
     }
 }
