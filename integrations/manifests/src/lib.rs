@@ -2,6 +2,7 @@
 //! decisions back to objects. No client, no I/O: text in, text out, so that a simulation and a production scheduler
 //! read the same objects in the same way.
 
+pub mod config;
 pub mod convert;
 pub mod error;
 pub mod kinds;
@@ -9,6 +10,7 @@ pub mod objects;
 pub mod quantity;
 pub mod read;
 
+pub use config::{SchedulerConfig, read_config};
 pub use convert::{Cluster, Names, ReadOptions, UNDECLARED, cluster, cluster_with};
 pub use error::ManifestError;
 pub use objects::{Located, Objects, Origin, Unknown};

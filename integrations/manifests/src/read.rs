@@ -98,13 +98,19 @@ impl Document<'_> {
         })
     }
 
+    /// The line after the one that begins with a text, for what a block scalar holds.
+    pub(crate) fn line_after(&self, text: &str) -> u64 {
+        let position = self.text.lines().position(|line| line.trim_start().starts_with(text));
+        self.line + position.map_or(0, |position| position as u64 + 1)
+    }
+
     /// The lines of its values; `None` if it cannot be read, which an error has said already.
     fn lines(&self) -> Option<Spanned<Lines>> {
         serde_saphyr::from_str_with_options(self.text, options()).ok()
     }
 
     /// Puts the line of its field to an error. `prefix` leads from the document to the object.
-    fn locate(&self, error: ManifestError, prefix: &[Step]) -> ManifestError {
+    pub(crate) fn locate(&self, error: ManifestError, prefix: &[Step]) -> ManifestError {
         let Some(lines) = self.lines() else { return error };
         let steps = prefix.iter().cloned().chain(steps(&error.field));
         ManifestError { line: self.line + Lines::line(&lines, steps) - 1, ..error }
@@ -122,10 +128,11 @@ fn message(error: &serde_saphyr::Error) -> String {
     text.trim_start_matches("error: ").to_owned()
 }
 
-fn from_value<T: DeserializeOwned>(value: Value, origin: &Origin) -> Result<T, ManifestError> {
+pub(crate) fn from_value<T: DeserializeOwned>(value: Value, origin: &Origin) -> Result<T, ManifestError> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
-        let field = if path == "." { String::new() } else { path };
+        // Of an unknown field the path ends where it was met.
+        let field = if path == "." { String::new() } else { path.trim_end_matches(".?").to_owned() };
         origin.error(field, error.inner().to_string())
     })
 }
@@ -134,7 +141,7 @@ fn from_value<T: DeserializeOwned>(value: Value, origin: &Origin) -> Result<T, M
 
 /// A step from a value to a part of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Step {
+pub(crate) enum Step {
     Field(String),
     Item(usize),
 }

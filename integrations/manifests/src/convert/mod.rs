@@ -7,7 +7,7 @@ mod names;
 mod node;
 mod pod;
 mod rest;
-mod selectors;
+pub(crate) mod selectors;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -56,7 +56,7 @@ pub(super) fn label_selector(
 }
 
 /// Node affinity.
-pub(super) fn node_affinity(affinity: &api::NodeAffinity) -> NodeAffinity {
+pub(crate) fn node_affinity(affinity: &api::NodeAffinity) -> NodeAffinity {
     let mut required = Vec::new();
     if let Some(selector) = &affinity.required_during_scheduling_ignored_during_execution {
         required.extend(selector.node_selector_terms.iter().map(node_selector_term));
@@ -222,7 +222,7 @@ fn own_requirements(
 }
 
 /// Spread constraints. `own` are the pod's labels, which `matchLabelKeys` refer to.
-pub(super) fn topology_spread(
+pub(crate) fn topology_spread(
     constraints: &[api::TopologySpreadConstraint],
     own: &Labels,
     origin: &Origin,

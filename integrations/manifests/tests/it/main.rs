@@ -1,4 +1,5 @@
 //! Objects in, cluster out.
 
 mod cluster;
+mod config;
 mod errors;
