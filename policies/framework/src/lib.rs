@@ -67,4 +67,4 @@ pub use state::{
 };
 pub use tier::{EnabledPlugin, PriorityQueue, SessionPlugin, Statement, SubJob, Switches, Tiers, Vote};
 pub use time::Time;
-pub use topology::DomainTree;
+pub use topology::{DomainTotals, DomainTree};

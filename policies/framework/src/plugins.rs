@@ -194,6 +194,39 @@ impl Plugins {
         state.node_ids().map(verdict).collect()
     }
 
+    /// Those of some nodes that pass all filters for a class of tasks, in their order, with what the scores give them.
+    /// Kept scores are not computed anew.
+    pub fn rank_among(
+        &mut self,
+        state: &ClusterState,
+        class: ClassId,
+        nodes: &[NodeId],
+    ) -> (Vec<NodeId>, Vec<i64>) {
+        let ranking = self.rankings.refresh(state, class, &mut self.filters, &mut self.scores);
+        let task = state.class_spec(class);
+        prepare(&mut self.cluster_filters, state, task);
+        let (mut candidates, mut totals) = (Vec::new(), Vec::new());
+        for &node in nodes {
+            if let Some(score) = ranking.score(node)
+                && ask(&mut self.cluster_filters, state, task, node).is_ok()
+            {
+                candidates.push(node);
+                totals.push(score);
+            }
+        }
+        let scores = &mut self.scratch.scores;
+        for (plugin, weight) in &mut self.candidate_scores {
+            if candidates.len() > 1 && plugin.applies(state, task) {
+                scores.clear();
+                plugin.score(state, task, &candidates, scores);
+                totals.iter_mut().zip(scores.iter()).for_each(|(total, score)| {
+                    *total = total.saturating_add(score.saturating_mul(*weight));
+                });
+            }
+        }
+        (candidates, totals)
+    }
+
     /// Why nodes cannot take a class of tasks, by all filters.
     pub fn rejections(&mut self, state: &ClusterState, class: ClassId) -> Rejections {
         if prepare(&mut self.cluster_filters, state, state.class_spec(class)) {

@@ -10,6 +10,7 @@ extern crate std;
 
 mod kube_config;
 mod volcano_config;
+mod volcano_nodes;
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -33,6 +34,10 @@ use thiserror::Error;
 pub use kube_config::{KubeConfig, KubeProfile};
 pub use volcano_config::{
     Argument, Arguments, VOLCANO_ACTIONS, VOLCANO_PLUGINS, VolcanoConfig, VolcanoPlugin,
+};
+pub use volcano_nodes::{
+    binpack as volcano_binpack, resource_strategy_fit as volcano_resource_strategy_fit,
+    session_plugin as volcano_node_plugin,
 };
 
 /// What policies are told beside their name.

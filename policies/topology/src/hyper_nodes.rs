@@ -6,12 +6,11 @@ use alloc::vec::Vec;
 
 use foretell_framework::tier::Gradients;
 use foretell_framework::{
-    ClusterState, Dimension, DomainId, DomainTree, GPU_RESOURCE, JobId, NodeId, PerResource, SessionPlugin,
-    SubJob, TaskId, TaskSpec, Time,
+    ClusterState, Dimension, DomainId, DomainTotals, DomainTree, GPU_RESOURCE, JobId, NodeId, PerResource,
+    SessionPlugin, SubJob, TaskId, TaskSpec, Time,
 };
 
 use crate::limit::Limit;
-use crate::totals::DomainTotals;
 
 /// The annotation by which Volcano remembers the domain that a job was placed in.
 const ALLOCATED_DOMAIN: &str = "volcano.sh/job-allocated-hypernode";
@@ -114,22 +113,29 @@ impl NetworkTopologyAware {
 
     fn score_near(&self, job: &Placed<'_>, nodes: &[NodeId], scores: &mut [f64]) {
         let (lowest, highest) = self.tree.tier_range();
-        let nearness: Vec<f64> = nodes
-            .iter()
-            .map(|&node| {
-                let tier = self.tree.tier(self.tree.lowest_common(self.tree.leaf(node), job.domain));
-                if highest > lowest { f64::from(highest - tier) / f64::from(highest - lowest) } else { 0.0 }
-            })
-            .collect();
-        let best = nearness.iter().copied().fold(0.0, f64::max);
-        let is_best = |score: f64| score >= best;
-        let tied = nearness.iter().filter(|&&score| is_best(score)).count() > 1;
-        for ((score, &near), &node) in scores.iter_mut().zip(&nearness).zip(nodes) {
-            let mut own = near * BASE_SCORE;
-            if tied && is_best(near) {
-                own += job.share_in(&self.tree, self.tree.leaf(node)) * BASE_SCORE;
+        // Nodes of one leaf are worth the same, and mostly come one after the other.
+        let mut known = None;
+        let mut per_leaf: Vec<(DomainId, f64, u32)> = Vec::new();
+        for &node in nodes {
+            let leaf = self.tree.leaf(node);
+            if known == Some(leaf) {
+                per_leaf.last_mut().expect("the known leaf is the last").2 += 1;
+                continue;
             }
-            *score += own * f64::from(self.config.weight);
+            known = Some(leaf);
+            let tier = self.tree.tier(self.tree.lowest_common(leaf, job.domain));
+            let near =
+                if highest > lowest { f64::from(highest - tier) / f64::from(highest - lowest) } else { 0.0 };
+            per_leaf.push((leaf, near, 1));
+        }
+        let best = per_leaf.iter().map(|&(_, near, _)| near).fold(0.0, f64::max);
+        let tied =
+            per_leaf.iter().filter(|&&(_, near, _)| near >= best).map(|&(.., count)| count).sum::<u32>() > 1;
+        let mut scores = scores.iter_mut();
+        for (leaf, near, count) in per_leaf {
+            let share = if tied && near >= best { job.share_in(&self.tree, leaf) } else { 0.0 };
+            let own = (near + share) * BASE_SCORE * f64::from(self.config.weight);
+            scores.by_ref().take(count as usize).for_each(|score| *score += own);
         }
     }
 
@@ -149,6 +155,13 @@ impl NetworkTopologyAware {
                 *score += sum / weights * BASE_SCORE * f64::from(self.config.weight);
             }
         }
+    }
+
+    /// Whether some task of the job has a place to be near to, or an annotation names one.
+    fn may_be_near(&self, state: &ClusterState, task: TaskId) -> bool {
+        let Some(job) = state.task(task).map(|task| task.job) else { return false };
+        let placed = state.job(job).is_some_and(|job| job.placed() + job.nominated() > 0);
+        !self.tree.is_empty() && (placed || annotated(state, job).is_some())
     }
 
     /// Tasks that share the task's topology, and where they are; `None` where none is placed.
@@ -233,7 +246,7 @@ impl SessionPlugin for NetworkTopologyAware {
     fn judges_nodes(&self, state: &ClusterState, task: TaskId) -> bool {
         let job = state.task(task).map(|task| task.job);
         if job.is_some_and(|job| has_topology(state, job)) {
-            self.placed(state, task).is_some()
+            self.may_be_near(state, task)
         } else {
             self.config.packs_ordinary_tasks && !self.tree.is_empty()
         }

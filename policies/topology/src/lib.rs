@@ -17,7 +17,6 @@ mod pick;
 mod place;
 mod plan;
 mod slots;
-mod totals;
 
 pub use hyper_nodes::{NetworkTopologyAware, NetworkTopologyConfig, has_topology};
 pub use interconnect::{BestGpus, EXACT_GPUS_MAX};
@@ -26,4 +25,3 @@ pub use pick::{GpuInterconnect, InterconnectGpus, nearest_nics};
 pub use place::{ByDomain, DomainPlacement};
 pub use plan::{Division, divide};
 pub use slots::{ClassSlots, Slots};
-pub use totals::DomainTotals;

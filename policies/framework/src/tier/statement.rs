@@ -180,6 +180,12 @@ impl<'a> Statement<'a> {
         self.transaction().rollback_to(savepoint.changes);
     }
 
+    /// Undoes everything.
+    pub fn rollback_all(&mut self) {
+        let changes = self.transaction().start();
+        self.rollback_to(StatementSavepoint { changes, events: 0 });
+    }
+
     /// Makes the changes last and turns them into decisions.
     pub fn commit(mut self) {
         if let Some(transaction) = self.transaction.take() {
@@ -198,9 +204,8 @@ impl<'a> Statement<'a> {
 
 impl Drop for Statement<'_> {
     fn drop(&mut self) {
-        if let Some(transaction) = &self.transaction {
-            let changes = transaction.start();
-            self.rollback_to(StatementSavepoint { changes, events: 0 });
+        if self.transaction.is_some() {
+            self.rollback_all();
         }
     }
 }

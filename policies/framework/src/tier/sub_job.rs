@@ -88,6 +88,18 @@ impl SubJob {
         self.tasks.iter().filter(counts).count() as u32
     }
 
+    /// Whether its policy has as many sub-jobs that are ready as it needs.
+    pub fn policy_is_met(&self, state: &ClusterState) -> bool {
+        let Some(entry) = state.job(self.job) else { return true };
+        let needed = self.policy.map_or(0, |index| policies(&entry.spec)[index].min_groups.unwrap_or(0));
+        if needed == 0 {
+            return true;
+        }
+        let of_policy =
+            Self::partition(state, self.job).into_iter().filter(|other| other.policy == self.policy);
+        of_policy.filter(|sub_job| sub_job.is_ready(state)).count() as u32 >= needed
+    }
+
     /// Whether each policy of a job has as many sub-jobs for which `enough` holds as it needs.
     pub fn minimum_is_met(state: &ClusterState, job: JobId, enough: impl Fn(&Self) -> bool) -> bool {
         let Some(entry) = state.job(job) else { return false };

@@ -1,11 +1,15 @@
 //! The tree of topology domains, with one virtual domain above all of them.
 
+mod totals;
+
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::id::{DomainId, NodeId};
 use crate::state::ClusterState;
+
+pub use totals::DomainTotals;
 
 /// The domains of a cluster as a tree. Above all roots is one more domain, [`DomainTree::top`], that holds every node,
 /// those of no domain too; its tier is one above the highest (Volcano's cluster-top hypernode).

@@ -3,7 +3,11 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use foretell_framework::{ClusterState, Dimension, DomainId, DomainTree, NodeId, ResourceId, Stamp};
+use super::DomainTree;
+use crate::dimension::Dimension;
+use crate::id::{DomainId, NodeId, ResourceId};
+use crate::recency::Stamp;
+use crate::state::ClusterState;
 
 /// Sums per domain and resource, repaired where nodes changed.
 #[derive(Clone, Debug, Default)]
