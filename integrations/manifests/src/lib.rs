@@ -9,6 +9,7 @@ pub mod kinds;
 pub mod objects;
 pub mod quantity;
 pub mod read;
+mod workloads;
 
 pub use config::{SchedulerConfig, read_config};
 pub use convert::{Cluster, Names, ReadOptions, UNDECLARED, cluster, cluster_with};

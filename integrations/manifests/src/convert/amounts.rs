@@ -12,14 +12,14 @@ use crate::objects::{Objects, Origin};
 use crate::quantity;
 
 /// CPU, in thousandths of a core.
-pub(super) const CPU: &str = "cpu";
+pub(crate) const CPU: &str = "cpu";
 /// Memory, in bytes.
-pub(super) const MEMORY: &str = "memory";
+pub(crate) const MEMORY: &str = "memory";
 /// Number of pods.
 pub(super) const PODS: &str = "pods";
 
 /// Amounts by resource name: CPU in thousandths, all else in whole units. Zeros are kept.
-pub(super) type Amounts = BTreeMap<String, u64>;
+pub(crate) type Amounts = BTreeMap<String, u64>;
 
 /// What a container counts for in scores if it requests no CPU.
 const DEFAULT_CPU_MILLI: u64 = 100;
@@ -27,7 +27,7 @@ const DEFAULT_CPU_MILLI: u64 = 100;
 const DEFAULT_MEMORY_BYTES: u64 = 200 << 20;
 
 /// Reads a resource list.
-pub(super) fn amounts<'a>(
+pub(crate) fn amounts<'a>(
     list: impl IntoIterator<Item = (&'a String, &'a Quantity)>,
     field: &str,
     origin: &Origin,
@@ -63,7 +63,7 @@ fn raise(sum: &mut Amounts, other: &Amounts) {
 }
 
 /// Requests of a container; what is only limited is requested, as the API server fills in.
-pub(super) fn container_requests(
+pub(crate) fn container_requests(
     resources: Option<&ResourceRequirements>,
     field: &str,
     origin: &Origin,
@@ -76,15 +76,15 @@ pub(super) fn container_requests(
 }
 
 /// What a pod requests.
-pub(super) struct PodRequests {
+pub(crate) struct PodRequests {
     /// As filters count it.
-    pub(super) requests: Amounts,
+    pub(crate) requests: Amounts,
     /// CPU in thousandths and memory in bytes, as scores count them.
-    pub(super) scoring: [u64; 2],
+    pub(crate) scoring: [u64; 2],
 }
 
 /// What a pod requests: section "Pod request" of kube-scheduler.
-pub(super) fn pod_requests(spec: &PodSpec, origin: &Origin) -> Result<PodRequests, ManifestError> {
+pub(crate) fn pod_requests(spec: &PodSpec, origin: &Origin) -> Result<PodRequests, ManifestError> {
     let read = |containers: &[Container], field: &str| {
         let request = |(index, container): (usize, &Container)| {
             container_requests(container.resources.as_ref(), &format!("spec.{field}[{index}]"), origin)
@@ -102,23 +102,10 @@ pub(super) fn pod_requests(spec: &PodSpec, origin: &Origin) -> Result<PodRequest
     let overhead = amounts(spec.overhead.iter().flatten(), "spec.overhead", origin)?;
 
     let total = |default: &dyn Fn(&Amounts) -> Amounts| {
-        let mut sum = Amounts::new();
-        for requests in &containers {
-            add(&mut sum, &default(requests));
-        }
-        let (mut sidecars, mut largest) = (Amounts::new(), Amounts::new());
-        for (requests, &is_sidecar) in init.iter().zip(&sidecar) {
-            let mut stage = default(requests);
-            if is_sidecar {
-                add(&mut sum, &stage);
-                add(&mut sidecars, &stage);
-                stage.clone_from(&sidecars);
-            } else {
-                add(&mut stage, &sidecars);
-            }
-            raise(&mut largest, &stage);
-        }
-        raise(&mut sum, &largest);
+        let mut sum = over_containers(
+            containers.iter().map(default),
+            init.iter().map(default).zip(sidecar.iter().copied()),
+        );
         let supported = |name: &str| name == CPU || name == MEMORY || name.starts_with("hugepages-");
         let pod_level = pod_level.iter().filter(|(name, _)| supported(name));
         sum.extend(pod_level.map(|(name, &amount)| (name.clone(), amount)));
@@ -143,8 +130,53 @@ pub(super) fn pod_requests(spec: &PodSpec, origin: &Origin) -> Result<PodRequest
     Ok(PodRequests { requests, scoring })
 }
 
+/// What a pod may use of what its containers limit.
+pub(crate) fn pod_limits(spec: &PodSpec, origin: &Origin) -> Result<Amounts, ManifestError> {
+    let read =
+        |container: &Container| container_limits(container.resources.as_ref(), "spec.containers", origin);
+    let containers = spec.containers.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let init = spec.init_containers.iter().flatten();
+    let init = init.map(|container| Ok((read(container)?, is_sidecar(container))));
+    Ok(over_containers(containers, init.collect::<Result<Vec<_>, _>>()?))
+}
+
+/// Limits of a container.
+pub(crate) fn container_limits(
+    resources: Option<&ResourceRequirements>,
+    field: &str,
+    origin: &Origin,
+) -> Result<Amounts, ManifestError> {
+    let limits = resources.and_then(|resources| resources.limits.as_ref());
+    amounts(limits.into_iter().flatten(), &format!("{field}.resources.limits"), origin)
+}
+
+/// Containers and sidecars together, or what the largest step of the start needs if that is more. Init containers come
+/// with whether they are sidecars.
+fn over_containers(
+    containers: impl IntoIterator<Item = Amounts>,
+    init: impl IntoIterator<Item = (Amounts, bool)>,
+) -> Amounts {
+    let mut sum = Amounts::new();
+    for amounts in containers {
+        add(&mut sum, &amounts);
+    }
+    let (mut sidecars, mut largest) = (Amounts::new(), Amounts::new());
+    for (mut stage, is_sidecar) in init {
+        if is_sidecar {
+            add(&mut sum, &stage);
+            add(&mut sidecars, &stage);
+            stage.clone_from(&sidecars);
+        } else {
+            add(&mut stage, &sidecars);
+        }
+        raise(&mut largest, &stage);
+    }
+    raise(&mut sum, &largest);
+    sum
+}
+
 /// Whether an init container keeps running beside the others.
-pub(super) fn is_sidecar(container: &Container) -> bool {
+pub(crate) fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
 }
 

@@ -1,8 +1,8 @@
 //! Objects to a [`ClusterState`].
 
-mod amounts;
+pub(crate) mod amounts;
 mod group;
-mod key;
+pub(crate) mod key;
 mod names;
 mod node;
 mod pod;
@@ -19,6 +19,7 @@ pub use names::Names;
 
 use crate::error::ManifestError;
 use crate::objects::{Located, Objects, Origin};
+use crate::workloads::{Expanded, expand};
 use group::{Source, Terms};
 
 /// A cluster as manifests describe it.
@@ -50,12 +51,16 @@ pub fn cluster(objects: &Objects) -> Result<Cluster, ManifestError> {
 
 /// The cluster that objects describe.
 pub fn cluster_with(objects: &Objects, options: &ReadOptions) -> Result<Cluster, ManifestError> {
+    let Expanded { objects, first_new, warnings } = expand(objects)?;
+    let objects = &*objects;
     let mut builder = Builder {
         objects,
         options,
         state: ClusterState::new(),
         names: Names::default(),
-        warnings: Vec::new(),
+        warnings,
+        first_new,
+        unread_labels: pod::unread_labels(objects),
         device: amounts::device_resource(objects),
         classes: BTreeMap::new(),
         default_class: None,
@@ -77,6 +82,10 @@ struct Builder<'a> {
     state: ClusterState,
     names: Names,
     warnings: Vec<String>,
+    /// Position of the first pod that no file has: what is created now is younger than what is there.
+    first_new: usize,
+    /// Labels that would only tell pods apart that are alike.
+    unread_labels: Vec<&'static str>,
     /// The resource whose units are GPU devices.
     device: Option<String>,
     /// Priority classes: value, and whether their pods never preempt.
@@ -91,6 +100,8 @@ struct Group<'a> {
     namespace: &'a str,
     name: &'a str,
     pods: Vec<&'a Located<Pod>>,
+    /// Whether its pods are created now.
+    is_new: bool,
 }
 
 impl<'a> Builder<'a> {
@@ -175,10 +186,10 @@ impl<'a> Builder<'a> {
                 (Source::Pod, Some(pod)) => pod_uid(pod),
                 _ => format!("{}/{}", group.namespace, group.name),
             };
-            groups.push((created, uid, group, terms));
+            groups.push((group.is_new, created, uid, group, terms));
         }
-        groups.sort_by(|a, b| (a.0, &a.1, a.2.source).cmp(&(b.0, &b.1, b.2.source)));
-        for (sequence, (created, _, group, terms)) in groups.into_iter().enumerate() {
+        groups.sort_by(|a, b| (a.0, a.1, &a.2, a.3.source).cmp(&(b.0, b.1, &b.2, b.3.source)));
+        for (sequence, (_, created, _, group, terms)) in groups.into_iter().enumerate() {
             let submitted = created.unwrap_or_default();
             self.job(sequence as u64, submitted, &group, terms)?;
         }
@@ -206,7 +217,8 @@ impl<'a> Builder<'a> {
             groups.entry((Source::SchedulingGroup, key::namespace(&group.metadata), name)).or_default();
         }
         let mut seen = BTreeSet::new();
-        for pod in &objects.pods {
+        let mut new_groups = BTreeSet::new();
+        for (position, pod) in objects.pods.iter().enumerate() {
             if !seen.insert(key::key(&pod.metadata)) {
                 return Err(pod.origin.error("metadata.name", "a pod of this name has been read already"));
             }
@@ -214,17 +226,19 @@ impl<'a> Builder<'a> {
             if source == Source::Pod && ended(pod).is_some() {
                 continue;
             }
-            groups.entry((source, key::namespace(&pod.metadata), name)).or_default().push(pod);
+            let group = (source, key::namespace(&pod.metadata), name);
+            if position >= self.first_new && pod.metadata.creation_timestamp.is_none() {
+                new_groups.insert(group);
+            }
+            groups.entry(group).or_default().push(pod);
         }
         let group = |((source, namespace, name), mut pods): (_, Vec<&'a Located<Pod>>)| {
             pods.sort_by_cached_key(|pod| (created(pod), pod_uid(pod)));
             // Volcano goes by the pods' index where all have one.
-            let index =
-                |pod: &Pod| pod.metadata.labels.as_ref()?.get("volcano.sh/task-index")?.parse::<u64>().ok();
-            if pods.iter().all(|pod| index(pod).is_some()) {
-                pods.sort_by_key(|pod| index(pod));
+            if pods.iter().all(|pod| pod::index(pod).is_some()) {
+                pods.sort_by_key(|pod| pod::index(pod));
             }
-            Group { source, namespace, name, pods }
+            Group { source, namespace, name, pods, is_new: new_groups.contains(&(source, namespace, name)) }
         };
         Ok(groups.into_iter().map(group).collect())
     }

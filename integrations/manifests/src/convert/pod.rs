@@ -9,7 +9,7 @@ use super::amounts::{self, Units};
 use super::selectors::{self, labels};
 use super::{Builder, key};
 use crate::error::ManifestError;
-use crate::objects::{Located, Origin};
+use crate::objects::{Located, Objects, Origin};
 
 /// The role of a pod in its job.
 const ROLE_KEYS: [&str; 2] = ["volcano.sh/task-spec", "training.kubeflow.org/replica-type"];
@@ -21,6 +21,20 @@ fn is_policy_key(key: &str) -> bool {
         || prefix.ends_with(".volcano.sh")
         || matches!(prefix, "scheduling.x-k8s.io" | "kueue.x-k8s.io" | "foretell.dev");
     belongs && name != "group-name"
+}
+
+/// Labels that number the pods of a controller.
+const INDEX_LABELS: [&str; 4] = [
+    "volcano.sh/task-index",
+    "training.kubeflow.org/replica-index",
+    "batch.kubernetes.io/job-completion-index",
+    "apps.kubernetes.io/pod-index",
+];
+
+/// The number of a pod among those of its role.
+pub(super) fn index(pod: &Pod) -> Option<u64> {
+    let labels = pod.metadata.labels.as_ref()?;
+    INDEX_LABELS.iter().find_map(|key| labels.get(*key)?.parse().ok())
 }
 
 /// The annotations that policies read; labels of such keys stand in where there is no annotation.
@@ -58,6 +72,29 @@ fn image_name(name: &str) -> Box<str> {
     if tagged { name.into() } else { format!("{name}:latest").into() }
 }
 
+/// Labels that number pods and that no selector asks for: without them pods that are alike are one class.
+pub(super) fn unread_labels(objects: &Objects) -> Vec<&'static str> {
+    let mut texts = Vec::new();
+    for spec in objects.pods.iter().filter_map(|pod| pod.spec.as_ref()) {
+        if spec.affinity.is_some() || spec.topology_spread_constraints.is_some() {
+            texts.push(serde_json::to_string(&(&spec.affinity, &spec.topology_spread_constraints)));
+        }
+    }
+    for budget in objects.disruption_budgets.iter().filter_map(|budget| budget.spec.as_ref()) {
+        texts.push(serde_json::to_string(&budget.selector));
+    }
+    texts.extend(objects.services.iter().map(|service| {
+        serde_json::to_string(&service.spec.as_ref().and_then(|spec| spec.selector.as_ref()))
+    }));
+    texts.extend(objects.replica_sets.iter().map(|set| serde_json::to_string(&set.spec.selector)));
+    texts.extend(objects.stateful_sets.iter().map(|set| serde_json::to_string(&set.spec.selector)));
+    for policy in objects.volcano_pod_groups.iter().flat_map(|group| &group.spec.sub_group_policy) {
+        texts.push(serde_json::to_string(&(&policy.label_selector, &policy.match_label_keys)));
+    }
+    let texts: Vec<String> = texts.into_iter().filter_map(Result::ok).collect();
+    INDEX_LABELS.into_iter().filter(|label| !texts.iter().any(|text| text.contains(label))).collect()
+}
+
 impl Builder<'_> {
     /// The class of a pod. `placed` says whether it has its node.
     pub(super) fn task_spec(&mut self, pod: &Located<Pod>, placed: bool) -> Result<TaskSpec, ManifestError> {
@@ -65,7 +102,8 @@ impl Builder<'_> {
         let default = PodSpec::default();
         let spec = pod.spec.as_ref().unwrap_or(&default);
         let namespace = key::namespace(&pod.metadata);
-        let own = labels(pod.metadata.labels.iter().flatten());
+        let mut own = labels(pod.metadata.labels.iter().flatten());
+        own.retain(|key, _| !self.unread_labels.contains(&&**key));
 
         let amounts::PodRequests { requests, scoring } = amounts::pod_requests(spec, origin)?;
         let units = Units { device: self.device.as_deref() };
@@ -91,7 +129,10 @@ impl Builder<'_> {
             tolerations: selectors::tolerations(spec.tolerations.as_deref().unwrap_or_default(), origin)?,
             topology_spread: selectors::topology_spread(spread, &own, origin)?,
             labels: own,
-            annotations: annotations(&pod.metadata),
+            annotations: annotations(&pod.metadata)
+                .into_iter()
+                .filter(|(key, _)| !INDEX_LABELS.contains(&&**key))
+                .collect(),
             pod_affinity: pod_affinity.unwrap_or_default(),
             node_name: node_name.map(Into::into),
             host_ports: host_ports(spec, origin)?,
