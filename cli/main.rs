@@ -6,6 +6,7 @@ mod policy;
 mod progress;
 mod run;
 mod scenario;
+mod schedule;
 mod trace;
 mod validate;
 
@@ -31,6 +32,8 @@ struct Cli {
 enum Command {
     /// Run a scenario under one or more policies.
     Run(run::RunArgs),
+    /// Run scheduling cycles over Kubernetes manifests and say why what waits waits.
+    Schedule(schedule::ScheduleArgs),
     /// Check scenario files, print their schema.
     Scenario(scenario::ScenarioArgs),
     /// Look at, convert and generate job traces.
@@ -50,6 +53,7 @@ enum Outcome {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
+        Command::Schedule(args) => schedule::run(&args),
         Command::Scenario(args) => scenario::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Policy(args) => policy::run(&args),

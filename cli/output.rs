@@ -24,6 +24,12 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
+/// Prints what is amiss and no error to standard error.
+pub(crate) fn print_warning(text: &str) {
+    // Nothing is left to be done if standard error is gone.
+    let _ = writeln!(anstream::stderr().lock(), "warning: {text}");
+}
+
 /// Whether whoever read standard output has gone: no error for a command that prints.
 pub(crate) fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)

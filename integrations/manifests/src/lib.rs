@@ -9,6 +9,7 @@ pub mod kinds;
 pub mod objects;
 pub mod quantity;
 pub mod read;
+pub mod schedule;
 mod workloads;
 
 pub use config::{SchedulerConfig, read_config};
@@ -16,3 +17,4 @@ pub use convert::{Cluster, Names, ReadOptions, UNDECLARED, cluster, cluster_with
 pub use error::ManifestError;
 pub use objects::{Located, Objects, Origin, Unknown};
 pub use read::{Document, documents, read_documents, read_objects};
+pub use schedule::{Schedule, schedule};

@@ -297,7 +297,9 @@ impl<'a> Builder<'a> {
 
     /// Says of a task what its pod says.
     fn task(&mut self, pod: &Located<Pod>, task: TaskId, priority: i32) {
-        self.names.add_pod(key::key(&pod.metadata), task);
+        let is_owned =
+            pod.metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true));
+        self.names.add_pod(key::key(&pod.metadata), task, is_owned);
         let details = Self::details(pod, priority);
         self.state.set_task_details(task, details);
         if let Some(succeeded) = ended(pod) {

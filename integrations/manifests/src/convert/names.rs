@@ -1,6 +1,6 @@
 //! Names of objects and ids of the state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use foretell_framework::{DomainId, JobId, NodeId, QueueId, TaskId};
 
@@ -16,6 +16,7 @@ pub struct Names {
     jobs: BTreeMap<JobId, String>,
     queues: BTreeMap<String, QueueId>,
     domains: BTreeMap<String, DomainId>,
+    owned: BTreeSet<TaskId>,
     /// The resource whose units are the GPU devices of the state, such as `nvidia.com/gpu`.
     pub gpu_resource: Option<String>,
 }
@@ -29,6 +30,11 @@ impl Names {
     /// The pod of a task.
     pub fn pod(&self, task: TaskId) -> Option<&str> {
         self.tasks.get(&task).map(String::as_str)
+    }
+
+    /// Whether a controller owns the pod of a task, and would create it again if it were gone.
+    pub fn is_owned(&self, task: TaskId) -> bool {
+        self.owned.contains(&task)
     }
 
     /// All pods in order of name.
@@ -71,7 +77,10 @@ impl Names {
         self.domains.get(name).copied()
     }
 
-    pub(super) fn add_pod(&mut self, pod: String, task: TaskId) {
+    pub(super) fn add_pod(&mut self, pod: String, task: TaskId, is_owned: bool) {
+        if is_owned {
+            self.owned.insert(task);
+        }
         self.tasks.insert(task, pod.clone());
         self.pods.insert(pod, task);
     }

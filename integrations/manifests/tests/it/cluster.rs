@@ -1,7 +1,7 @@
 use foretell_framework::{JobPhase, TaskStatus};
 use foretell_manifests::{Cluster, cluster, read_objects};
 
-fn read(text: &str) -> Cluster {
+pub(crate) fn read(text: &str) -> Cluster {
     cluster(&read_objects(text, "test.yaml").unwrap()).unwrap()
 }
 

@@ -1,0 +1,155 @@
+//! `foretell schedule`: scheduling cycles over manifests.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use foretell_manifests::schedule::{Cycle, Pending};
+use foretell_manifests::{Objects, Schedule, SchedulerConfig, cluster, read_config, read_objects, schedule};
+use foretell_scenarios::registry::{self, PolicyConfig};
+use foretell_scenarios::sim::framework::Profile;
+
+use crate::{CommandResult, Outcome, output};
+
+#[derive(Args)]
+pub(crate) struct ScheduleArgs {
+    /// Files with Kubernetes objects, or folders of such files.
+    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
+    manifests: Vec<PathBuf>,
+    /// A `volcano-scheduler.conf` or `KubeSchedulerConfiguration`, plain or in a `ConfigMap`.
+    #[arg(long, value_name = "FILE", conflicts_with = "policy")]
+    config: Option<PathBuf>,
+    /// A policy by name (see `foretell policy list`).
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    policy: String,
+    /// Number of scheduling cycles. Between them bound pods start and evicted pods leave.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    cycles: u32,
+    /// How to print the decisions.
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// For a person.
+    Table,
+    /// The objects that a scheduler would write: bindings, evictions, status of pods.
+    Yaml,
+    /// One record.
+    Json,
+}
+
+pub(crate) fn run(args: &ScheduleArgs) -> CommandResult {
+    let mut objects = Objects::default();
+    for path in &args.manifests {
+        for file in files(path)? {
+            let text = read(&file)?;
+            objects.append(read_objects(&text, &file.display().to_string())?);
+        }
+    }
+    let (mut profile, mut warnings) = profile(args)?;
+    let mut cluster = cluster(&objects)?;
+    warnings.append(&mut cluster.warnings);
+    for warning in &warnings {
+        output::print_warning(warning);
+    }
+    let nodes = cluster.state.nodes().len();
+    let result = schedule(&mut cluster, &mut profile, args.cycles);
+    match args.format {
+        Format::Table => output::print(table(&result, nodes, &profile.name).trim_end())?,
+        Format::Yaml => output::print(result.to_yaml().trim_end())?,
+        Format::Json => output::print(&serde_json::to_string_pretty(&result)?)?,
+    }
+    Ok(Outcome::Success)
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The file, or the YAML and JSON files of the folder, in order of name.
+fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let io = |error: std::io::Error| format!("{}: {error}", path.display());
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(io)? {
+        let entry = entry.map_err(io)?.path();
+        let is_manifest = entry
+            .extension()
+            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
+        if entry.is_dir() {
+            found.extend(files(&entry)?);
+        } else if is_manifest {
+            found.push(entry);
+        }
+    }
+    found.sort();
+    if found.is_empty() {
+        return Err(format!("{}: no .yaml, .yml or .json file there", path.display()));
+    }
+    Ok(found)
+}
+
+/// The profile, and what of its configuration is not supported.
+fn profile(args: &ScheduleArgs) -> Result<(Profile, Vec<String>), Box<dyn std::error::Error>> {
+    let Some(path) = &args.config else {
+        return Ok((registry::build(&args.policy, &PolicyConfig::default())?, Vec::new()));
+    };
+    let (config, warnings) = read_config(&read(path)?, &path.display().to_string())?;
+    let profile = match config {
+        SchedulerConfig::Kube(config) => {
+            let default = config.main_profile().map(|profile| profile.config.clone()).unwrap_or_default();
+            let mut profile =
+                registry::build(registry::DEFAULT.0, &PolicyConfig { default, ..PolicyConfig::default() })?;
+            profile.name = path.display().to_string();
+            profile
+        }
+        SchedulerConfig::Volcano(_) => return Err("a Volcano configuration cannot be run yet".into()),
+    };
+    Ok((profile, warnings))
+}
+
+fn table(result: &Schedule, nodes: usize, policy: &str) -> String {
+    let mut text = format!(" Policy {policy} on {nodes} nodes\n");
+    for (index, cycle) in result.cycles.iter().enumerate() {
+        let Cycle { binds, evictions, nominations } = cycle;
+        let counts = [(binds.len(), "bound"), (evictions.len(), "evicted"), (nominations.len(), "nominated")];
+        let counts =
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        let counts: Vec<_> = counts.collect();
+        let counts = if counts.is_empty() { "nothing decided".to_owned() } else { counts.join(", ") };
+        let number = (index + 1).to_string();
+        text.extend(["\n Cycle ", &number, ": ", &counts, "\n"]);
+        let bound = binds.iter().map(|bind| {
+            let gpus: Vec<_> = bind.gpus.iter().map(ToString::to_string).collect();
+            vec![bind.pod.clone(), bind.node.clone(), gpus.join(" ")]
+        });
+        section(&mut text, ["Pod", "bound to", "GPUs"], bound.collect());
+        let evicted = evictions.iter().map(|eviction| {
+            let beneficiary = eviction.beneficiary.clone().unwrap_or_default();
+            vec![eviction.pod.clone(), eviction.node.clone(), eviction.reason.clone(), beneficiary]
+        });
+        section(&mut text, ["Pod", "evicted from", "why", "for"], evicted.collect());
+        let nominated = nominations.iter().map(|nomination| {
+            let node = nomination.node.clone().unwrap_or_else(|| "no longer".to_owned());
+            vec![nomination.pod.clone(), node]
+        });
+        section(&mut text, ["Pod", "nominated to"], nominated.collect());
+    }
+    let pending = result.pending.iter().map(|pending| {
+        let Pending { job, queue, waiting, pods, reason } = pending;
+        vec![job.clone(), queue.clone(), format!("{} of {pods}", waiting.len()), reason.clone()]
+    });
+    section(&mut text, ["Pending job", "queue", "pods", "why it waits"], pending.collect());
+    text
+}
+
+/// A table with a blank line before it; nothing without rows.
+fn section<const N: usize>(text: &mut String, header: [&str; N], rows: Vec<Vec<String>>) {
+    if !rows.is_empty() {
+        text.push('\n');
+        text.push_str(&foretell_reports::plain_table(header, rows, &[], output::width()));
+    }
+}
