@@ -65,6 +65,8 @@ pub use state::{
     ClusterObjects, ClusterState, GangSpec, Job, JobPhase, JobSpec, Node, NodeSpec, Placement,
     PlacementError, Queue, QueueSpec, StateError, Task, TaskDetails, TaskStatus,
 };
-pub use tier::{EnabledPlugin, PriorityQueue, SessionPlugin, Statement, SubJob, Switches, Tiers, Vote};
+pub use tier::{
+    EnabledPlugin, FutureRoom, PriorityQueue, SessionPlugin, Statement, SubJob, Switches, Tiers, Vote,
+};
 pub use time::Time;
 pub use topology::{DomainTotals, DomainTree};

@@ -10,6 +10,7 @@ use crate::plugins::Plugins;
 use crate::reason::Reason;
 use crate::session::Session;
 use crate::state::ClusterState;
+use crate::time::Time;
 
 /// A scheduling policy, ready to run: plugins, and the actions of a cycle in order.
 pub struct Profile {
@@ -32,11 +33,21 @@ impl Profile {
         }
     }
 
+    /// Its plugins.
+    pub const fn plugins(&self) -> &Plugins {
+        &self.plugins
+    }
+
+    /// Lets the plugins of the tiers take their sums, as at the start of a cycle.
+    pub fn open(&mut self, state: &ClusterState, now: Time) {
+        self.plugins.tiers_mut().open(state, now);
+    }
+
     /// Runs one scheduling cycle.
     pub fn cycle(&mut self, session: &mut Session<'_>) {
         if !self.plugins.tiers().is_empty() {
             session.forget_nominations();
-            self.plugins.tiers_mut().open(session.state(), session.now);
+            self.open(session.state(), session.now);
         }
         for action in &mut self.actions {
             action.run(session, &mut self.plugins);
@@ -46,7 +57,7 @@ impl Profile {
 
     /// Why a job waits.
     pub fn explain(&mut self, session: &mut Session<'_>, job: JobId) -> Reason {
-        self.plugins.tiers_mut().open(session.state(), session.now);
+        self.open(session.state(), session.now);
         self.actions
             .iter_mut()
             .find_map(|action| action.explain(session, &mut self.plugins, job))

@@ -266,6 +266,13 @@ pub enum Reason {
         /// Tasks that the whole cluster has room for.
         cluster_room: u64,
     },
+    /// Fewer of its tasks exist than it needs, in all or of some role.
+    TooFewTasks {
+        /// Tasks that exist and have not failed.
+        tasks: u32,
+        /// Tasks that it needs.
+        min_member: u32,
+    },
     /// Strict order: a job before it in its queue waits.
     BehindHead {
         /// That job's sequence number.
@@ -316,6 +323,7 @@ impl Reason {
             Self::TooLarge { placeable: 0, .. } => "fits no node even if the cluster were empty",
             Self::TooLarge { .. } => "larger than the cluster",
             Self::NoDomain { .. } => "not enough room inside one topology domain",
+            Self::TooFewTasks { .. } => "fewer tasks exist than the gang needs",
             Self::BehindHead { .. } => "behind the head of its queue",
             Self::BackingOff { .. } => "backing off after a failed attempt",
             Self::AwaitsRoom { .. } => "waiting for displaced tasks to leave",
@@ -360,6 +368,9 @@ impl fmt::Display for Reason {
                     None => formatter.write_str("there is no such domain")?,
                 }
                 write!(formatter, ", the whole cluster {cluster_room}")
+            }
+            Self::TooFewTasks { tasks, min_member } => {
+                write!(formatter, "{tasks} tasks exist, but the gang needs {min_member} or more of some role")
             }
             Self::BehindHead { head } => write!(formatter, "behind job {head}, the head of its queue"),
             Self::BackingOff { until } => write!(formatter, "backing off until {until:?}"),

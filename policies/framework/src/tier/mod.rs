@@ -5,6 +5,7 @@
 
 mod heap;
 mod plugin;
+mod room;
 mod statement;
 mod sub_job;
 
@@ -21,6 +22,7 @@ use crate::time::Time;
 
 pub use heap::PriorityQueue;
 pub use plugin::{Gradients, SessionPlugin, Vote};
+pub use room::FutureRoom;
 pub use statement::{Statement, StatementSavepoint};
 pub use sub_job::SubJob;
 
@@ -122,31 +124,34 @@ pub struct EnabledPlugin {
 /// Plugins in tiers, most important first.
 #[derive(Default)]
 pub struct Tiers {
-    tiers: Vec<Vec<EnabledPlugin>>,
+    by_tier: Vec<Vec<EnabledPlugin>>,
     /// Tasks placed in this session: they are on their way to their nodes and cannot be victims yet.
     placed: SecondaryMap<TaskId, ()>,
+    /// Tasks evicted in this session: filters look past them, as if they were gone.
+    evicted: SecondaryMap<TaskId, ()>,
 }
 
 impl Tiers {
     /// These plugins.
-    pub fn new(tiers: Vec<Vec<EnabledPlugin>>) -> Self {
-        Self { tiers, ..Self::default() }
+    pub fn new(by_tier: Vec<Vec<EnabledPlugin>>) -> Self {
+        Self { by_tier, ..Self::default() }
     }
 
     /// Whether there is no plugin.
     pub fn is_empty(&self) -> bool {
-        self.tiers.iter().all(Vec::is_empty)
+        self.by_tier.iter().all(Vec::is_empty)
     }
 
     /// The plugins that are asked on something, tier by tier.
     fn enabled(&self, asked: impl Fn(&Switches) -> bool + Copy) -> impl Iterator<Item = &dyn SessionPlugin> {
-        self.tiers.iter().flat_map(move |tier| in_tier(tier, asked))
+        self.by_tier.iter().flat_map(move |tier| in_tier(tier, asked))
     }
 
     /// Starts a session: plugins take their sums.
     pub fn open(&mut self, state: &ClusterState, now: Time) {
         self.placed.clear();
-        for entry in self.tiers.iter_mut().flatten() {
+        self.evicted.clear();
+        for entry in self.by_tier.iter_mut().flatten() {
             entry.plugin.open(state, now);
         }
     }
@@ -156,14 +161,19 @@ impl Tiers {
         self.placed.contains_key(task)
     }
 
+    /// Whether a task was evicted in this session.
+    pub fn evicted_in_session(&self, task: TaskId) -> bool {
+        self.evicted.contains_key(task)
+    }
+
     fn on_allocate(&mut self, state: &ClusterState, task: TaskId) {
-        for entry in self.tiers.iter_mut().flatten() {
+        for entry in self.by_tier.iter_mut().flatten() {
             entry.plugin.on_allocate(state, task);
         }
     }
 
     fn on_deallocate(&mut self, state: &ClusterState, task: TaskId) {
-        for entry in self.tiers.iter_mut().flatten() {
+        for entry in self.by_tier.iter_mut().flatten() {
             entry.plugin.on_deallocate(state, task);
         }
     }
@@ -263,13 +273,13 @@ impl Tiers {
 
     /// Tells the plugins that a pending job has entered its queue.
     pub fn job_enqueued(&mut self, state: &ClusterState, job: JobId) {
-        let enabled = self.tiers.iter_mut().flatten().filter(|entry| entry.switches.job_enqueued);
+        let enabled = self.by_tier.iter_mut().flatten().filter(|entry| entry.switches.job_enqueued);
         enabled.for_each(|entry| entry.plugin.job_enqueued(state, job));
     }
 
     /// Whether the job is short of what it needs: all plugins of the first tier that judges say so.
     pub fn job_starving(&self, state: &ClusterState, job: JobId) -> bool {
-        for tier in &self.tiers {
+        for tier in &self.by_tier {
             let mut judged = false;
             for plugin in in_tier(tier, |switches| switches.job_starving) {
                 match plugin.job_starving(state, job) {
@@ -290,7 +300,7 @@ impl Tiers {
         asked: impl Fn(&Switches) -> bool + Copy,
         vote: impl Fn(&dyn SessionPlugin) -> Vote,
     ) -> bool {
-        for tier in &self.tiers {
+        for tier in &self.by_tier {
             let mut permitted = false;
             for plugin in in_tier(tier, asked) {
                 match vote(plugin) {
@@ -320,7 +330,7 @@ impl Tiers {
 
     /// Why the queue is passed over, or may not take the task, from the first plugin that objects.
     pub fn why_not_allocatable(&self, state: &ClusterState, queue: QueueId, task: TaskId) -> Option<Reason> {
-        self.tiers
+        self.by_tier
             .iter()
             .flatten()
             .filter(|EnabledPlugin { plugin, switches }| {
@@ -373,7 +383,7 @@ impl Tiers {
         offered: impl Fn(&dyn SessionPlugin) -> Option<Vec<TaskId>>,
     ) -> Vec<TaskId> {
         let mut victims: Option<Vec<TaskId>> = None;
-        for tier in &self.tiers {
+        for tier in &self.by_tier {
             for offer in in_tier(tier, asked).filter_map(&offered) {
                 if offer.is_empty() {
                     // A later tier starts from what is left: nothing, if it is to be intersected.
@@ -421,11 +431,6 @@ impl Tiers {
                 in_points.for_each(|(total, &score)| *total = total.saturating_add(points(score)));
             }
         }
-    }
-
-    /// The node that a plugin insists on.
-    pub fn best_node(&self, state: &ClusterState, task: TaskId, nodes: &[NodeId]) -> Option<NodeId> {
-        self.enabled(|switches| switches.best_node).find_map(|plugin| plugin.best_node(state, task, nodes))
     }
 }
 

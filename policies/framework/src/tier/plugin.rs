@@ -159,11 +159,6 @@ pub trait SessionPlugin {
 
     // ---- Nodes
 
-    /// Of equally scored nodes or against the scores: the node to take, if the plugin insists (`BestNode`).
-    fn best_node(&self, _state: &ClusterState, _task: TaskId, _nodes: &[NodeId]) -> Option<NodeId> {
-        None
-    }
-
     /// Whether the plugin has a say on nodes for this task that its class alone does not decide: its job, its queue, the
     /// time of day. Only then are [`Self::filter_node`] and [`Self::score_nodes`] asked.
     fn judges_nodes(&self, _state: &ClusterState, _task: TaskId) -> bool {

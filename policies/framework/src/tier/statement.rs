@@ -9,6 +9,7 @@ use crate::id::{NodeId, TaskId};
 use crate::plugins::Plugins;
 use crate::session::{EvictionReason, Savepoint, Session, Transaction};
 use crate::state::{ClusterState, PlacementError};
+use crate::tier::room::FutureRoom;
 use crate::time::Time;
 
 /// What happens together or not at all (Volcano's `Statement`): a [`Transaction`], and plugins whose sums move with it.
@@ -115,6 +116,7 @@ impl<'a> Statement<'a> {
     ) -> Result<(), PlacementError> {
         let before = self.transaction().savepoint();
         self.transaction().evict(task, reason, beneficiary)?;
+        self.plugins.tiers_mut().evicted.insert(task, ());
         self.tell(task, EventKind::Evicted, before);
         Ok(())
     }
@@ -126,6 +128,32 @@ impl<'a> Statement<'a> {
             EventKind::Allocated | EventKind::Pipelined => self.plugins.tiers_mut().on_allocate(state, task),
             EventKind::Evicted => self.plugins.tiers_mut().on_deallocate(state, task),
         }
+    }
+
+    /// Whether a node will take a task when those that were told to stop are gone: it has room by then, and passes the
+    /// filters, which look past those that were told so in this session.
+    pub fn fits_future(&mut self, task: TaskId, node: NodeId) -> bool {
+        let state = self.state();
+        let Some(class) = state.task(task).map(|task| task.class) else { return false };
+        let tiers = self.plugins.tiers();
+        let fits = FutureRoom::of(state, node).fits(state.class_spec(class));
+        if !fits || tiers.filter_node(state, task, node).is_err() {
+            return false;
+        }
+        let entry = state.node(node);
+        let gone: Vec<TaskId> = if entry.releasing_tasks() > 0 {
+            entry.tasks().iter().copied().filter(|&task| tiers.evicted_in_session(task)).collect()
+        } else {
+            Vec::new()
+        };
+        let passes = |state: &ClusterState, plugins: &mut Plugins| {
+            plugins.filter_apart_from_resources(state, class, node).is_ok()
+        };
+        if gone.is_empty() {
+            let (state, plugins, _) = self.parts();
+            return passes(state, plugins);
+        }
+        self.without(&gone, |state, plugins, _| passes(state, plugins))
     }
 
     /// Looks at the state as it would be if some tasks had left their nodes for good. Plugins of the tiers are not told.
@@ -174,7 +202,10 @@ impl<'a> Statement<'a> {
                     tiers.on_deallocate(state, task);
                 }
                 EventKind::Pipelined => tiers.on_deallocate(state, task),
-                EventKind::Evicted => tiers.on_allocate(state, task),
+                EventKind::Evicted => {
+                    tiers.evicted.remove(task);
+                    tiers.on_allocate(state, task);
+                }
             }
         }
         self.transaction().rollback_to(savepoint.changes);
