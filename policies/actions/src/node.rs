@@ -1,0 +1,67 @@
+//! The node for a task.
+
+use alloc::vec::Vec;
+
+use foretell_framework::{NodeId, PlacementError, Statement, TaskId};
+
+/// Where a task goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Site {
+    /// It fits now.
+    Idle(NodeId),
+    /// It will fit when others that were told to stop have left.
+    Future(NodeId),
+}
+
+/// The node for a task: first that to which the session before nominated it, then the best of those where it fits
+/// now, then the best of those where it will fit.
+pub(crate) fn find(statement: &mut Statement<'_>, task: TaskId) -> Option<Site> {
+    let former = statement.former_nomination(task);
+    let (state, plugins, random) = statement.parts();
+    let class = state.task(task)?.class;
+    if let Some(node) = former
+        && plugins.filter_node(state, state.class_spec(class), node).is_ok()
+        && plugins.tiers().filter_node(state, task, node).is_ok()
+    {
+        return Some(Site::Idle(node));
+    }
+    if plugins.tiers().judges_nodes(state, task) {
+        let verdicts = plugins.verdicts(state, class);
+        let passes = |node: &NodeId| {
+            verdicts[node.index()].is_none() && plugins.tiers().filter_node(state, task, *node).is_ok()
+        };
+        let candidates: Vec<NodeId> = state.node_ids().filter(passes).collect();
+        if let Some(&node) = by_score(statement, task, &candidates).first() {
+            return Some(Site::Idle(node));
+        }
+    } else if let Some(node) = plugins.choose_node(state, class, random) {
+        return Some(Site::Idle(node));
+    }
+    let state = statement.state();
+    let releasing = state.node_ids().filter(|&node| state.node(node).releasing_tasks() > 0);
+    let mut candidates: Vec<NodeId> = releasing.collect();
+    candidates.retain(|&node| statement.fits_future(task, node));
+    by_score(statement, task, &candidates).first().copied().map(Site::Future)
+}
+
+/// Candidates from the highest score down, in their order among equals.
+pub(crate) fn by_score(statement: &mut Statement<'_>, task: TaskId, candidates: &[NodeId]) -> Vec<NodeId> {
+    if candidates.len() < 2 {
+        return candidates.to_vec();
+    }
+    let (state, plugins, _) = statement.parts();
+    let Some(class) = state.task(task).map(|task| task.class) else { return Vec::new() };
+    let mut totals = plugins.total_scores(state, class, candidates);
+    plugins.tiers().score_nodes(state, task, candidates, &mut totals);
+    let mut scored: Vec<_> = totals.into_iter().zip(candidates.iter().copied()).collect();
+    scored.sort_by_key(|&(total, _)| core::cmp::Reverse(total));
+    scored.into_iter().map(|(_, node)| node).collect()
+}
+
+/// Puts a task where it goes.
+pub(crate) fn take(statement: &mut Statement<'_>, task: TaskId, site: Site) -> Result<(), PlacementError> {
+    match site {
+        Site::Idle(node) => statement.allocate(task, node),
+        Site::Future(node) => statement.pipeline(task, node),
+    }
+}
