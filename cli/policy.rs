@@ -11,20 +11,21 @@ pub(crate) struct PolicyArgs {
 
 #[derive(Subcommand)]
 enum PolicyCommand {
-    /// List the orders and placements that a policy is made of.
+    /// List the profiles, and the orders and placements that other policies are made of.
     List,
 }
 
 pub(crate) fn run(args: &PolicyArgs) -> CommandResult {
     let PolicyCommand::List = args.command;
     let list = |descriptions: &[registry::Description]| {
-        let lines = descriptions.iter().map(|(name, meaning)| format!("  {name:<16}{meaning}\n"));
+        let lines = descriptions.iter().map(|(name, meaning)| format!("  {name:<18}{meaning}\n"));
         lines.collect::<String>()
     };
     output::print(&format!(
-        "A policy is `default`, or ORDER+PLACEMENT such as fifo+fgd; a PLACEMENT alone means fifo+PLACEMENT.\n\n{}\n\
-         orders (higher priority first in all of them)\n{}\nplacements\n{}",
+        "A policy is a scheduler's profile, or ORDER+PLACEMENT such as fifo+fgd; a PLACEMENT alone means\n\
+         fifo+PLACEMENT.\n\nprofiles of kube-scheduler and Volcano\n{}{}\norders (higher priority first in all of them)\n{}\nplacements\n{}",
         list(&[registry::DEFAULT]),
+        list(&registry::VOLCANO_PROFILES),
         list(&registry::ORDERS),
         list(&registry::PLACEMENTS).trim_end(),
     ))?;

@@ -1,7 +1,8 @@
 //! From a policy's name and configuration to the policy.
 //!
-//! A policy is either `default`, which is kube-scheduler with its own queue, or an order of waiting jobs joined to a
-//! way to place them, such as `fifo+fgd` or `sjf+binpack`. A placement alone means `fifo+` that placement.
+//! A policy is `default`, which is kube-scheduler with its own queue; or a configuration of Volcano that has a name here;
+//! or an order of waiting jobs joined to a way to place them, such as `fifo+fgd` or `sjf+binpack`. A placement
+//! alone means `fifo+` that placement.
 #![no_std]
 
 extern crate alloc;
@@ -9,6 +10,7 @@ extern crate alloc;
 extern crate std;
 
 mod kube_config;
+mod volcano;
 mod volcano_config;
 mod volcano_nodes;
 
@@ -32,6 +34,10 @@ use foretell_topology::{GpuInterconnect, InterconnectGpus};
 use thiserror::Error;
 
 pub use kube_config::{KubeConfig, KubeProfile};
+pub use volcano::{
+    BUILT_IN as VOLCANO_PROFILES, VolcanoError, VolcanoProfile, built_in as volcano_config,
+    profile as volcano_profile,
+};
 pub use volcano_config::{
     Argument, Arguments, VOLCANO_ACTIONS, VOLCANO_PLUGINS, VolcanoConfig, VolcanoPlugin,
 };
@@ -55,7 +61,7 @@ pub struct PolicyConfig {
 
 /// A name that means no policy.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[error("unknown policy `{name}`: expected `default`, a placement ({}), or ORDER+PLACEMENT with ORDER one of {}", names(&PLACEMENTS), names(&ORDERS))]
+#[error("unknown policy `{name}`: expected `default`, one of {}, a placement ({}), or ORDER+PLACEMENT with ORDER one of {}", names(&VOLCANO_PROFILES), names(&PLACEMENTS), names(&ORDERS))]
 pub struct UnknownPolicy {
     /// The name.
     pub name: String,
@@ -99,7 +105,9 @@ pub fn all_names() -> Vec<String> {
     let combined = ORDERS
         .iter()
         .flat_map(|(order, _)| PLACEMENTS.iter().map(move |(placement, _)| format!("{order}+{placement}")));
-    core::iter::once(DEFAULT.0.to_string())
+    core::iter::once(DEFAULT)
+        .chain(VOLCANO_PROFILES)
+        .map(|(name, _)| name.to_string())
         .chain(PLACEMENTS.iter().map(|(name, _)| (*name).to_string()))
         .chain(combined)
         .collect()
@@ -113,6 +121,9 @@ pub fn build(name: &str, config: &PolicyConfig) -> Result<Profile, UnknownPolicy
         let plugins = foretell_default::plugins(&config.default);
         let plugins = if config.interconnect { by_links(plugins) } else { plugins };
         return Ok(Profile::new(name.to_string(), plugins, vec![foretell_default::action(&config.default)]));
+    }
+    if let Some(volcano) = volcano::built_in(name) {
+        return volcano::profile(name, &volcano).map(|built| built.profile).map_err(|_| unknown());
     }
     let (order, placement) = name.split_once('+').unwrap_or(("fifo", name));
     let mut allocate = allocate(order).ok_or_else(unknown)?;
