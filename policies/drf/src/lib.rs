@@ -1,4 +1,5 @@
-//! Volcano's plugins of queues: who goes first, how much each queue may hold, and what it can take back.
+//! Volcano's plugins of queues: who goes first, how much each queue may hold, and what it can take back. And
+//! scheduler-plugins' elastic quotas of namespaces.
 #![no_std]
 
 extern crate alloc;
@@ -8,6 +9,8 @@ extern crate std;
 mod amounts;
 mod capacity;
 mod drf;
+mod elastic;
+mod elastic_preemption;
 mod node_group;
 mod overcommit;
 mod proportion;
@@ -18,6 +21,8 @@ mod tally;
 
 pub use capacity::Capacity;
 pub use drf::Drf;
+pub use elastic::{Amounts, ElasticQuotas, ElasticUse, Excess};
+pub use elastic_preemption::{ElasticQuotaGate, victims_on_node};
 pub use node_group::{NodeGroup, NodeGroupConfig};
 pub use overcommit::Overcommit;
 pub use proportion::Proportion;

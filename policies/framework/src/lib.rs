@@ -49,7 +49,7 @@ pub use id::{ClassId, DomainId, GpuId, GpuModelId, JobId, NodeId, QueueId, Resou
 pub use interconnect::{Interconnect, InterconnectError, Link, LinkLevel, PciePath};
 pub use place::PlaceJob;
 pub use plugin::{
-    Action, ClusterEvent, Filter, OrderJobs, PickGpus, Scope, Score, ScoreCandidates, SelectNode,
+    Action, ClusterEvent, Filter, OrderJobs, PickGpus, Scope, Score, ScoreCandidates, SelectNode, TaskGate,
 };
 pub use plugins::{PlaceFailure, Plugins};
 pub use profile::Profile;

@@ -11,9 +11,10 @@ use crate::gpu::GpuSet;
 use crate::id::{JobId, NodeId, TaskId};
 use crate::ranking::ClassRanking;
 use crate::reason::{Reason, Rejection};
-use crate::session::Session;
+use crate::session::{Session, Transaction};
 use crate::spec::TaskSpec;
 use crate::state::{ClusterState, JobSpec};
+use crate::time::Time;
 
 use crate::plugins::Plugins;
 
@@ -99,6 +100,25 @@ pub trait SelectNode {
 pub trait PickGpus {
     /// The devices: exactly as many as the task asks for, each with enough left.
     fn pick(&mut self, state: &ClusterState, task: &TaskSpec, node: NodeId, random: &mut dyn Rng) -> GpuSet;
+}
+
+/// Has a say on a task before any node is looked at (kube-scheduler's `PreFilter`), and makes room for one that no node
+/// takes in its own way (`PostFilter`).
+pub trait TaskGate {
+    /// Its name, as in kube-scheduler's plugins.
+    fn name(&self) -> &'static str;
+
+    /// Whether the task may be placed at all now, and if not, why.
+    fn admit(&mut self, state: &ClusterState, task: TaskId) -> Result<(), Reason>;
+
+    /// Evicts others and nominates the task to a node, if that would let it in. Returns the node.
+    fn make_room(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        plugins: &mut Plugins,
+        task: TaskId,
+        now: Time,
+    ) -> Option<NodeId>;
 }
 
 /// Orders waiting jobs.

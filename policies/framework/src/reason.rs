@@ -63,11 +63,13 @@ pub enum Rejection {
     NodeGroupLimit,
     /// It is lent at certain hours only, and to tasks that agree to be revoked.
     RevocableZone,
+    /// It is on the block list of the configuration.
+    Blocked,
 }
 
 impl Rejection {
     /// All of them, in order of their codes.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Unschedulable,
         Self::NodeName,
         Self::UntoleratedTaint,
@@ -94,6 +96,7 @@ impl Rejection {
         Self::NodeGroup,
         Self::NodeGroupLimit,
         Self::RevocableZone,
+        Self::Blocked,
     ];
 
     /// Whether it speaks of what other tasks hold of the node's resources, so that room may come.
@@ -137,6 +140,7 @@ impl Rejection {
             Self::NodeGroup => "in a node group that its queue may not use",
             Self::NodeGroupLimit => "in a node group where its queue has reached its limit",
             Self::RevocableZone => "in a revocable zone, closed or not for this task",
+            Self::Blocked => "on the block list",
         }
     }
 
@@ -158,7 +162,8 @@ impl Rejection {
             | Self::PodAffinity
             | Self::NodeGroup
             | Self::NodeGroupLimit
-            | Self::RevocableZone => true,
+            | Self::RevocableZone
+            | Self::Blocked => true,
             Self::TooManyTasks
             | Self::InsufficientCpu
             | Self::InsufficientMemory
@@ -305,6 +310,33 @@ pub enum Reason {
         /// The most.
         hard: u64,
     },
+    /// It would have to borrow, and the elastic quotas together have no more to lend.
+    NothingToBorrow {
+        /// The resource, as Kubernetes names it.
+        resource: Box<str>,
+        /// What tasks under all quotas hold, in the resource's base unit.
+        used: u64,
+        /// What the next task requests.
+        asked: u64,
+        /// The sum of the minima.
+        guaranteed: u64,
+    },
+    /// Its gang has fewer tasks than it needs.
+    GangIncomplete {
+        /// Tasks that there are.
+        tasks: u32,
+        /// Tasks that it needs.
+        min_member: u32,
+    },
+    /// The minimum of its gang exceeds what all nodes have left together.
+    GangExceedsCluster {
+        /// The resource, as Kubernetes names it.
+        resource: Box<str>,
+        /// What is left, in the resource's base unit.
+        free: u64,
+        /// What the gang needs.
+        asked: u64,
+    },
     /// No cycle has looked at it yet.
     NotTried,
     /// The policy chose an illegal placement.
@@ -329,6 +361,9 @@ impl Reason {
             Self::AwaitsRoom { .. } => "waiting for displaced tasks to leave",
             Self::Gated => "held back by a scheduling gate",
             Self::OverQuota { .. } => "over the quota of its namespace",
+            Self::NothingToBorrow { .. } => "nothing left to borrow from elastic quotas",
+            Self::GangIncomplete { .. } => "fewer tasks than the gang needs",
+            Self::GangExceedsCluster { .. } => "the gang's minimum exceeds what is free",
             Self::NotTried => "not tried yet",
             Self::Illegal(_) => "the policy chose an illegal placement",
         }
@@ -382,6 +417,16 @@ impl fmt::Display for Reason {
                 formatter,
                 "over quota {quota} of its namespace: {used} of {hard} {resource} in use, {asked} more asked for"
             ),
+            Self::NothingToBorrow { resource, used, asked, guaranteed } => write!(
+                formatter,
+                "nothing left to borrow: {used} of the elastic quotas' {guaranteed} {resource} in use, {asked} more asked for"
+            ),
+            Self::GangIncomplete { tasks, min_member } => {
+                write!(formatter, "the gang has {tasks} of the {min_member} tasks that it needs")
+            }
+            Self::GangExceedsCluster { resource, free, asked } => {
+                write!(formatter, "the gang needs {asked} {resource}, all nodes together have {free} left")
+            }
             Self::NotTried => formatter.write_str("not tried yet"),
             Self::Illegal(error) => write!(formatter, "the policy chose an illegal placement: {error}"),
         }
