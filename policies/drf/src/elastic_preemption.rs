@@ -5,7 +5,8 @@ use core::cmp::Reverse;
 
 use foretell_default::{Candidate, select_candidate, split_by_budgets};
 use foretell_framework::{
-    ClusterState, EvictionReason, NodeId, Plugins, Reason, TaskGate, TaskId, TaskStatus, Time, Transaction,
+    ClusterState, EvictionReason, NodeId, Plugins, Reason, Rejection, TaskGate, TaskId, TaskStatus, Time,
+    Transaction,
 };
 
 use crate::elastic::{Amounts, ElasticQuotas};
@@ -41,7 +42,7 @@ impl TaskGate for ElasticQuotaGate {
         let state = transaction.state();
         let quotas = ElasticQuotas::new(state);
         if !is_eligible(state, &quotas, task, |node| {
-            verdicts.get(node.index()).copied().flatten().is_some_and(|verdict| verdict.is_unresolvable())
+            verdicts.get(node.index()).copied().flatten().is_some_and(Rejection::is_unresolvable)
         }) {
             return None;
         }
