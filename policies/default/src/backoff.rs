@@ -11,7 +11,7 @@ const FLUSH_PERIOD_NANOS: u64 = 30 * NANOS_PER_SECOND;
 
 /// Exponential backoff between two bounds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     initial_nanos: u64,
     max_nanos: u64,
     /// The number of failures from which on the duration no longer grows.
@@ -19,7 +19,8 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    pub(crate) fn new(initial: Time, max: Time) -> Self {
+    /// Starting from `initial`, doubled by every further failure up to `max`.
+    pub fn new(initial: Time, max: Time) -> Self {
         let mut backoff =
             Self { initial_nanos: initial.as_nanos(), max_nanos: max.as_nanos(), saturation: 0 };
         let longest = backoff.duration_nanos(u64::BITS + 1);
@@ -29,7 +30,11 @@ impl Backoff {
         backoff
     }
 
-    /// `initial << (failures - 1)`, at most `max`.
+    /// How long a pod backs off after so many failures: `initial << (failures - 1)`, at most `max`.
+    pub fn duration(&self, failures: u32) -> Time {
+        Time::from_nanos(self.duration_nanos(failures))
+    }
+
     fn duration_nanos(&self, failures: u32) -> u64 {
         let Some(doublings) = failures.checked_sub(1) else { return 0 };
         if self.initial_nanos > self.max_nanos.checked_shr(doublings).unwrap_or(0) {
@@ -47,7 +52,7 @@ impl Backoff {
 
     /// When the backoff of a pod that failed last at `timestamp` expires, on a whole second; `None` if it
     /// does not back off.
-    fn expiry(&self, timestamp: Time, failures: u32) -> Option<Time> {
+    pub fn expiry(&self, timestamp: Time, failures: u32) -> Option<Time> {
         let duration = self.duration_nanos(failures);
         (duration > 0).then(|| whole_seconds(timestamp + Time::from_nanos(duration)))
     }

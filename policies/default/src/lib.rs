@@ -44,6 +44,7 @@ use foretell_framework::{Action, Filter};
 
 pub use admission::QuotaGate;
 pub use affinity::{InterPodAffinity, InterPodAffinityScore, PodAffinityConfig};
+pub use backoff::Backoff;
 pub use config::{DefaultConfig, KubePlugin, KubeScore, plugins};
 pub use filters::{
     GpuModel, IgnoredResources, Insufficiency, NodeAffinity, NodeName, NodePorts, NodeResourcesFit,
@@ -53,7 +54,8 @@ pub use hints::{Hint, HintEvent, Hints, PodView};
 pub use preemption::{
     Candidate, DryRun, PreemptionConfig, is_eligible, preempt, select_candidate, split_by_budgets,
 };
-pub use sampling::{SampledNodes, nodes_to_find};
+pub use queue::PrioritySort;
+pub use sampling::{SampledNodes, host_order, nodes_to_find};
 pub use schedule::SchedulePods;
 pub use scores::{
     BalancedAllocation, FitScore, FitScoring, ImageLocality, NodeAffinityScore, ScoringStrategy,

@@ -77,13 +77,26 @@ impl Cohort {
     }
 }
 
+/// `PrioritySort`: higher priority first, then the earlier entry into the queue.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct PrioritySort {
+    priority: Reverse<i32>,
+    timestamp: Time,
+}
+
+impl PrioritySort {
+    /// Of a pod of this priority that entered the queue, the last time, at `timestamp`. Smaller goes first.
+    pub const fn new(priority: i32, timestamp: Time) -> Self {
+        Self { priority: Reverse(priority), timestamp }
+    }
+}
+
 /// When a cohort is tried. The order of the fields is the order of the queue: pods that do not back off first
 /// (activeQ before backoffQ), then by priority and so on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Turn {
     backing_off_until: Option<Time>,
-    priority: Reverse<i32>,
-    timestamp: Time,
+    sort: PrioritySort,
     head: Pod,
 }
 
@@ -208,8 +221,7 @@ impl SchedulingQueue {
     fn turn(&self, cohort: &Cohort, now: Time) -> Option<Turn> {
         Some(Turn {
             backing_off_until: self.backoff.backing_off_until(cohort.timestamp, cohort.failures, now),
-            priority: Reverse(cohort.priority),
-            timestamp: cohort.timestamp,
+            sort: PrioritySort::new(cohort.priority, cohort.timestamp),
             head: *cohort.pods.first()?,
         })
     }

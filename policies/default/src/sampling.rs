@@ -135,6 +135,43 @@ impl SelectNode for SampledNodes {
     }
 }
 
+/// The order in which nodes are preferred, as positions: by total, then by the random number that is drawn for a node where
+/// extenders have a say (0 elsewhere), ties as a heap over the list gives them out.
+pub fn host_order(candidates: &[(i64, u64)]) -> Vec<usize> {
+    let mut left: Vec<_> = candidates.iter().copied().zip(0..).collect();
+    sift_all(&mut left);
+    let mut order = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        // As Go's heap pops: the last entry takes the place of the root and sinks.
+        order.push(left.swap_remove(0).1);
+        sift_down(&mut left, 0);
+    }
+    order
+}
+
+type Entry = ((i64, u64), usize);
+
+fn sift_all(heap: &mut [Entry]) {
+    for top in (0..heap.len() / 2).rev() {
+        sift_down(heap, top);
+    }
+}
+
+fn sift_down(heap: &mut [Entry], mut parent: usize) {
+    loop {
+        let (left, right) = (2 * parent + 1, 2 * parent + 2);
+        if left >= heap.len() {
+            break;
+        }
+        let child = if right < heap.len() && heap[right].0 > heap[left].0 { right } else { left };
+        if heap[child].0 <= heap[parent].0 {
+            break;
+        }
+        heap.swap(parent, child);
+        parent = child;
+    }
+}
+
 /// Finds what a binary heap made of a list would have at its root, without making it.
 ///
 /// Building the heap (as Go's `container/heap` does: from the last parent up, a child moves up only if it is
@@ -200,35 +237,21 @@ mod tests {
         }
     }
 
-    /// Go's `container/heap`, with "less" meaning a higher score.
-    fn root_of_built_heap(totals: &[i64]) -> usize {
-        let mut heap: Vec<_> = totals.iter().copied().zip(0..).collect();
-        let len = heap.len();
-        for top in (0..len / 2).rev() {
-            let mut parent = top;
-            loop {
-                let left = 2 * parent + 1;
-                if left >= len {
-                    break;
-                }
-                let right = left + 1;
-                let child = if right < len && heap[right].0 > heap[left].0 { right } else { left };
-                if heap[child].0 <= heap[parent].0 {
-                    break;
-                }
-                heap.swap(parent, child);
-                parent = child;
-            }
-        }
-        heap[0].1
-    }
-
     proptest! {
         #[test]
         fn ties_fall_as_in_a_built_heap(totals in prop::collection::vec(-3_i64..3, 1..700)) {
             let picked = SampledNodes::new(0).pick(&totals, &mut NoRandom);
-            prop_assert_eq!(picked, root_of_built_heap(&totals));
+            let candidates: Vec<_> = totals.iter().map(|&total| (total, 0)).collect();
+            prop_assert_eq!(picked, host_order(&candidates)[0]);
         }
+    }
+
+    #[test]
+    fn orders_of_hosts() {
+        assert_eq!(host_order(&[(1, 0), (2, 0)]), [1, 0]);
+        assert_eq!(host_order(&[(2, 2), (2, 1), (2, 3), (5, 0)]), [3, 2, 0, 1]);
+        // Without random numbers ties are the heap's.
+        assert_eq!(host_order(&[(2, 0); 4]), [0, 3, 2, 1]);
     }
 
     #[test]

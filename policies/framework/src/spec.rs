@@ -45,8 +45,8 @@ pub struct TaskSpec {
     pub host_ports: Vec<HostPort>,
     /// Images of its containers.
     pub images: Images,
-    /// CPU and memory as kube-scheduler's scores count them, where that differs from the requests: containers that
-    /// request nothing count with a default.
+    /// CPU and memory as kube-scheduler's scores count them, where that differs from what they count for a task of one
+    /// container ([`ScoringRequests::of`]).
     pub scoring_requests: Option<ScoringRequests>,
     /// Whether it must not displace others (`preemptionPolicy: Never`).
     pub never_preempts: bool,
@@ -292,11 +292,30 @@ pub struct Images {
     pub containers: u32,
 }
 
-/// CPU and memory as kube-scheduler's scores count them.
+/// CPU and memory as kube-scheduler's scores count them: what a container does not request counts with a default.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct ScoringRequests {
     /// Thousandths of a CPU core.
     pub cpu_milli: u64,
     /// Bytes of memory.
     pub memory_bytes: u64,
+}
+
+impl ScoringRequests {
+    /// What a container counts for that requests no CPU.
+    pub const DEFAULT_CPU_MILLI: u64 = 100;
+
+    /// What a container counts for that requests no memory.
+    pub const DEFAULT_MEMORY_BYTES: u64 = 200 << 20;
+
+    /// Those of a task of one container.
+    pub const fn of(requests: &Resources) -> Self {
+        const fn non_zero(requested: u64, default: u64) -> u64 {
+            if requested == 0 { default } else { requested }
+        }
+        Self {
+            cpu_milli: non_zero(requests.cpu_milli, Self::DEFAULT_CPU_MILLI),
+            memory_bytes: non_zero(requests.memory_bytes, Self::DEFAULT_MEMORY_BYTES),
+        }
+    }
 }

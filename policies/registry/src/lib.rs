@@ -9,6 +9,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod kube;
 mod kube_config;
 mod volcano;
 mod volcano_config;

@@ -109,7 +109,8 @@ impl Builder<'_> {
         let units = Units { device: self.device.as_deref() };
         let (requests, devices) = units.resources(&mut self.state, &requests);
         let [cpu_milli, memory_bytes] = scoring;
-        let differs = (cpu_milli, memory_bytes) != (requests.cpu_milli, requests.memory_bytes);
+        let scoring = ScoringRequests { cpu_milli, memory_bytes };
+        let differs = scoring != ScoringRequests::of(&requests);
 
         let affinity = spec.affinity.as_ref();
         let role = ROLE_KEYS.iter().find_map(|key| mark(&pod.metadata, key)).unwrap_or("");
@@ -137,7 +138,7 @@ impl Builder<'_> {
             node_name: node_name.map(Into::into),
             host_ports: host_ports(spec, origin)?,
             images: images(spec),
-            scoring_requests: differs.then_some(ScoringRequests { cpu_milli, memory_bytes }),
+            scoring_requests: differs.then_some(scoring),
             never_preempts: self.never_preempts(spec),
         })
     }

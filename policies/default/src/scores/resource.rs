@@ -8,16 +8,10 @@ use foretell_framework::{ClusterState, NodeId, ResourceId, Stamp, TaskSpec, WHOL
 
 use crate::filters::GPU_RESOURCE;
 
-/// What a task that requests no CPU is scored as.
-const DEFAULT_CPU_MILLI: u64 = 100;
-
-/// What a task that requests no memory is scored as.
-const DEFAULT_MEMORY_BYTES: u64 = 200 << 20;
-
 /// A resource that a score counts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WeightedResource {
-    /// Kubernetes' name: `cpu`, `memory`, or that of an extended resource. `nvidia.com/gpu` are the GPU devices.
+    /// Kubernetes' name: `cpu`, `memory`, or that of an extended resource. `nvidia.com/gpu` and `amd.com/gpu` are the GPU devices.
     pub name: Box<str>,
     /// Its weight.
     pub weight: u32,
@@ -49,14 +43,14 @@ pub(super) enum Counted {
 impl Counted {
     /// `None` if nothing in the cluster has named it.
     pub(super) fn find(state: &ClusterState, name: &str) -> Option<Self> {
+        let always = name == "ephemeral-storage";
+        let extended = || state.find_resource(name).map(|resource| Self::Extended { resource, always });
         match name {
             "cpu" => Some(Self::Cpu),
             "memory" => Some(Self::Memory),
-            GPU_RESOURCE => Some(Self::Gpu),
-            _ => {
-                let always = name == "ephemeral-storage";
-                state.find_resource(name).map(|resource| Self::Extended { resource, always })
-            }
+            // Whole GPUs are devices, unless the driver reads the resource as one like others.
+            GPU_RESOURCE | "amd.com/gpu" => extended().or(Some(Self::Gpu)),
+            _ => extended(),
         }
     }
 
@@ -92,16 +86,9 @@ impl Counted {
     }
 }
 
-/// CPU and memory of a task as scores count them: what is not requested counts with a default.
+/// CPU and memory of a task as scores count them.
 pub(super) fn scoring_requests(task: &TaskSpec) -> ScoringRequests {
-    task.scoring_requests.unwrap_or(ScoringRequests {
-        cpu_milli: non_zero(task.requests.cpu_milli, DEFAULT_CPU_MILLI),
-        memory_bytes: non_zero(task.requests.memory_bytes, DEFAULT_MEMORY_BYTES),
-    })
-}
-
-const fn non_zero(requested: u64, default: u64) -> u64 {
-    if requested == 0 { default } else { requested }
+    task.scoring_requests.unwrap_or_else(|| ScoringRequests::of(&task.requests))
 }
 
 /// What tasks on a node count for beyond their requests, kept while the node does not change.
