@@ -25,9 +25,9 @@ pub(super) fn run(case: &Case) -> Tried {
     let (_, config) = plugin(case)?;
     let preemption = config.preemption.ok_or("preemption is off")?;
     if case.expect("candidates").is_null() {
-        run_choice(case, &mut cluster, &config, &preemption)
+        run_choice(case, &mut cluster, &config, preemption)
     } else {
-        run_dry_run(case, &mut cluster, &config, &preemption)
+        run_dry_run(case, &mut cluster, &config, preemption)
     }
 }
 
@@ -81,7 +81,7 @@ fn run_choice(
     case: &Case,
     cluster: &mut Cluster,
     config: &DefaultConfig,
-    preemption: &PreemptionConfig,
+    preemption: PreemptionConfig,
 ) -> Tried {
     let pod = case.text("/pod").ok_or("no pod")?;
     let preemptor = task(cluster, pod)?;
@@ -90,7 +90,7 @@ fn run_choice(
     let mut decisions = Vec::new();
     let mut session = Session::new(&mut cluster.state, NOW, &mut random, &mut decisions);
     let (mut transaction, random) = session.begin();
-    let node = preempt(preemption, &mut plugins, &mut transaction, random, preemptor, NOW);
+    let node = preempt(&preemption, &mut plugins, &mut transaction, random, preemptor, NOW);
     transaction.commit();
     let node = node.map(|node| cluster.names.node_name(node).to_owned());
     let victims: BTreeSet<_> = decisions
@@ -121,7 +121,7 @@ fn run_dry_run(
     case: &Case,
     cluster: &mut Cluster,
     config: &DefaultConfig,
-    preemption: &PreemptionConfig,
+    preemption: PreemptionConfig,
 ) -> Tried {
     let mut pods = names(case.get("/pods"));
     if pods.is_empty() {
