@@ -110,3 +110,16 @@ fn a_generated_trace_can_be_converted_looked_at_and_replayed() {
     let printed = run_into(&directory.path().join("out"), &scenario, &[]);
     assert!(printed.contains("200"), "{printed}");
 }
+
+#[test]
+fn manifests_are_scheduled() {
+    let manifests = ["schedule", "--manifests", "scenarios/library/manifests"];
+    let table = succeed(&[&manifests[..], &["--cycles", "2"]].concat());
+    check_width(&table);
+    check_golden("schedule", &table);
+    check_golden("schedule-yaml", &succeed(&[&manifests[..], &["--format", "yaml"]].concat()));
+    let json = succeed(&[&manifests[..], &["--format", "json"]].concat());
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["cycles"][0]["binds"].as_array().unwrap().len(), 4);
+    assert_eq!(json["pending"][0]["job"], "research/evaluate");
+}

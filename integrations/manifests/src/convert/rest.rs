@@ -9,13 +9,17 @@ use foretell_framework::{LabelSelector, QueueId, QueueSpec, Quota};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
 
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::policy::v1::PodDisruptionBudgetSpec;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
 use super::amounts::{self, Units};
 use super::pod::policy_annotations;
 use super::selectors::{label_selector, labels, map_selector};
 use super::{Builder, UNDECLARED, key};
 use crate::error::ManifestError;
 use crate::kinds::ResourceList;
-use crate::objects::Origin;
+use crate::objects::{Located, Origin};
 
 impl Builder<'_> {
     fn quota(
@@ -160,6 +164,20 @@ impl Builder<'_> {
                 .map(|selector| label_selector(selector, "spec.selector", &budget.origin))
                 .transpose()?;
             let status = budget.status.as_ref();
+            let disruptions_allowed = match (status, &budget.spec) {
+                (Some(status), _) => status.disruptions_allowed.unwrap_or(0),
+                (None, Some(spec)) => allowed_disruptions(
+                    &self.objects.pods,
+                    key::namespace(&budget.metadata),
+                    spec,
+                    selector.as_ref(),
+                )
+                .ok_or_else(|| {
+                    let message = "expected a number or a percentage, such as 2 or 30%";
+                    budget.origin.error("spec.minAvailable", message)
+                })?,
+                (None, None) => 0,
+            };
             let disrupted = status.and_then(|status| status.disrupted_pods.as_ref());
             let disrupted_tasks =
                 disrupted.into_iter().flatten().map(|(pod, _)| pod.as_str().into()).collect();
@@ -167,7 +185,7 @@ impl Builder<'_> {
                 namespace: key::namespace(&budget.metadata).into(),
                 name: budget.metadata.name.as_deref().unwrap_or_default().into(),
                 selector,
-                disruptions_allowed: status.and_then(|status| status.disruptions_allowed).unwrap_or(0),
+                disruptions_allowed,
                 disrupted_tasks,
             });
         }
@@ -234,4 +252,36 @@ impl Builder<'_> {
         self.state.objects_mut().owners = owners;
         Ok(())
     }
+}
+
+/// What the disruption controller would allow, of a budget that has no status. `None` if the bound is no bound.
+fn allowed_disruptions(
+    pods: &[Located<Pod>],
+    namespace: &str,
+    spec: &PodDisruptionBudgetSpec,
+    selector: Option<&LabelSelector>,
+) -> Option<i32> {
+    let phase = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default();
+    let protected = pods.iter().filter(|pod| {
+        key::namespace(&pod.metadata) == namespace
+            && selector
+                .is_some_and(|selector| selector.matches(&labels(pod.metadata.labels.iter().flatten())))
+            && !matches!(phase(pod).as_str(), "Succeeded" | "Failed")
+    });
+    let expected = protected.clone().count() as i32;
+    let healthy = protected.filter(|pod| phase(pod) == "Running").count() as i32;
+    let scaled = |bound: &IntOrString| match bound {
+        IntOrString::Int(count) => Some(*count),
+        IntOrString::String(text) => {
+            let percentage = text.strip_suffix('%')?.parse::<i32>().ok()?;
+            // Rounded up, as Kubernetes does.
+            Some((expected * percentage + 99) / 100)
+        }
+    };
+    let desired = match (&spec.min_available, &spec.max_unavailable) {
+        (Some(min), _) => scaled(min)?,
+        (None, Some(max)) => expected - scaled(max)?,
+        (None, None) => expected,
+    };
+    Some((healthy - desired).max(0))
 }

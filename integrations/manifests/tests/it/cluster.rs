@@ -5,7 +5,7 @@ pub(crate) fn read(text: &str) -> Cluster {
     cluster(&read_objects(text, "test.yaml").unwrap()).unwrap()
 }
 
-fn status(cluster: &Cluster, pod: &str) -> (TaskStatus, Option<String>) {
+pub(crate) fn status(cluster: &Cluster, pod: &str) -> (TaskStatus, Option<String>) {
     let task = cluster.state.task(cluster.names.task(pod).unwrap()).unwrap();
     let node = task.placement().map(|placement| cluster.names.node_name(placement.node).to_owned());
     (task.status(), node)

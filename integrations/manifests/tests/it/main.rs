@@ -2,5 +2,7 @@
 
 mod cluster;
 mod config;
+mod convert;
+mod corpus;
 mod errors;
 mod workloads;
