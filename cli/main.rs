@@ -1,6 +1,7 @@
 //! The `foretell` command: parses what was typed, calls the libraries, prints what they return.
 
 mod environment;
+mod manifests;
 mod output;
 mod policy;
 mod progress;

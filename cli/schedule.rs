@@ -1,14 +1,14 @@
 //! `foretell schedule`: scheduling cycles over manifests.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use foretell_manifests::schedule::{Cycle, Pending};
-use foretell_manifests::{Objects, Schedule, SchedulerConfig, cluster, read_config, read_objects, schedule};
+use foretell_manifests::{Schedule, SchedulerConfig, cluster, read_config, schedule};
 use foretell_scenarios::registry::{self, PolicyConfig};
 use foretell_scenarios::sim::framework::Profile;
 
-use crate::{CommandResult, Outcome, output};
+use crate::{CommandResult, Outcome, manifests, output};
 
 #[derive(Args)]
 pub(crate) struct ScheduleArgs {
@@ -40,13 +40,7 @@ enum Format {
 }
 
 pub(crate) fn run(args: &ScheduleArgs) -> CommandResult {
-    let mut objects = Objects::default();
-    for path in &args.manifests {
-        for file in files(path)? {
-            let text = read(&file)?;
-            objects.append(read_objects(&text, &file.display().to_string())?);
-        }
-    }
+    let objects = manifests::read(&args.manifests)?;
     let (mut profile, mut warnings) = profile(args)?;
     let mut cluster = cluster(&objects)?;
     warnings.append(&mut cluster.warnings);
@@ -63,41 +57,12 @@ pub(crate) fn run(args: &ScheduleArgs) -> CommandResult {
     Ok(Outcome::Success)
 }
 
-fn read(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-/// The file, or the YAML and JSON files of the folder, in order of name.
-fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let io = |error: std::io::Error| format!("{}: {error}", path.display());
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(io)? {
-        let entry = entry.map_err(io)?.path();
-        let is_manifest = entry
-            .extension()
-            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
-        if entry.is_dir() {
-            found.extend(files(&entry)?);
-        } else if is_manifest {
-            found.push(entry);
-        }
-    }
-    found.sort();
-    if found.is_empty() {
-        return Err(format!("{}: no .yaml, .yml or .json file there", path.display()));
-    }
-    Ok(found)
-}
-
 /// The profile, and what of its configuration is not supported.
 fn profile(args: &ScheduleArgs) -> Result<(Profile, Vec<String>), Box<dyn std::error::Error>> {
     let Some(path) = &args.config else {
         return Ok((registry::build(&args.policy, &PolicyConfig::default())?, Vec::new()));
     };
-    let (config, warnings) = read_config(&read(path)?, &path.display().to_string())?;
+    let (config, warnings) = read_config(&manifests::read_file(path)?, &path.display().to_string())?;
     let profile = match config {
         SchedulerConfig::Kube(config) => {
             let default = config.main_profile().map(|profile| profile.config.clone()).unwrap_or_default();

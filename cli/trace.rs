@@ -4,11 +4,15 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
+use foretell_manifests::cluster;
+use foretell_manifests::timeline::{read_timeline, scenario, timed_jobs};
+use foretell_scenarios::catalog::Catalog;
 use foretell_traces::generate::{Arrival, Generator, GeneratorConfig, Preset};
 use foretell_traces::info::Share;
-use foretell_traces::{TraceFormat, TraceInfo, canonical};
+use foretell_traces::record::{JobStatus, WHOLE_GPU_MILLI};
+use foretell_traces::{JobRecord, TraceFormat, TraceInfo, canonical};
 
-use crate::{CommandResult, Outcome, output};
+use crate::{CommandResult, Outcome, manifests, output};
 
 #[derive(Args)]
 pub(crate) struct TraceArgs {
@@ -37,13 +41,20 @@ struct InfoArgs {
 
 #[derive(Args)]
 struct ConvertArgs {
-    /// The trace to read, plain or compressed with gzip.
+    /// The trace to read, plain or compressed with gzip; with `--manifests`, a timeline: a CSV with the columns `time_s`,
+    /// `object` (such as `team-a/job`) and `duration_s`.
     input: PathBuf,
     /// The trace to write, replaced if it exists; compressed if its name ends in `.gz`.
     output: PathBuf,
     /// The format of the trace to read. [default: told from the header]
     #[arg(long = "from", value_name = "FORMAT", value_parser = format_parser())]
     format: Option<TraceFormat>,
+    /// Kubernetes manifests of the jobs that a timeline submits: files, or folders of such files.
+    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with = "format")]
+    manifests: Vec<PathBuf>,
+    /// Write a scenario too, with the nodes and queues of the manifests, that runs the trace.
+    #[arg(long, value_name = "FILE", requires = "manifests")]
+    scenario: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -117,6 +128,7 @@ fn named_parser<T: Copy + Send + Sync + 'static, const N: usize>(
 pub(crate) fn run(args: &TraceArgs) -> CommandResult {
     match &args.command {
         Command::Info(args) => output::print(&describe(&info(&args.file, args.format)?))?,
+        Command::Convert(args) if !args.manifests.is_empty() => convert_manifests(args)?,
         Command::Convert(args) => {
             let jobs = foretell_traces::open(&args.input, args.format)?;
             let mut writer = canonical::Writer::create(&args.output)?;
@@ -147,6 +159,50 @@ pub(crate) fn run(args: &TraceArgs) -> CommandResult {
         }
     }
     Ok(Outcome::Success)
+}
+
+/// Turns manifests and a timeline into a trace, and into a scenario if one is wanted.
+fn convert_manifests(args: &ConvertArgs) -> Result<(), Box<dyn std::error::Error>> {
+    let mut cluster = cluster(&manifests::read(&args.manifests)?)?;
+    let file = args.input.display().to_string();
+    let submissions = read_timeline(&manifests::read_file(&args.input)?, &file)?;
+    let (jobs, mut warnings) = timed_jobs(&cluster, &submissions, &file)?;
+    warnings.append(&mut cluster.warnings);
+    warnings.iter().for_each(|warning| output::print_warning(warning));
+    let mut writer = canonical::Writer::create(&args.output)?;
+    for job in &jobs {
+        writer.write(&JobRecord {
+            id: job.id.as_str().into(),
+            user: job.user.as_str().into(),
+            queue: job.queue.as_str().into(),
+            submit_s: job.submit_s,
+            duration_s: job.duration_s,
+            tasks: job.tasks,
+            gpus_per_task: job.gpus_per_task,
+            gpu_milli: if job.gpus_per_task > 0 { WHOLE_GPU_MILLI } else { 0 },
+            cpu_milli: job.cpu_milli,
+            memory_bytes: job.memory_bytes,
+            gpu_models: Vec::new(),
+            priority: job.priority,
+            status: JobStatus::Completed,
+        })?;
+    }
+    writer.finish()?;
+    print_written(jobs.len() as u64, &args.output)?;
+    let Some(path) = &args.scenario else { return Ok(()) };
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    // A relative path in a scenario starts from the folder of the scenario.
+    let same_folder = args.output.parent() == path.parent();
+    let trace = match args.output.file_name().filter(|_| same_folder) {
+        Some(name) => PathBuf::from(name),
+        None => std::path::absolute(&args.output)?,
+    };
+    let models: Vec<&str> = Catalog::builtin().gpus.iter().map(|gpu| gpu.name.as_str()).collect();
+    let scenario = scenario(&cluster, &name, &trace.display().to_string(), &models)?;
+    std::fs::write(path, toml::to_string(&scenario)?)
+        .map_err(|error| format!("failed to write {}: {error}", path.display()))?;
+    output::print(&format!("A scenario that runs them is in {}", path.display()))?;
+    Ok(())
 }
 
 fn print_written(jobs: u64, path: &Path) -> std::io::Result<()> {

@@ -123,3 +123,20 @@ fn manifests_are_scheduled() {
     assert_eq!(json["cycles"][0]["binds"].as_array().unwrap().len(), 4);
     assert_eq!(json["pending"][0]["job"], "research/evaluate");
 }
+
+#[test]
+fn manifests_and_a_timeline_become_a_scenario() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (trace, scenario, out) = (path("jobs.csv"), path("replay.toml"), path("out"));
+    let timeline = "scenarios/library/manifests/timeline.csv";
+    let manifests = "scenarios/library/manifests";
+    succeed(&["trace", "convert", timeline, &trace, "--manifests", manifests, "--scenario", &scenario]);
+    let jobs = std::fs::read_to_string(&trace).unwrap();
+    let rows: Vec<_> = jobs.lines().skip(1).collect();
+    assert_eq!(rows.len(), 3);
+    assert!(rows[0].starts_with("product/finetune,product,product,0,7200,4,2,1000,16000,"), "{jobs}");
+    assert!(rows[2].starts_with("product/finetune#2,"), "{jobs}");
+    let printed = run_into(std::path::Path::new(&out), &scenario, &[]);
+    assert!(printed.contains("4 nodes, 32 GPUs"), "{printed}");
+}

@@ -11,6 +11,7 @@ pub mod objects;
 pub mod quantity;
 pub mod read;
 pub mod schedule;
+pub mod timeline;
 mod workloads;
 
 pub use config::{SchedulerConfig, read_config};

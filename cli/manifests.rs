@@ -1,0 +1,46 @@
+//! Files of Kubernetes objects.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use foretell_manifests::{Objects, read_objects};
+
+/// The objects of files and folders, in order.
+pub(crate) fn read(paths: &[PathBuf]) -> Result<Objects, Box<dyn Error>> {
+    let mut objects = Objects::default();
+    for path in paths {
+        for file in files(path)? {
+            objects.append(read_objects(&read_file(&file)?, &file.display().to_string())?);
+        }
+    }
+    Ok(objects)
+}
+
+pub(crate) fn read_file(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The file, or the YAML and JSON files of the folder, in order of name.
+fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let io = |error: std::io::Error| format!("{}: {error}", path.display());
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(io)? {
+        let entry = entry.map_err(io)?.path();
+        let is_manifest = entry
+            .extension()
+            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
+        if entry.is_dir() {
+            found.extend(files(&entry)?);
+        } else if is_manifest {
+            found.push(entry);
+        }
+    }
+    found.sort();
+    if found.is_empty() {
+        return Err(format!("{}: no .yaml, .yml or .json file there", path.display()));
+    }
+    Ok(found)
+}
