@@ -62,16 +62,21 @@ fn profile(args: &ScheduleArgs) -> Result<(Profile, Vec<String>), Box<dyn std::e
     let Some(path) = &args.config else {
         return Ok((registry::build(&args.policy, &PolicyConfig::default())?, Vec::new()));
     };
-    let (config, warnings) = read_config(&manifests::read_file(path)?, &path.display().to_string())?;
+    let name = path.display().to_string();
+    let (config, mut warnings) = read_config(&manifests::read_file(path)?, &name)?;
     let profile = match config {
         SchedulerConfig::Kube(config) => {
             let default = config.main_profile().map(|profile| profile.config.clone()).unwrap_or_default();
-            let mut profile =
-                registry::build(registry::DEFAULT.0, &PolicyConfig { default, ..PolicyConfig::default() })?;
-            profile.name = path.display().to_string();
+            let config = PolicyConfig { default, ..PolicyConfig::default() };
+            let mut profile = registry::build(registry::DEFAULT.0, &config)?;
+            profile.name = name;
             profile
         }
-        SchedulerConfig::Volcano(_) => return Err("a Volcano configuration cannot be run yet".into()),
+        SchedulerConfig::Volcano(config) => {
+            let built = registry::volcano_profile(&name, &config)?;
+            warnings.extend(built.warnings);
+            built.profile
+        }
     };
     Ok((profile, warnings))
 }

@@ -168,7 +168,9 @@ fn convert_manifests(args: &ConvertArgs) -> Result<(), Box<dyn std::error::Error
     let submissions = read_timeline(&manifests::read_file(&args.input)?, &file)?;
     let (jobs, mut warnings) = timed_jobs(&cluster, &submissions, &file)?;
     warnings.append(&mut cluster.warnings);
-    warnings.iter().for_each(|warning| output::print_warning(warning));
+    for warning in &warnings {
+        output::print_warning(warning);
+    }
     let mut writer = canonical::Writer::create(&args.output)?;
     for job in &jobs {
         writer.write(&JobRecord {
@@ -197,7 +199,7 @@ fn convert_manifests(args: &ConvertArgs) -> Result<(), Box<dyn std::error::Error
         Some(name) => PathBuf::from(name),
         None => std::path::absolute(&args.output)?,
     };
-    let models: Vec<&str> = Catalog::builtin().gpus.iter().map(|gpu| gpu.name.as_str()).collect();
+    let models: Vec<&str> = Catalog::builtin().gpus().map(|gpu| gpu.name.as_str()).collect();
     let scenario = scenario(&cluster, &name, &trace.display().to_string(), &models)?;
     std::fs::write(path, toml::to_string(&scenario)?)
         .map_err(|error| format!("failed to write {}: {error}", path.display()))?;
