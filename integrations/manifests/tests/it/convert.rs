@@ -1,7 +1,7 @@
 //! Small tables: YAML in, one fact of the state out.
 
 use foretell_framework::selector::{LabelOperator, LabelRequirement};
-use foretell_framework::spec::{HostPort, TaintEffect, Toleration, WhenUnsatisfiable};
+use foretell_framework::spec::{HostPort, ScoringRequests, TaintEffect, Toleration, WhenUnsatisfiable};
 use foretell_framework::state::TopologyMode;
 use foretell_framework::{JobPhase, LabelSelector, TaskSpec, TaskStatus, Time};
 
@@ -26,8 +26,9 @@ fn spec(spec: &str) -> TaskSpec {
 fn check_requests(text: &str, cpu_milli: u64, memory_bytes: u64, scoring: Option<(u64, u64)>) {
     let spec = spec(text);
     assert_eq!((spec.requests.cpu_milli, spec.requests.memory_bytes), (cpu_milli, memory_bytes), "{text}");
-    let found = spec.scoring_requests.map(|scoring| (scoring.cpu_milli, scoring.memory_bytes));
-    assert_eq!(found, scoring, "{text}");
+    let found = spec.scoring_requests.unwrap_or_else(|| ScoringRequests::of(&spec.requests));
+    let found = (found.cpu_milli, found.memory_bytes);
+    assert_eq!(found, scoring.unwrap_or((cpu_milli, memory_bytes)), "{text}");
 }
 
 #[test]
@@ -73,7 +74,7 @@ fn scores_count_what_is_not_requested_with_a_default() {
     const MIB_200: u64 = 200 << 20;
     check_requests("containers: [{name: a}, {name: b}]", 0, 0, Some((200, 2 * MIB_200)));
     check_requests("containers: [{name: a, resources: {requests: {cpu: 0}}}]", 0, 0, Some((0, MIB_200)));
-    check_requests("containers: []", 0, 0, None);
+    check_requests("containers: []", 0, 0, Some((0, 0)));
     check_requests(
         "resources: {requests: {cpu: 1}}, containers: [{name: a}]",
         1_000,
