@@ -43,7 +43,7 @@ fn task(gpus: u32) -> TaskSpec {
 /// One job arrives, a cycle places it, and the oldest of those that run ends: a cluster in a steady state.
 fn scheduling_cycle(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("cycle");
-    for nodes in [1_250, 12_500] {
+    for nodes in [1_250, 5_000, 12_500] {
         for policy in ["fifo+binpack", "fifo-skip+best-fit", "default"] {
             let mut state = cluster(nodes);
             let mut profile = registry::build(policy, &PolicyConfig::default()).expect("a known policy");

@@ -4,15 +4,14 @@
 //! ends up partly placed: this is the behaviour that gang schedulers were made to avoid.
 //!
 //! ```text
-//!   JobAdded ──► activeQ ──┐
-//!                          ├──► filters ──► sample of feasible nodes ──► scores ──► bind
-//!           ┌──► backoffQ ─┘       │ none feasible
-//!           │                      ▼
-//!   event that may help ◄── unschedulable pool
+//!   JobAdded ──► quota, gates ──► activeQ ──┐
+//!                                           ├──► filters ──► sample of feasible nodes ──► scores ──► bind
+//!                        ┌──► backoffQ ─────┘       │ none feasible
+//!                        │                          ▼
+//!        event that may help ◄── unschedulable pool ◄── preemption: evict, nominate
 //! ```
 //!
-//! What is left out, because the state of the cluster has no such thing: namespaces, pod affinity, volumes,
-//! host ports, images, `DoNotSchedule` spreading, nominated nodes. Preemption is not done.
+//! What is left out: volumes, dynamic resource allocation, extenders, pod groups. `docs/policies.md` says what differs.
 #![no_std]
 
 extern crate alloc;
