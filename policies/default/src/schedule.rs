@@ -304,7 +304,7 @@ fn note_failure(pool: &mut Pool, state: &ClusterState, class: ClassId, plugins: 
 
 /// Whether the node was rejected for what it or others hold, not for what it is.
 fn is_for_lack_of_room(rejection: Rejection) -> bool {
-    rejection >= Rejection::TooManyTasks
+    (Rejection::TooManyTasks..=Rejection::Nominated).contains(&rejection)
 }
 
 impl Action for SchedulePods {

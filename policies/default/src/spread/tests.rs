@@ -134,6 +134,7 @@ proptest! {
             with_affinity,
             plain,
         ];
+        let mut filter = PodTopologySpread::new(&SpreadDefaults::System);
         let mut kept = PodTopologySpreadScore::new(&SpreadDefaults::System);
         let mut jobs = Vec::new();
         for (node, kind, remove) in steps {
@@ -143,8 +144,67 @@ proptest! {
                 jobs.push(place(&mut state, &tasks[kind], node));
             }
             let newcomer = &newcomers[kind];
+            let mut demanding = newcomer.clone();
+            for constraint in &mut demanding.topology_spread {
+                constraint.when_unsatisfiable = WhenUnsatisfiable::DoNotSchedule;
+            }
+            let mut fresh = PodTopologySpread::new(&SpreadDefaults::System);
+            prop_assert_eq!(verdicts(&mut filter, &state, &demanding), verdicts(&mut fresh, &state, &demanding));
             let expected = scores(&mut PodTopologySpreadScore::new(&SpreadDefaults::System), &state, newcomer, &[0, 1, 2, 3, 4]);
             prop_assert_eq!(scores(&mut kept, &state, newcomer, &[0, 1, 2, 3, 4]), expected);
         }
     }
+}
+
+/// The verdicts of the filter on all nodes.
+fn verdicts(
+    plugin: &mut PodTopologySpread,
+    state: &ClusterState,
+    task: &TaskSpec,
+) -> Vec<Result<(), Rejection>> {
+    let applies = plugin.prepare(state, task);
+    let verdict = |node| if applies { plugin.filter(state, task, node) } else { Ok(()) };
+    state.node_ids().map(verdict).collect()
+}
+
+fn hard(labels_of_newcomer: &str, constraints: &[(&str, u32, &str)]) -> TaskSpec {
+    let mut task = TaskSpec { labels: labels(labels_of_newcomer), ..newcomer(constraints) };
+    for constraint in &mut task.topology_spread {
+        constraint.when_unsatisfiable = WhenUnsatisfiable::DoNotSchedule;
+    }
+    task
+}
+
+#[test]
+fn hard_constraints() {
+    const SKEWED: Result<(), Rejection> = Err(Rejection::TopologySpread);
+    const KEYLESS: Result<(), Rejection> = Err(Rejection::TopologyKeyMissing);
+    let nodes: [(&str, &[&str]); 4] =
+        [("zone=1", &["foo=", "foo="]), ("zone=1", &[]), ("zone=2", &["foo="]), ("", &["foo="])];
+    let check = |task: &TaskSpec, expected: [Result<(), Rejection>; 4]| {
+        let mut plugin = PodTopologySpread::new(&SpreadDefaults::System);
+        assert_eq!(verdicts(&mut plugin, &cluster(&nodes), task), expected, "{:?}", task.topology_spread);
+    };
+    check(&newcomer(&[("zone", 1, "foo=")]), [Ok(()); 4]);
+    // Two in the one zone and one in the other.
+    check(&hard("foo=", &[("zone", 1, "foo=")]), [SKEWED, SKEWED, Ok(()), KEYLESS]);
+    check(&hard("foo=", &[("zone", 2, "foo=")]), [Ok(()), Ok(()), Ok(()), KEYLESS]);
+    // One that does not count itself may go where it does not make things worse.
+    check(&hard("", &[("zone", 1, "foo=")]), [Ok(()), Ok(()), Ok(()), KEYLESS]);
+    // A third zone that there should be would be empty.
+    let mut three = hard("foo=", &[("zone", 1, "foo=")]);
+    three.topology_spread[0].min_domains = Some(3);
+    check(&three, [SKEWED, SKEWED, SKEWED, KEYLESS]);
+}
+
+#[test]
+fn defaults_go_by_owners() {
+    let mut state = cluster(&[("kubernetes.io/hostname=a", &["app=web"]), ("kubernetes.io/hostname=b", &[])]);
+    let web = TaskSpec { labels: labels("app=web,hash=1"), ..TaskSpec::default() };
+    let mut plugin = PodTopologySpreadScore::new(&SpreadDefaults::System);
+    assert!(!plugin.applies(&state, &web));
+    state.objects_mut().owners.push(("".into(), LabelSelector::of_labels(&labels("app=web"))));
+    assert!(plugin.applies(&state, &web));
+    assert_eq!(scores(&mut plugin, &state, &web, &[0, 1]), [66, 100]);
+    assert!(!plugin.applies(&state, &TaskSpec { labels: labels("app=db"), ..TaskSpec::default() }));
 }

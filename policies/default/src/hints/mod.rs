@@ -292,3 +292,6 @@ fn frees_what_is_asked(pod: &TaskSpec, old: &TaskSpec, new: &TaskSpec) -> bool {
             .all_extended()
             .any(|(resource, _)| after.extended(resource) < before.extended(resource))
 }
+
+#[cfg(test)]
+mod tests;
