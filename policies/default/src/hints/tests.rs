@@ -2,6 +2,7 @@ use foretell_framework::spec::{Taint, TaintEffect, Toleration};
 use foretell_framework::{LabelSelector, Resources};
 use std::vec;
 
+use super::KubePlugin as Plugin;
 use super::*;
 use crate::test_support::labels;
 
@@ -23,7 +24,6 @@ fn nodes_help_where_they_become_what_was_missing() {
     let change = |plugin, pod: &TaskSpec, old: Option<&NodeSpec>, new: &NodeSpec, helps| {
         check(plugin, pod, HintEvent::Node { old, new: Some(new) }, helps);
     };
-    use KubePlugin as Plugin;
     let wants = pod(50, "");
     change(Plugin::NodeResourcesFit, &wants, None, &node(60, ""), true);
     change(Plugin::NodeResourcesFit, &wants, None, &node(40, ""), false);
@@ -43,7 +43,6 @@ fn nodes_help_where_they_become_what_was_missing() {
 
 #[test]
 fn pods_help_where_they_free_or_keep_company() {
-    use KubePlugin as Plugin;
     let view = |spec, is_bound| PodView { spec, is_bound, is_nominated: false };
     let gone = |spec, is_bound| HintEvent::Pod { old: Some(view(spec, is_bound)), new: None, is_own: false };
     let came = |spec| HintEvent::Pod { old: None, new: Some(view(spec, true)), is_own: false };
