@@ -3,11 +3,12 @@
 use alloc::vec::Vec;
 
 use foretell_framework::{
-    Action, ClassId, ClusterEvent, ClusterState, JobId, JobPhase, Plugins, QueueId, Reason, Session,
-    Statement, Task, TaskId, TaskStatus,
+    Action, ClassId, ClusterEvent, ClusterState, JobId, JobPhase, NodeId, Plugins, QueueId, Reason, Session,
+    Statement, SubJob, Task, TaskId, TaskStatus,
 };
 use slotmap::SecondaryMap;
 
+use crate::allocate_topology::{Domains, Part, is_structured, place_structured};
 use crate::explain;
 use crate::node;
 use crate::work::{WaitingTasks, Work};
@@ -24,6 +25,9 @@ pub struct Allocate {
     enqueue_decides: bool,
     work: Work,
     tasks: SecondaryMap<JobId, WaitingTasks>,
+    /// Of jobs that say how close together their tasks are.
+    parts: SecondaryMap<JobId, Vec<Part>>,
+    domains: Domains,
     /// Jobs that were tried in the last cycle and did not become ready.
     pub(crate) failed: SecondaryMap<JobId, ()>,
 }
@@ -55,6 +59,7 @@ impl Allocate {
         let (state, tiers) = (session.state(), plugins.tiers());
         self.work.clear(state);
         self.tasks.clear();
+        self.parts.clear();
         self.failed.clear();
         for (id, job) in state.jobs() {
             let waits = job.spec.phase != JobPhase::Pending && job.count(TaskStatus::Waiting) > 0;
@@ -67,6 +72,9 @@ impl Allocate {
     /// Serves the first job of a queue, and says whether the queue goes back into line.
     fn serve(&mut self, session: &mut Session<'_>, plugins: &mut Plugins, queue: QueueId) -> bool {
         let Some(job) = self.work.next_job(session.state(), plugins.tiers(), queue) else { return false };
+        if is_structured(session.state(), job) {
+            return self.serve_structured(session, plugins, queue, job);
+        }
         if !self.tasks.contains_key(job) {
             let tasks = WaitingTasks::of(session.state(), plugins.tiers(), job, false);
             self.tasks.insert(job, tasks);
@@ -79,6 +87,35 @@ impl Allocate {
         let (state, tiers) = (session.state(), plugins.tiers());
         match outcome {
             Outcome::Ready if !tasks.is_empty() => self.work.put_back_job(state, tiers, queue, job),
+            Outcome::Ready => {}
+            Outcome::Pipelined | Outcome::Failed => {
+                self.failed.insert(job, ());
+            }
+        }
+        outcome == Outcome::Ready || !state.queue(queue).spec.head_blocks
+    }
+
+    /// Serves a job with sub-jobs or topology.
+    fn serve_structured(
+        &mut self,
+        session: &mut Session<'_>,
+        plugins: &mut Plugins,
+        queue: QueueId,
+        job: JobId,
+    ) -> bool {
+        if !self.parts.contains_key(job) {
+            let parts = Part::of(session.state(), plugins.tiers(), job);
+            self.parts.insert(job, parts);
+        }
+        self.domains.refresh(session.state());
+        let parts = &mut self.parts[job];
+        if parts.is_empty() {
+            return true;
+        }
+        let outcome = allocate_structured(session, plugins, &self.domains, queue, job, parts);
+        let (state, tiers) = (session.state(), plugins.tiers());
+        match outcome {
+            Outcome::Ready if !parts.is_empty() => self.work.put_back_job(state, tiers, queue, job),
             Outcome::Ready => {}
             Outcome::Pipelined | Outcome::Failed => {
                 self.failed.insert(job, ());
@@ -121,7 +158,29 @@ fn allocate_tasks(
     tasks: &mut WaitingTasks,
 ) -> Outcome {
     let mut statement = Statement::begin(session, plugins);
-    try_tasks(&mut statement, queue, job, tasks);
+    try_tasks(&mut statement, queue, job, tasks, Confines::default());
+    end(statement, job)
+}
+
+/// Places sub-jobs of a job in one domain until it is ready.
+fn allocate_structured(
+    session: &mut Session<'_>,
+    plugins: &mut Plugins,
+    domains: &Domains,
+    queue: QueueId,
+    job: JobId,
+    parts: &mut Vec<Part>,
+) -> Outcome {
+    let mut statement = Statement::begin(session, plugins);
+    if place_structured(&mut statement, domains, queue, job, parts) {
+        end(statement, job)
+    } else {
+        Outcome::Failed
+    }
+}
+
+/// Makes what a job got last as long as it deserves.
+fn end(statement: Statement<'_>, job: JobId) -> Outcome {
     let (state, tiers) = (statement.state(), statement.plugins().tiers());
     if tiers.job_ready(state, job) {
         statement.commit();
@@ -143,12 +202,22 @@ pub(crate) enum Obstacle {
     Node(TaskId),
 }
 
+/// To what an attempt to place tasks is confined.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Confines<'a> {
+    /// The nodes that may be used; all of them if none are named.
+    pub(crate) nodes: Option<&'a [NodeId]>,
+    /// The sub-job that is to become ready, instead of the job.
+    pub(crate) sub_job: Option<&'a SubJob>,
+}
+
 /// Places tasks of a job in order until it is ready, and says what stopped the first that was not placed.
 pub(crate) fn try_tasks(
     statement: &mut Statement<'_>,
     queue: QueueId,
     job: JobId,
     tasks: &mut WaitingTasks,
+    confines: Confines<'_>,
 ) -> Option<Obstacle> {
     let mut obstacle = None;
     let mut failed: Vec<ClassId> = Vec::new();
@@ -166,8 +235,8 @@ pub(crate) fn try_tasks(
             continue;
         }
         // A node that was found takes the task, or some plugin does not keep to the rules.
-        let placed =
-            node::find(statement, task).is_some_and(|site| node::take(statement, task, site).is_ok());
+        let placed = node::find(statement, task, confines.nodes)
+            .is_some_and(|site| node::take(statement, task, site).is_ok());
         if !placed {
             obstacle = obstacle.or(Some(Obstacle::Node(task)));
             failed.push(class);
@@ -177,7 +246,11 @@ pub(crate) fn try_tasks(
             continue;
         }
         let (state, tiers) = (statement.state(), statement.plugins().tiers());
-        if tiers.job_ready(state, job) && !tasks.is_empty() {
+        let is_ready = match confines.sub_job {
+            Some(sub_job) => tiers.sub_job_ready(state, sub_job),
+            None => tiers.job_ready(state, job),
+        };
+        if is_ready && !tasks.is_empty() {
             break;
         }
     }

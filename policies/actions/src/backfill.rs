@@ -55,7 +55,7 @@ impl Action for Backfill {
         for (job, tasks) in pick_order(session.state(), plugins.tiers()) {
             let mut statement = Statement::begin(session, plugins);
             for task in tasks {
-                if let Some(Site::Idle(node)) = node::find(&mut statement, task) {
+                if let Some(Site::Idle(node)) = node::find(&mut statement, task, None) {
                     // A node that was found takes the task, or some plugin does not keep to the rules.
                     let _placed = statement.allocate(task, node);
                 }

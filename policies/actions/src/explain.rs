@@ -2,7 +2,8 @@
 
 use foretell_framework::{JobId, JobPhase, Plugins, Reason, Session, Statement, TaskStatus};
 
-use crate::allocate::{Obstacle, try_tasks};
+use crate::allocate::{Confines, Obstacle, try_tasks};
+use crate::allocate_topology;
 use crate::work::WaitingTasks;
 
 /// Why a job waits for allocation. Everything is tried in a statement that is dropped.
@@ -18,7 +19,13 @@ pub(crate) fn waiting(session: &mut Session<'_>, plugins: &mut Plugins, job: Job
     let queue = entry.spec.queue;
     let mut tasks = WaitingTasks::of(state, tiers, job, false);
     let mut statement = Statement::begin(session, plugins);
-    let obstacle = try_tasks(&mut statement, queue, job, &mut tasks)?;
+    let is_structured = allocate_topology::is_structured(statement.state(), job);
+    let obstacle = try_tasks(&mut statement, queue, job, &mut tasks, Confines::default());
+    if is_structured && statement.plugins().tiers().job_ready(statement.state(), job) {
+        // There is room, but not where the job's parts may go.
+        return allocate_topology::explain(&mut statement, queue, job);
+    }
+    let obstacle = obstacle?;
     let (state, plugins, _) = statement.parts();
     match obstacle {
         Obstacle::Queue(task) => plugins.tiers().why_not_allocatable(state, queue, task),

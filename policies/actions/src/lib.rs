@@ -16,6 +16,7 @@ extern crate alloc;
 extern crate std;
 
 mod allocate;
+mod allocate_topology;
 mod backfill;
 mod candidates;
 mod dry_run;

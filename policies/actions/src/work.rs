@@ -56,14 +56,19 @@ fn exists(state: &ClusterState, queue: QueueId) -> bool {
 }
 
 /// The tasks of a job that wait and are not nominated, in order.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct WaitingTasks(PriorityQueue<TaskId>);
 
 impl WaitingTasks {
     /// Of a job, those that request something or, with `best_effort`, all.
     pub(crate) fn of(state: &ClusterState, tiers: &Tiers, job: JobId, best_effort: bool) -> Self {
+        Self::among(state, tiers, state.job(job).map_or(&[][..], |job| job.tasks()), best_effort)
+    }
+
+    /// Of some tasks, those that request something or, with `best_effort`, all.
+    pub(crate) fn among(state: &ClusterState, tiers: &Tiers, among: &[TaskId], best_effort: bool) -> Self {
         let mut tasks = Self::default();
-        for &id in state.job(job).map_or(&[][..], |job| job.tasks()) {
+        for &id in among {
             let Some(task) = state.task(id) else { continue };
             let waits = task.status() == TaskStatus::Waiting
                 && task.nominated().is_none()
@@ -82,6 +87,11 @@ impl WaitingTasks {
 
     pub(crate) fn pop(&mut self, state: &ClusterState, tiers: &Tiers) -> Option<TaskId> {
         self.0.pop(|left, right| tiers.compare_tasks(state, left, right))
+    }
+
+    /// Those that wait, in no order that means anything.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = TaskId> {
+        self.0.iter()
     }
 
     pub(crate) const fn is_empty(&self) -> bool {

@@ -2,7 +2,9 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-use foretell_framework::{ClusterState, Job, JobId, Reason, SessionPlugin, Task, TaskId, TaskStatus, Vote};
+use foretell_framework::{
+    ClusterState, Job, JobId, Reason, SessionPlugin, SubJob, Task, TaskId, TaskStatus, Vote,
+};
 
 /// A job starts with its minimum of tasks or not at all, and does not lose tasks that it needs for its minimum.
 ///
@@ -85,18 +87,22 @@ impl SessionPlugin for Gang {
             .then_some(Reason::TooFewTasks { tasks: valid, min_member: job.spec.min_member })
     }
 
-    fn job_ready(&self, state: &ClusterState, job: JobId) -> Option<bool> {
-        let job = state.job(job)?;
+    fn job_ready(&self, state: &ClusterState, id: JobId) -> Option<bool> {
+        let job = state.job(id)?;
         let is_ready = |task: &Task| {
             task.status().is_placed()
                 || task.status() == TaskStatus::Succeeded
                 || waits(task) && state.class_spec(task.class).is_best_effort()
         };
-        Some(Self::is_ready(state, job) && meets_role_minima(state, job, is_ready))
+        Some(
+            Self::is_ready(state, job)
+                && meets_role_minima(state, job, is_ready)
+                && SubJob::minimum_is_met(state, id, |sub_job| sub_job.is_ready(state)),
+        )
     }
 
-    fn job_pipelined(&self, state: &ClusterState, job: JobId) -> Vote {
-        let Some(job) = state.job(job) else { return Vote::Abstain };
+    fn job_pipelined(&self, state: &ClusterState, id: JobId) -> Vote {
+        let Some(job) = state.job(id) else { return Vote::Abstain };
         let enough = ready(job) + job.nominated() + waits_for_nothing(state, job) >= job.spec.min_member;
         let is_counted = |task: &Task| {
             task.status().is_placed()
@@ -104,7 +110,26 @@ impl SessionPlugin for Gang {
                 || task.nominated().is_some()
                 || waits(task) && state.class_spec(task.class).is_best_effort()
         };
-        if enough && meets_role_minima(state, job, is_counted) { Vote::Permit } else { Vote::Reject }
+        let sub_jobs = || SubJob::minimum_is_met(state, id, |sub_job| sub_job.is_pipelined(state));
+        if enough && meets_role_minima(state, job, is_counted) && sub_jobs() {
+            Vote::Permit
+        } else {
+            Vote::Reject
+        }
+    }
+
+    /// Sub-jobs of policies that are short of sub-jobs go first, then those that are not ready.
+    fn compare_sub_jobs(&self, state: &ClusterState, left: &SubJob, right: &SubJob) -> Ordering {
+        let key = |sub_job: &SubJob| (sub_job.policy_is_met(state), sub_job.is_ready(state));
+        key(left).cmp(&key(right))
+    }
+
+    fn sub_job_ready(&self, state: &ClusterState, sub_job: &SubJob) -> Option<bool> {
+        Some(sub_job.is_ready(state))
+    }
+
+    fn sub_job_pipelined(&self, state: &ClusterState, sub_job: &SubJob) -> Vote {
+        if sub_job.is_pipelined(state) { Vote::Permit } else { Vote::Reject }
     }
 
     /// Minima of roles do not count here.

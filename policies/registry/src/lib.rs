@@ -37,15 +37,12 @@ use thiserror::Error;
 pub use kube_config::{KubeConfig, KubeProfile};
 pub use volcano::{
     BUILT_IN as VOLCANO_PROFILES, VolcanoError, VolcanoProfile, built_in as volcano_config,
-    profile as volcano_profile,
+    profile as volcano_profile, session_plugin as volcano_session_plugin,
 };
 pub use volcano_config::{
     Argument, Arguments, VOLCANO_ACTIONS, VOLCANO_PLUGINS, VolcanoConfig, VolcanoPlugin,
 };
-pub use volcano_nodes::{
-    binpack as volcano_binpack, resource_strategy_fit as volcano_resource_strategy_fit,
-    session_plugin as volcano_node_plugin,
-};
+pub use volcano_nodes::{binpack as volcano_binpack, resource_strategy_fit as volcano_resource_strategy_fit};
 
 /// What policies are told beside their name.
 #[derive(Clone, Default)]

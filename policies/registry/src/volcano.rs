@@ -60,8 +60,11 @@ pub fn profile(name: &str, config: &VolcanoConfig) -> Result<VolcanoProfile, Vol
                     nodes = nodes.with_score(Box::new(volcano_nodes::binpack(arguments)), 1);
                 }
                 "resource-strategy-fit" if switches.node_order => {
-                    let score = volcano_nodes::resource_strategy_fit(arguments);
-                    nodes = nodes.with_score(Box::new(score), 1);
+                    let fit = volcano_nodes::resource_strategy_fit(arguments);
+                    nodes = nodes.with_score(Box::new(fit), 1);
+                    if arguments.map("proportional").is_some() {
+                        warnings.push(format!("argument proportional of plugin {name} has no effect"));
+                    }
                 }
                 "predicates" | "nodeorder" | "binpack" | "resource-strategy-fit" => {}
                 _ => match session_plugin(plugin) {
@@ -101,8 +104,8 @@ pub fn profile(name: &str, config: &VolcanoConfig) -> Result<VolcanoProfile, Vol
     Ok(VolcanoProfile { profile: Profile::new(name.to_string(), plugins, actions), warnings })
 }
 
-/// The plugins that have a say on jobs and queues.
-fn session_plugin(plugin: &VolcanoPlugin) -> Option<Box<dyn SessionPlugin>> {
+/// A plugin that has a say on jobs and queues, or on nodes for single tasks; `None` if there is none of this name.
+pub fn session_plugin(plugin: &VolcanoPlugin) -> Option<Box<dyn SessionPlugin>> {
     let VolcanoPlugin { name, switches, arguments } = plugin;
     Some(match &**name {
         "conformance" => Box::new(Conformance),

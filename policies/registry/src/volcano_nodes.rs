@@ -15,7 +15,7 @@ use crate::volcano_config::{Argument, Arguments, VolcanoPlugin};
 
 /// The plugin of this name with its arguments, if it is one of those that judge nodes, domains or namespaces, or lets in
 /// who has waited too long.
-pub fn session_plugin(plugin: &VolcanoPlugin) -> Option<Box<dyn SessionPlugin>> {
+pub(crate) fn session_plugin(plugin: &VolcanoPlugin) -> Option<Box<dyn SessionPlugin>> {
     let VolcanoPlugin { name, switches, arguments } = plugin;
     Some(match &**name {
         "network-topology-aware" => Box::new(NetworkTopologyAware::new(network_topology(arguments))),

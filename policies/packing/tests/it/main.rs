@@ -4,3 +4,4 @@ mod devices;
 mod fgd;
 mod random;
 mod scores;
+mod weighted;

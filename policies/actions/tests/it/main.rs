@@ -1,0 +1,3 @@
+//! The actions held against promises.
+
+mod topology;
