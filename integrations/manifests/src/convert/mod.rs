@@ -287,7 +287,8 @@ impl<'a> Builder<'a> {
             ..JobSpec::new(sequence, queue, tasks)
         };
         let job = self.state.add_job(spec);
-        self.names.add_job(format!("{}/{}", group.namespace, group.name), job);
+        let name = format!("{}/{}", group.namespace, group.name);
+        self.names.add_job(name, job, group.source != Source::Pod);
         let tasks = self.state.job(job).map(|job| job.tasks().to_vec()).unwrap_or_default();
         for ((pod, task), priority) in group.pods.iter().zip(tasks).zip(priorities) {
             self.task(pod, task, priority);

@@ -91,9 +91,14 @@ impl Names {
         self.nodes.insert(name.to_owned(), node);
     }
 
-    pub(super) fn add_job(&mut self, group: String, job: JobId) {
+    pub(super) fn add_job(&mut self, group: String, job: JobId, is_group: bool) {
         self.jobs.insert(job, group.clone());
-        self.groups.insert(group, job);
+        // A pod in no group may have the name of a group, which then is meant.
+        if is_group {
+            self.groups.insert(group, job);
+        } else {
+            self.groups.entry(group).or_insert(job);
+        }
     }
 
     pub(super) fn add_queue(&mut self, name: &str, queue: QueueId) {
