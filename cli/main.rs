@@ -1,6 +1,7 @@
 //! The `foretell` command: parses what was typed, calls the libraries, prints what they return.
 
 mod environment;
+mod explain;
 mod manifests;
 mod output;
 mod policy;
@@ -33,6 +34,8 @@ struct Cli {
 enum Command {
     /// Run a scenario under one or more policies.
     Run(run::RunArgs),
+    /// Say why a job waits or was evicted, or what a node's failure takes down.
+    Explain(explain::ExplainArgs),
     /// Run scheduling cycles over Kubernetes manifests and say why what waits waits.
     Schedule(schedule::ScheduleArgs),
     /// Check scenario files, print their schema.
@@ -54,6 +57,7 @@ enum Outcome {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Schedule(args) => schedule::run(&args),
         Command::Scenario(args) => scenario::run(&args),
         Command::Trace(args) => trace::run(&args),

@@ -56,6 +56,7 @@ pub(crate) fn run(args: &RunArgs) -> CommandResult {
     let overrides = args.overrides();
     let loaded = load(&args.scenario, &overrides, environment::of_scenarios(data_dir.as_deref()))?;
     let digest = loaded.digest();
+    let scenario_text = loaded.text();
     let scenario = loaded.scenario;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&scenario.name));
     foretell_reports::check_target(&out)?;
@@ -65,6 +66,7 @@ pub(crate) fn run(args: &RunArgs) -> CommandResult {
         scenario_blake3: digest,
         seed: scenario.seed,
         command: args.command(&overrides),
+        scenario_text,
     };
 
     let plan = Plan::new(scenario)?;

@@ -26,6 +26,12 @@ pub enum ReportError {
         /// What is in the way.
         reason: String,
     },
+    /// A directory that no run wrote.
+    #[error("{} is not a run directory: expected a manifest.json that `foretell run` wrote", path.display())]
+    NoRun {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A plot could not be drawn.
     #[error("failed to draw {file}: {message}")]
     Plot {

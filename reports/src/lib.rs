@@ -15,6 +15,7 @@
 
 mod csv;
 mod error;
+mod explain;
 mod plots;
 mod recompute;
 mod run_dir;
@@ -24,11 +25,12 @@ mod wire;
 
 pub use csv::{EVICTIONS_HEADER, JOBS_HEADER, TIMELINE_HEADER, write_evictions, write_jobs, write_timeline};
 pub use error::ReportError;
+pub use explain::{explain_job, explain_node};
 pub use plots::{Plot, plots};
 pub use recompute::{Recomputed, recompute};
-pub use run_dir::{check_target, write_run_dir};
+pub use run_dir::{check_target, read_run_dir, write_run_dir};
 pub use table::{comparison_table, plain_table, summary_table};
 pub use wire::{
     DistributionRecord, FORMAT_VERSION, GroupRecord, JobCountsRecord, Manifest, ManifestFile, PolicyRecord,
-    ReasonRecord, RunRecord, SummaryFile,
+    ReasonRecord, RunRecord, SummaryFile, WaitRecord,
 };

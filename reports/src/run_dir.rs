@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! OUT/manifest.json          what was run, and the list of files
+//! OUT/scenario.toml          the scenario with overrides and defaults
 //! OUT/summary.json           the figures of every policy
 //! OUT/summary.txt            the same as the terminal shows, 80 columns wide
 //! OUT/plots/*.svg            all policies overlaid
@@ -24,6 +25,7 @@ use crate::table::{comparison_table, summary_table};
 use crate::wire::{FORMAT_NAME, FORMAT_VERSION, Manifest, ManifestFile, PolicyRecord, SummaryFile};
 
 const MANIFEST: &str = "manifest.json";
+const SCENARIO: &str = "scenario.toml";
 const PLOTS: &str = "plots";
 const SUMMARY_TXT_COLUMNS: u16 = 80;
 
@@ -90,6 +92,15 @@ fn read_manifest(path: &Path) -> Option<ManifestFile> {
     (manifest.format == FORMAT_NAME).then_some(manifest)
 }
 
+/// Reads the manifest of a run directory, and the scenario that it was a run of.
+pub fn read_run_dir(directory: &Path) -> Result<(ManifestFile, String), ReportError> {
+    let path = directory.join(MANIFEST);
+    let manifest = read_manifest(&path).ok_or(ReportError::NoRun { path: directory.to_owned() })?;
+    let path = directory.join(SCENARIO);
+    let text = fs::read_to_string(&path).map_err(ReportError::io("read", &path))?;
+    Ok((manifest, text))
+}
+
 /// Paths of all files under `directory`, relative to it, with `/` between folders.
 fn list_files(directory: &Path, prefix: &str, found: &mut Vec<String>) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
@@ -119,6 +130,7 @@ fn write_files(directory: &Path, manifest: &Manifest, runs: &[RunResult]) -> Res
     for plot in plots(manifest, runs)? {
         write_file(&plot_directory.join(plot.file), |file| file.write_all(plot.svg.as_bytes()))?;
     }
+    write_file(&directory.join(SCENARIO), |file| file.write_all(manifest.scenario_text.as_bytes()))?;
     let summary = SummaryFile::new(runs.iter().map(|run| &run.summary));
     write_json(directory, "summary.json", &summary)?;
     let text = summary_text(runs);
@@ -154,7 +166,7 @@ fn summary_text(runs: &[RunResult]) -> String {
 /// two would share one (also on file systems that ignore case).
 fn policy_directories<'a>(policies: impl Iterator<Item = &'a str>) -> Vec<PolicyRecord> {
     let mut taken = BTreeSet::from([PLOTS.to_owned(), MANIFEST.to_owned()]);
-    taken.extend(["summary.json".to_owned(), "summary.txt".to_owned()]);
+    taken.extend([SCENARIO.to_owned(), "summary.json".to_owned(), "summary.txt".to_owned()]);
     let mut records = Vec::new();
     for policy in policies {
         let safe = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');

@@ -30,6 +30,7 @@ pub fn summary_table(summary: &RunSummary, width: u16) -> String {
     let by_user: Vec<&GroupSummary> = summary.by_user.iter().collect();
     sections.extend(groups("Queue", &by_queue, width));
     sections.extend(groups("User", &by_user, width));
+    sections.extend(waits(summary, width));
     sections.extend(reasons(summary, width));
     sections.join("\n")
 }
@@ -160,6 +161,21 @@ fn groups(kind: &str, groups: &[&GroupSummary], width: u16) -> Option<String> {
     let rest = &groups[shown.len()..];
     let rest_jobs = rest.iter().map(|group| group.jobs.submitted).sum();
     Some(render(&table) + &and_more(rest.len(), rest_jobs))
+}
+
+/// What jobs waited for, by GPU time.
+fn waits(summary: &RunSummary, width: u16) -> Option<String> {
+    let total_s: f64 = summary.waits.iter().map(|(_, gpu_s)| gpu_s).sum();
+    if total_s <= 0.0 {
+        return None;
+    }
+    let mut table = new_table(width);
+    table.set_header(["What jobs waited for", "GPU-h", "share"]);
+    for (reason, gpu_s) in summary.waits.iter().take(ROWS_MAX) {
+        table.add_row([reason, &quantity(gpu_s / 3_600.0), &percent(gpu_s / total_s)]);
+    }
+    align_right(&mut table, &[1, 2]);
+    Some(render(&table))
 }
 
 fn reasons(summary: &RunSummary, width: u16) -> Option<String> {

@@ -27,6 +27,8 @@ pub struct Manifest {
     pub seed: u64,
     /// The command line, one argument per element.
     pub command: Vec<String>,
+    /// What was run, as a scenario file: overrides and defaults included.
+    pub scenario_text: String,
 }
 
 /// `manifest.json`: what was run, with what, and which files came of it.
@@ -96,6 +98,7 @@ pub struct RunRecord {
     pub by_queue: Vec<GroupRecord>,
     pub by_user: Vec<GroupRecord>,
     pub reasons: Vec<ReasonRecord>,
+    pub waits: Vec<WaitRecord>,
     pub events: u64,
     pub cycles: u64,
 }
@@ -145,6 +148,15 @@ pub struct ReasonRecord {
     pub jobs: u64,
 }
 
+/// What jobs waited for.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct WaitRecord {
+    /// The reason.
+    pub reason: String,
+    /// GPU-seconds waited for it.
+    pub gpu_s: f64,
+}
+
 impl SummaryFile {
     /// The document of these runs.
     pub fn new<'a>(runs: impl IntoIterator<Item = &'a RunSummary>) -> Self {
@@ -180,6 +192,11 @@ impl From<&RunSummary> for RunRecord {
                 .reasons
                 .iter()
                 .map(|(reason, jobs)| ReasonRecord { reason: reason.clone(), jobs: *jobs })
+                .collect(),
+            waits: run
+                .waits
+                .iter()
+                .map(|(reason, gpu_s)| WaitRecord { reason: reason.clone(), gpu_s: *gpu_s })
                 .collect(),
             events: run.events,
             cycles: run.cycles,

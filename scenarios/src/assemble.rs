@@ -15,7 +15,7 @@ use foretell_sim::framework::{
 };
 use foretell_sim::log::{JobStatus, Metrics, Observer, RunResult, Sampling};
 use foretell_sim::platform::{
-    self, Checkpoints, Config, PreemptionCost, Role, Simulation, SimulationError, Submission,
+    self, Checkpoints, Config, Inspector, PreemptionCost, Role, Simulation, SimulationError, Submission,
 };
 use foretell_traces::generate::{GenerateError, Generator};
 use foretell_traces::{JobRecord, TraceError, TraceFormat};
@@ -134,6 +134,17 @@ impl Plan {
         observer: &mut dyn Observer,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<RunResult, RunError> {
+        self.run_inspected(policy, observer, None, progress)
+    }
+
+    /// Runs the scenario under one policy, with someone looking into the run.
+    pub fn run_inspected(
+        &self,
+        policy: &str,
+        observer: &mut dyn Observer,
+        inspector: Option<&mut dyn Inspector>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<RunResult, RunError> {
         let scenario = &self.scenario;
         let profile = foretell_registry::build(policy, &self.policy_config)?;
         let sampling = match scenario.metrics.timeline {
@@ -143,14 +154,17 @@ impl Plan {
         let mut metrics = Metrics::new(Arc::clone(&self.policy_config.typical), sampling);
         let workload = jobs(scenario)?.map(|job| job.and_then(|(job, traits)| self.submission(job, traits)));
         let mut observers: [&mut dyn Observer; 2] = [&mut metrics, observer];
-        let simulation =
+        let mut simulation =
             Simulation::new(self.config(), self.state.clone(), profile, workload, &mut observers);
+        if let Some(inspector) = inspector {
+            simulation = simulation.inspected_by(inspector);
+        }
         let counts = simulation.run(progress)?;
         Ok(metrics.finish(policy, scenario.seed, scenario.node_count() as u64, scenario.gpu_count(), counts))
     }
 
     fn config(&self) -> Config {
-        let Scenario { scheduler, preemption, budget, seed, .. } = &self.scenario;
+        let Scenario { scheduler, preemption, metrics, budget, seed, .. } = &self.scenario;
         Config {
             seed: *seed,
             cycle_period: match scheduler.cycle {
@@ -169,6 +183,7 @@ impl Plan {
                 pending: None,
             },
             max_queued_jobs: Some(budget.max_queued_jobs),
+            explain_waits: metrics.wait_reasons,
             preemption: PreemptionCost {
                 checkpoints: match preemption.checkpoint_interval {
                     None => Checkpoints::Never,
@@ -250,13 +265,20 @@ fn roles(tasks: u32, spec: TaskSpec, traits: Option<&JobTraits>) -> Vec<Role> {
         let requests = Resources::new(role.cpu_milli, role.memory_bytes);
         let node_affinity = spec.node_affinity.clone();
         let role_name = role.name.as_str().into();
-        Role::gang(role.tasks, TaskSpec { role: role_name, requests, node_affinity, ..TaskSpec::default() })
+        let never_preempts = traits.never_preempts;
+        let spec =
+            TaskSpec { role: role_name, requests, node_affinity, never_preempts, ..TaskSpec::default() };
+        Role::gang(role.tasks, spec)
     });
     let mut roles: Vec<Role> = others.collect();
     roles.push(Role {
         count: tasks,
         minimum,
-        spec: TaskSpec { role: traits.worker_role.as_str().into(), ..spec },
+        spec: TaskSpec {
+            role: traits.worker_role.as_str().into(),
+            never_preempts: traits.never_preempts,
+            ..spec
+        },
     });
     roles
 }

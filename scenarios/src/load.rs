@@ -31,6 +31,11 @@ impl Loaded {
         let text = serde_json::to_string(&self.file).unwrap_or_default();
         blake3::hash(text.as_bytes()).to_hex().to_string()
     }
+
+    /// What was written, overrides and defaults included, as a scenario file.
+    pub fn text(&self) -> String {
+        toml::to_string(&self.file).unwrap_or_default()
+    }
 }
 
 /// Reads a scenario file and applies the overrides (`path=value`) in order.

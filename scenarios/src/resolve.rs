@@ -13,7 +13,7 @@ use std::time::Duration;
 use foretell_registry::PolicyConfig;
 
 use crate::document::Document;
-use crate::file::ScenarioFile;
+use crate::file::{MetricsFile, ScenarioFile};
 use crate::scenario::{Budget, Cycle, Metrics, Preemption, Scenario, Scheduler, Timeline};
 use crate::suggest;
 
@@ -170,7 +170,8 @@ impl Resolver<'_, '_> {
                 Timeline::Every(self.positive_span("metrics.timeline_interval_s", interval_s))
             }
         };
-        Metrics { timeline, typical_share: file.metrics.typical_share }
+        let MetricsFile { typical_share, wait_reasons, .. } = file.metrics;
+        Metrics { timeline, typical_share, wait_reasons }
     }
 
     fn budget(&mut self, file: &ScenarioFile) -> Budget {

@@ -170,6 +170,8 @@ pub struct JobTraits {
     pub min_tasks: Option<u32>,
     /// Larger goes first.
     pub priority: i32,
+    /// Whether it must not displace others.
+    pub never_preempts: bool,
     /// Whether its running tasks may be displaced; left to the policy if `None`.
     pub preemptable: Option<bool>,
     /// How close together its tasks must or should be.
@@ -244,6 +246,8 @@ pub struct Metrics {
     pub timeline: Timeline,
     /// Share of jobs that fragmentation is measured against, above 0 and up to 1.
     pub typical_share: f64,
+    /// Whether to find out what jobs wait for.
+    pub wait_reasons: bool,
 }
 
 /// Distance of the points of the timeline.

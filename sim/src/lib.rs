@@ -2,6 +2,7 @@
 
 pub mod engine;
 pub mod event;
+pub mod explain;
 pub mod log;
 pub mod platform;
 

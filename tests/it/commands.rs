@@ -6,7 +6,7 @@ use crate::support::{data_or_skip, foretell, root, run_into, stdout, succeed};
 
 /// Compares with `tests/golden/NAME.txt`; `SNAPSHOTS=overwrite` rewrites it.
 #[track_caller]
-fn check_golden(name: &str, got: &str) {
+pub(crate) fn check_golden(name: &str, got: &str) {
     let path = root().join("tests/golden").join(format!("{name}.txt"));
     Assert::new().action_env("SNAPSHOTS").eq(got.to_owned(), Data::read_from(&path, None));
 }

@@ -4,6 +4,7 @@ mod bad_input;
 mod commands;
 mod consistency;
 mod determinism;
+mod explain;
 mod study;
 mod support;
 mod tidy;

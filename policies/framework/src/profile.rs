@@ -4,10 +4,10 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::id::JobId;
+use crate::id::{ClassId, JobId};
 use crate::plugin::{Action, ClusterEvent};
 use crate::plugins::Plugins;
-use crate::reason::Reason;
+use crate::reason::{Reason, Rejection};
 use crate::session::Session;
 use crate::state::ClusterState;
 use crate::time::Time;
@@ -58,10 +58,29 @@ impl Profile {
     /// Why a job waits.
     pub fn explain(&mut self, session: &mut Session<'_>, job: JobId) -> Reason {
         self.open(session.state(), session.now);
+        self.explain_open(session, job)
+    }
+
+    /// Why each of some jobs waits: cheaper than to ask about one after the other.
+    pub fn explain_each(
+        &mut self,
+        session: &mut Session<'_>,
+        jobs: impl Iterator<Item = JobId>,
+    ) -> Vec<Reason> {
+        self.open(session.state(), session.now);
+        jobs.map(|job| self.explain_open(session, job)).collect()
+    }
+
+    fn explain_open(&mut self, session: &mut Session<'_>, job: JobId) -> Reason {
         self.actions
             .iter_mut()
             .find_map(|action| action.explain(session, &mut self.plugins, job))
             .unwrap_or(Reason::NotTried)
+    }
+
+    /// Why each node cannot take a class of tasks; `None` for those that can.
+    pub fn verdicts(&mut self, state: &ClusterState, class: ClassId) -> Vec<Option<Rejection>> {
+        self.plugins.verdicts(state, class)
     }
 
     /// Whether the cluster could hold the job if it were empty.

@@ -16,6 +16,7 @@ pub(crate) fn manifest() -> Manifest {
         scenario: "two teams & one cluster".to_owned(),
         scenario_blake3: "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262".to_owned(),
         seed: 7,
+        scenario_text: "version = 1\nname = \"two teams & one cluster\"\n".to_owned(),
         command: ["foretell", "run", "scenario.toml"].map(str::to_owned).to_vec(),
     }
 }
@@ -183,6 +184,10 @@ pub(crate) fn summary(policy: &str) -> RunSummary {
         reasons: vec![
             ("0/1213 nodes: 900 without a free GPU, 300 of another GPU model, 13 cordoned".to_owned(), 488),
             ("needs 64 GPUs on one node, the largest has 8".to_owned(), 12),
+        ],
+        waits: vec![
+            ("not enough nodes have room for the whole gang".to_owned(), 3.6e8),
+            ("behind the head of its queue".to_owned(), 1.2e8),
         ],
         events: 1_234_567,
         cycles: 98_765,

@@ -61,7 +61,7 @@ fn the_layout_is_the_same_for_one_policy_and_for_several() {
         for plot in ["allocation", "fragmentation", "jct_cdf", "queue_delay_cdf", "queue_length"] {
             expected.push(format!("plots/{plot}.svg"));
         }
-        expected.extend(["manifest.json", "summary.json", "summary.txt"].map(str::to_owned));
+        expected.extend(["manifest.json", "scenario.toml", "summary.json", "summary.txt"].map(str::to_owned));
         expected.sort();
         assert_eq!(paths(&out), expected);
 

@@ -37,6 +37,7 @@ fn summary_of_nothing() {
         by_queue: Vec::new(),
         by_user: Vec::new(),
         reasons: Vec::new(),
+        waits: Vec::new(),
         evictions: 0,
         gpu_lost_s: 0.0,
         gpu_partial_s: 0.0,

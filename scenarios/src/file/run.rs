@@ -83,11 +83,19 @@ pub struct MetricsFile {
     /// Share of tasks, the most frequent shapes first, that fragmentation is measured against.
     #[schemars(range(max = 1), extend("exclusiveMinimum" = 0))]
     pub typical_share: f64,
+    /// Whether to find out what jobs wait for, by asking the policy after some cycles.
+    #[serde(skip_serializing_if = "is_true")]
+    pub wait_reasons: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it might skip by reference")]
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 impl Default for MetricsFile {
     fn default() -> Self {
-        Self { timeline_interval_s: None, typical_share: 0.95 }
+        Self { timeline_interval_s: None, typical_share: 0.95, wait_reasons: true }
     }
 }
 

@@ -192,6 +192,9 @@ pub struct SizeFile {
     /// Larger goes first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: i32,
+    /// Whether it must not displace others, whatever its priority (Kubernetes' `preemptionPolicy: Never`).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub never_preempts: bool,
     /// Whether its running tasks may be displaced; left to the policy if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preemptable: Option<bool>,

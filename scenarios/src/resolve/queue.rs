@@ -112,6 +112,7 @@ impl Resolver<'_, '_> {
         JobTraits {
             min_tasks: size.min_tasks,
             priority: size.priority,
+            never_preempts: size.never_preempts,
             preemptable: size.preemptable,
             network_topology,
             worker_role: if size.roles.is_empty() { String::new() } else { WORKER.to_owned() },

@@ -30,6 +30,7 @@ pub struct Metrics {
     /// What running jobs hold, and since when.
     running: FxHashMap<u64, Held>,
     evictions: Vec<EvictionResult>,
+    waits: FxHashMap<&'static str, u128>,
 }
 
 /// GPUs of a running job from an instant on.
@@ -63,6 +64,7 @@ impl Metrics {
             reasons: FxHashMap::default(),
             running: FxHashMap::default(),
             evictions: Vec::new(),
+            waits: FxHashMap::default(),
         }
     }
 
@@ -80,8 +82,13 @@ impl Metrics {
         let mut reasons: Vec<_> =
             self.reasons.into_iter().map(|(kind, jobs)| (kind.to_owned(), jobs)).collect();
         reasons.sort_by(|(kind, jobs), (other_kind, other_jobs)| (other_jobs, kind).cmp(&(jobs, other_kind)));
+        let mut waits: Vec<_> =
+            self.waits.into_iter().map(|(kind, waited)| (kind.to_owned(), waited as f64 / 1e12)).collect();
+        waits.sort_by(|(kind, waited), (other_kind, other)| {
+            other.total_cmp(waited).then(kind.cmp(other_kind))
+        });
         let (queues, users) = (self.queues.names, self.users.names);
-        let run = summary::Run { policy, seed, nodes, gpus, counts, reasons };
+        let run = summary::Run { policy, seed, nodes, gpus, counts, reasons, waits };
         let first_submit = self.first_submit.unwrap_or(end);
         let makespan = self.last_end.map_or(Time::ZERO, |last_end| last_end.since(first_submit));
         let summary = summary::summarise(run, makespan, &self.measured, &self.jobs, &queues, &users);
@@ -224,6 +231,7 @@ impl Observer for Metrics {
             }
             Record::JobLeftRunning { job, lost } => self.job(job).gpu_lost = lost,
             Record::JobLeftQueued { job, reason } => self.left_waiting(job, JobStatus::Queued, reason),
+            Record::Waited { kind, gpu_time } => *self.waits.entry(kind).or_default() += gpu_time,
             Record::CycleEnded => {}
         }
     }

@@ -104,6 +104,13 @@ pub enum Record<'a> {
         /// What it has lost, and its restarts have taken.
         lost: u128,
     },
+    /// Jobs waited, as far as is known, for this.
+    Waited {
+        /// See [`Reason::kind`].
+        kind: &'static str,
+        /// Thousandths of GPUs that they asked for times nanoseconds.
+        gpu_time: u128,
+    },
     /// A scheduling cycle ended.
     CycleEnded,
 }

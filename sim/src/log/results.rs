@@ -218,6 +218,9 @@ pub struct RunSummary {
     pub by_user: Vec<GroupSummary>,
     /// Why jobs were never placed or still wait: reason and number of jobs, most frequent first.
     pub reasons: Vec<(String, u64)>,
+    /// What jobs waited for: reason and GPU-seconds (GPUs that waiting jobs asked for, times how long), most first. The sum
+    /// is exact up to the end of the run, the shares are an estimate. Empty where nobody was asked.
+    pub waits: Vec<(String, f64)>,
     /// Events that the engine processed.
     pub events: u64,
     /// Scheduling cycles that the policy ran.

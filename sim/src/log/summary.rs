@@ -55,6 +55,7 @@ pub(super) struct Run<'a> {
     pub(super) gpus: u64,
     pub(super) counts: Counts,
     pub(super) reasons: Vec<(String, u64)>,
+    pub(super) waits: Vec<(String, f64)>,
 }
 
 pub(super) fn summarise(
@@ -100,6 +101,7 @@ pub(super) fn summarise(
         by_queue,
         by_user,
         reasons: run.reasons,
+        waits: run.waits,
         events: run.counts.events,
         cycles: run.counts.cycles,
     }

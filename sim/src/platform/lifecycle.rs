@@ -14,8 +14,9 @@ use foretell_framework::{ClusterEvent, Decision, JobId, TaskId, TaskStatus, Time
 
 use super::Submission;
 use super::eviction::Eviction;
+use super::inspect::JobProgress;
 use super::simulation::Simulation;
-use super::work::Work;
+use super::work::{Checkpoints, Work};
 use crate::engine::{EventHandle, EventQueue};
 use crate::event::{Event, JobEvent};
 use crate::log::{EvictionOutcome, JobStatus, Record};
@@ -34,6 +35,10 @@ pub(super) struct LiveJob {
     pub(super) running: bool,
     /// What was decided and has not taken effect.
     eviction: Option<Box<Eviction>>,
+    /// GPUs that it asks for.
+    pub(super) gpu_milli: u64,
+    /// Its place among the jobs that wait.
+    pub(super) waits_at: usize,
 }
 
 /// A number of pods and their GPUs.
@@ -57,6 +62,20 @@ impl LiveJob {
             finish: None,
             running: false,
             eviction: None,
+            gpu_milli,
+            waits_at: usize::MAX,
+        }
+    }
+
+    /// How far it has come.
+    pub(super) fn progress(&self, now: Time, checkpoints: Checkpoints) -> JobProgress {
+        let mut work = self.work;
+        work.advance(now, checkpoints);
+        JobProgress {
+            running: self.running,
+            finishes: work.finish_at().filter(|_| self.running),
+            at_stake: self.in_gpus(self.work.at_stake(now, checkpoints)),
+            restarts: self.attempt,
         }
     }
 
@@ -163,9 +182,9 @@ where
         live.running = true;
         live.work.start(self.now, live.rate(), preparation);
         live.finish = finish_event(&live.work, id, queue);
-        self.waiting -= 1;
-        self.running += 1;
         let gpu_milli = live.started.gpu_milli;
+        self.waits_no_more(id);
+        self.running += 1;
         self.record(&Record::JobStarted { job, gpu_milli });
     }
 
@@ -244,7 +263,7 @@ where
         live.running = false;
         live.attempt += 1;
         self.running -= 1;
-        self.waiting += 1;
+        self.waits(id);
         let Some(job) = self.state.job(id) else { return lost };
         let (sequence, tasks) = (job.spec.sequence, job.tasks().to_vec());
         for task in tasks {

@@ -1,15 +1,18 @@
 //! The life of jobs: submitted, queued, bound, run, evicted, finished.
 
 mod eviction;
+mod inspect;
 mod lifecycle;
 mod scheduler;
 mod simulation;
+mod waits;
 mod work;
 
 use foretell_framework::state::NetworkTopology;
 use foretell_framework::{TaskSpec, Time};
 
 pub use eviction::Eviction;
+pub use inspect::{Inspection, Inspector, JobProgress};
 pub use simulation::{Config, Counts, Retry, Simulation, SimulationError};
 pub use work::{Checkpoints, PreemptionCost};
 

@@ -75,6 +75,18 @@ impl Scheduler {
         now + self.latency
     }
 
+    /// Why each of some jobs waits.
+    pub(super) fn explain_each(
+        &mut self,
+        now: Time,
+        state: &mut ClusterState,
+        jobs: impl Iterator<Item = JobId>,
+    ) -> Vec<Reason> {
+        let mut undecided = Vec::new();
+        let mut session = Session::new(state, now, &mut self.explain_random, &mut undecided);
+        self.profile.explain_each(&mut session, jobs)
+    }
+
     /// Why a job waits, from a session in which nothing is decided.
     pub(super) fn explain(&mut self, now: Time, state: &mut ClusterState, job: JobId) -> Reason {
         let mut undecided = Vec::new();

@@ -8,8 +8,10 @@ use foretell_framework::{
 use slotmap::SecondaryMap;
 use thiserror::Error;
 
+use super::inspect::{Inspection, Inspector};
 use super::lifecycle::LiveJob;
 use super::scheduler::Scheduler;
+use super::waits::Waits;
 use super::work::PreemptionCost;
 use super::{Role, Submission};
 use crate::engine::{Budget, BudgetError, EventQueue, Model, Progress, Streams, run};
@@ -43,6 +45,8 @@ pub struct Config {
     pub budget: Budget,
     /// The most jobs that may wait at a time.
     pub max_queued_jobs: Option<u64>,
+    /// Whether to find out what jobs wait for ([`Record::Waited`]).
+    pub explain_waits: bool,
 }
 
 /// Why a run broke off. What was observed so far is not a result.
@@ -84,6 +88,10 @@ pub struct Simulation<'a, W, E> {
     pub(super) state: ClusterState,
     pub(super) scheduler: Scheduler,
     observers: &'a mut [&'a mut dyn Observer],
+    inspector: Option<&'a mut dyn Inspector>,
+    waits: Option<Waits>,
+    /// What the policy said after the last cycle that was picked: kinds of reasons with their weights.
+    wait_reasons: Vec<(&'static str, u64)>,
     workload: W,
     /// The job that arrives next: its event is in the queue.
     next: Option<Submission>,
@@ -117,12 +125,16 @@ where
         observers: &'a mut [&'a mut dyn Observer],
     ) -> Self {
         let streams = Streams::new(config.seed);
+        let waits = config.explain_waits.then(|| Waits::new(streams.stream("waits", 0)));
         let scheduler = Scheduler::new(profile, streams, config.cycle_period, config.decision_latency);
         Self {
             config,
             state,
             scheduler,
             observers,
+            inspector: None,
+            waits,
+            wait_reasons: Vec::new(),
             workload,
             next: None,
             submitted: 0,
@@ -139,6 +151,13 @@ where
         }
     }
 
+    /// Lets someone look into the run.
+    #[must_use]
+    pub fn inspected_by(mut self, inspector: &'a mut dyn Inspector) -> Self {
+        self.inspector = Some(inspector);
+        self
+    }
+
     /// Runs until the workload has ended and nothing more can happen. Returns the numbers of events and of scheduling
     /// cycles.
     pub fn run(mut self, progress: &mut dyn FnMut(Progress)) -> Result<Counts, SimulationError<E>> {
@@ -150,6 +169,8 @@ where
             return Err(error);
         }
         let stats = result?;
+        self.inspect(Time::MAX);
+        self.explain_waited();
         self.report_waiting();
         self.report_running();
         Ok(Counts { events: stats.events, cycles: self.scheduler.cycles })
@@ -174,6 +195,9 @@ where
         for observer in &mut *self.observers {
             observer.record(self.now, record, &self.state);
         }
+        if let Some(inspector) = &mut self.inspector {
+            inspector.record(self.now, record, &self.state);
+        }
     }
 
     fn submitted(&mut self, queue: &mut EventQueue<Event>) -> Result<(), SimulationError<E>> {
@@ -190,7 +214,7 @@ where
             return Ok(());
         }
         self.jobs.insert(job, LiveJob::new(&submission));
-        self.waiting += 1;
+        self.waits(job);
         if let Some(limit) = self.config.max_queued_jobs.filter(|&limit| self.waiting > limit) {
             return Err(SimulationError::QueueTooLong { limit, now: self.now });
         }
@@ -227,6 +251,7 @@ where
             self.carry_out(queue);
         }
         self.record(&Record::CycleEnded);
+        self.ask_about_waits();
         // With nothing running and nothing to come, only the policy itself could still change anything.
         let idle = self.next.is_none() && self.running == 0;
         if let Some(time) = wake_at
@@ -268,11 +293,98 @@ where
         false
     }
 
+    /// A job begins to wait.
+    pub(super) fn waits(&mut self, job: JobId) {
+        self.waiting += 1;
+        if let Some(waits) = &mut self.waits {
+            let live = &mut self.jobs[job];
+            live.waits_at = waits.add(self.now, job, live.gpu_milli);
+        }
+    }
+
+    /// A job waits no more.
+    pub(super) fn waits_no_more(&mut self, job: JobId) {
+        self.waiting -= 1;
+        if let Some(waits) = &mut self.waits {
+            let place = self.jobs[job].waits_at;
+            if let Some(moved) = waits.remove(self.now, place) {
+                self.jobs[moved].waits_at = place;
+            }
+        }
+    }
+
+    /// After some cycles, finds out what jobs wait for.
+    fn ask_about_waits(&mut self) {
+        let Some(waits) = &mut self.waits else { return };
+        // What a policy does by itself when nothing else is left to happen is no part of the run.
+        if self.next.is_none() && self.running == 0 && self.now > self.last_event {
+            return;
+        }
+        let Some((waited, jobs)) = waits.cycle_ended(self.now) else { return };
+        let asked = jobs.iter().map(|&(job, _)| job);
+        let reasons = self.scheduler.explain_each(self.now, &mut self.state, asked);
+        let kinds = reasons.iter().zip(&jobs).map(|(reason, &(_, weight))| (reason.kind(), weight));
+        let found: Vec<_> = kinds.collect();
+        // Where nobody waited before, the first that came say what they waited for.
+        if self.wait_reasons.is_empty() {
+            self.wait_reasons.clone_from(&found);
+        }
+        if self.wait_reasons.is_empty() {
+            // Those that waited are gone: the next that come say it for them.
+            waits.put_back(waited);
+            return;
+        }
+        self.record_waited(waited);
+        self.wait_reasons = found;
+    }
+
+    /// What was waited since the last picked cycle, to the end of the run.
+    fn explain_waited(&mut self) {
+        let end = self.last_event;
+        if let Some(waits) = &mut self.waits {
+            let waited = waits.take(end);
+            self.record_waited(waited);
+        }
+    }
+
+    fn record_waited(&mut self, waited: u128) {
+        let reasons = std::mem::take(&mut self.wait_reasons);
+        let mut weight_left: u128 = reasons.iter().map(|&(_, weight)| u128::from(weight)).sum();
+        let mut left = waited;
+        if waited > 0 && reasons.is_empty() {
+            self.record(&Record::Waited { kind: Reason::NotTried.kind(), gpu_time: waited });
+        }
+        for (kind, weight) in reasons {
+            // Shares that add up to the whole.
+            let weight = u128::from(weight);
+            let share = left / weight_left * weight + left % weight_left * weight / weight_left;
+            left -= share;
+            weight_left -= weight;
+            if share > 0 {
+                self.record(&Record::Waited { kind, gpu_time: share });
+            }
+        }
+    }
+
+    /// Lets the inspector see what holds until `to`.
+    fn inspect(&mut self, to: Time) {
+        if let Some(inspector) = &mut self.inspector {
+            let mut inspection = Inspection {
+                now: self.now,
+                state: &mut self.state,
+                scheduler: &mut self.scheduler,
+                jobs: &self.jobs,
+                checkpoints: self.config.preemption.checkpoints,
+            };
+            inspector.inspect(self.now, to, &mut inspection);
+        }
+    }
+
     fn drop_job(&mut self, job: JobId, sequence: u64, reason: &Reason) {
         self.scheduler.profile.notify(&self.state, ClusterEvent::JobRemoved(job));
         self.state.remove_job(job);
+        self.waits_no_more(job);
         let gpu_milli = self.jobs.remove(job).map_or(0, |live| live.started_gpu_milli());
-        self.waiting -= 1;
         self.record(&Record::JobNeverPlaced { job: sequence, reason, gpu_milli });
     }
 
@@ -332,6 +444,7 @@ where
             for observer in &mut *self.observers {
                 observer.advance(self.now, now, &self.state);
             }
+            self.inspect(now);
             self.now = now;
         }
         if !matches!(event, Event::Scheduler(_)) {

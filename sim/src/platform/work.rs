@@ -126,7 +126,6 @@ impl Work {
     }
 
     /// What would be lost if it were stopped at `now`.
-    #[cfg(test)]
     pub(super) fn at_stake(&self, now: Time, checkpoints: Checkpoints) -> u128 {
         let mut trial = *self;
         trial.stop(now, checkpoints)

@@ -1,5 +1,6 @@
 //! Tests of whole simulations.
 
+mod explain;
 mod fixtures;
 mod lifecycle;
 mod metrics;
