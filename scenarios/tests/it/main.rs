@@ -292,6 +292,10 @@ fn library_scenarios_resolve() {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(crate_dir().join("library")).unwrap() {
         let path = entry.unwrap().path();
+        // Beside scenarios there are manifests.
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         if std::fs::read_to_string(&path).unwrap().contains("\"data:") && data_dir.is_none() {
             // Straight to standard error: what a test that passes prints is captured.
