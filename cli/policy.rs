@@ -23,11 +23,13 @@ pub(crate) fn run(args: &PolicyArgs) -> CommandResult {
     };
     output::print(&format!(
         "A policy is a scheduler's profile, or ORDER+PLACEMENT such as fifo+fgd; a PLACEMENT alone means\n\
-         fifo+PLACEMENT.\n\nprofiles of kube-scheduler and Volcano\n{}{}\norders (higher priority first in all of them)\n{}\nplacements\n{}",
+         fifo+PLACEMENT.\n\nprofiles of kube-scheduler, scheduler-plugins and Volcano\n{}{}{}\norders (higher priority first in all of them)\n{}\nplacements\n{}\nafter any of these\n{}",
         list(&[registry::DEFAULT]),
+        list(&registry::SCHEDULER_PLUGINS_PROFILES),
         list(&registry::VOLCANO_PROFILES),
         list(&registry::ORDERS),
-        list(&registry::PLACEMENTS).trim_end(),
+        list(&registry::PLACEMENTS),
+        list(&[registry::CONSOLIDATE]).trim_end(),
     ))?;
     Ok(Outcome::Success)
 }

@@ -109,8 +109,13 @@ impl Plan {
         }
         let typical = TypicalTasks::of_tasks(shapes, scenario.metrics.typical_share);
         let interconnect = scenario.scheduler.gpu_choice == GpuChoice::Interconnect;
-        let policy_config =
-            PolicyConfig { typical: Arc::new(typical), interconnect, ..PolicyConfig::default() };
+        let blocked_nodes = scenario.blocked_nodes.iter().map(|name| name.as_str().into()).collect();
+        let policy_config = PolicyConfig {
+            typical: Arc::new(typical),
+            interconnect,
+            blocked_nodes,
+            ..PolicyConfig::default()
+        };
         for policy in &scenario.scheduler.policies {
             foretell_registry::build(policy, &policy_config)?;
         }

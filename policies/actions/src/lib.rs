@@ -8,6 +8,9 @@
 //! | [`Preempt`] | evicts tasks of lower priority for starving jobs of the same queue |
 //! | [`Reclaim`] | takes back from other queues what they borrowed |
 //!
+//! And beside Volcano's, [`Consolidation`], which moves running jobs together so that a waiting one fits, and the filter
+//! [`BlockedNodes`].
+//!
 //! Who goes first, who may, and who may be evicted is for the plugins of the tiers to say.
 #![no_std]
 
@@ -18,7 +21,9 @@ extern crate std;
 mod allocate;
 mod allocate_topology;
 mod backfill;
+mod blocked_nodes;
 mod candidates;
+mod consolidation;
 mod dry_run;
 mod enqueue;
 mod explain;
@@ -29,6 +34,8 @@ mod work;
 
 pub use allocate::Allocate;
 pub use backfill::{Backfill, pick_order};
+pub use blocked_nodes::BlockedNodes;
+pub use consolidation::{Consolidation, ConsolidationConfig};
 pub use enqueue::Enqueue;
 pub use preempt::Preempt;
 pub use reclaim::Reclaim;

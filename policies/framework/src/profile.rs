@@ -26,6 +26,20 @@ impl Profile {
         Self { name, plugins, actions }
     }
 
+    /// With other plugins made of its own.
+    #[must_use]
+    pub fn with_plugins(mut self, change: impl FnOnce(Plugins) -> Plugins) -> Self {
+        self.plugins = change(self.plugins);
+        self
+    }
+
+    /// With one more action, before all others.
+    #[must_use]
+    pub fn with_first_action(mut self, action: Box<dyn Action>) -> Self {
+        self.actions.insert(0, action);
+        self
+    }
+
     /// Tells the actions what happened.
     pub fn notify(&mut self, state: &ClusterState, event: ClusterEvent) {
         for action in &mut self.actions {

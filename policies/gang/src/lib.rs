@@ -9,6 +9,7 @@ extern crate std;
 mod conformance;
 mod coscheduling;
 mod gang;
+mod holding;
 mod priority;
 mod sla;
 
@@ -17,5 +18,6 @@ pub use coscheduling::{
     Group, POD_GROUP_LABEL, Permit, QueuedTask, admit, compare, gives_up, group, permit, resource_gap,
 };
 pub use gang::Gang;
+pub use holding::{Coscheduling, CoschedulingConfig};
 pub use priority::Priority;
 pub use sla::{WaitingTime, parse_duration};

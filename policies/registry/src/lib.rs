@@ -16,22 +16,25 @@ mod volcano_config;
 mod volcano_nodes;
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use foretell_actions::{BlockedNodes, Consolidation, ConsolidationConfig};
 use foretell_default::DefaultConfig;
+use foretell_drf::ElasticQuotaGate;
 use foretell_framework::select::{BestFitGpus, BestNode};
-use foretell_framework::{OrderJobs, Plugins, Profile, TypicalTasks};
+use foretell_framework::{Filter, OrderJobs, Plugins, Profile, TaskGate, TypicalTasks};
+use foretell_gang::{Coscheduling, CoschedulingConfig};
 use foretell_ordering::{Allocate, FirstInFirstOut, HeadOfLine, PriorityFirst, ShortestJobFirst};
 use foretell_packing::{
     BestFit, DotProduct, Fgd, FgdGpus, GpuAllocated, GpuClustering, GpuPacking, Preference, RandomGpus,
     RandomNode, WorstFitGpus,
 };
-use foretell_topology::{ByDomain, Division, DomainPlacement};
-use foretell_topology::{GpuInterconnect, InterconnectGpus};
+use foretell_topology::{ByDomain, Division, DomainPlacement, GpuInterconnect, InterconnectGpus};
 use thiserror::Error;
 
 pub use kube_config::{KubeConfig, KubeProfile};
@@ -55,6 +58,12 @@ pub struct PolicyConfig {
     pub topology: DomainPlacement,
     /// Whether the links between GPUs decide which of them a task gets, whatever the policy would take.
     pub interconnect: bool,
+    /// Nodes that take no new tasks, by name.
+    pub blocked_nodes: BTreeSet<Box<str>>,
+    /// Bounds on what [`CONSOLIDATE`] moves.
+    pub consolidation: ConsolidationConfig,
+    /// Arguments of coscheduling.
+    pub coscheduling: CoschedulingConfig,
 }
 
 /// A name that means no policy.
@@ -71,6 +80,22 @@ pub type Description = (&'static str, &'static str);
 /// The policy that is neither an order nor a placement.
 pub const DEFAULT: Description =
     ("default", "kube-scheduler's default profile: pod by pod, queue with backoff");
+
+/// Profiles of scheduler-plugins.
+pub const SCHEDULER_PLUGINS_PROFILES: [Description; 3] = [
+    (
+        "coscheduling",
+        "kube-scheduler with pod groups: pods hold their nodes until their group has its quorum, or time is up",
+    ),
+    ("coscheduling-hold", "the same, where only time makes a group let go"),
+    ("elastic-quota", "coscheduling with elastic quotas of namespaces: borrow and take back"),
+];
+
+/// What may follow the name of a policy.
+pub const CONSOLIDATE: Description = (
+    "+consolidate",
+    "moves running jobs together so that a waiting one fits; with all but Volcano's profiles",
+);
 
 /// Orders of waiting jobs. In all of them higher priority goes first.
 pub const ORDERS: [Description; 4] = [
@@ -104,6 +129,7 @@ pub fn all_names() -> Vec<String> {
         .iter()
         .flat_map(|(order, _)| PLACEMENTS.iter().map(move |(placement, _)| format!("{order}+{placement}")));
     core::iter::once(DEFAULT)
+        .chain(SCHEDULER_PLUGINS_PROFILES)
         .chain(VOLCANO_PROFILES)
         .map(|(name, _)| name.to_string())
         .chain(PLACEMENTS.iter().map(|(name, _)| (*name).to_string()))
@@ -114,30 +140,59 @@ pub fn all_names() -> Vec<String> {
 /// The policy of this name, ready to run on one cluster.
 pub fn build(name: &str, config: &PolicyConfig) -> Result<Profile, UnknownPolicy> {
     let unknown = || UnknownPolicy { name: name.to_string() };
-    let by_links = |plugins: Plugins| plugins.with_gpu_choice(Box::new(InterconnectGpus::default()));
+    let base = name.strip_suffix(CONSOLIDATE.0);
+    let mut profile = build_base(base.unwrap_or(name), config).ok_or_else(unknown)?;
+    profile.name = name.to_string();
+    if config.interconnect {
+        profile = profile.with_plugins(by_links);
+    }
+    if !config.blocked_nodes.is_empty() {
+        let blocked: Box<dyn Filter> = Box::new(BlockedNodes { names: config.blocked_nodes.clone() });
+        profile = profile.with_plugins(|plugins| plugins.with_filters([blocked]));
+    }
+    if base.is_some() {
+        // Sessions decide anew in each cycle where tasks are nominated, so there is no keeping a place.
+        if !profile.plugins().tiers().is_empty() {
+            return Err(unknown());
+        }
+        let consolidation = Consolidation::new(config.consolidation);
+        profile =
+            profile.with_plugins(Plugins::honouring_nominations).with_first_action(Box::new(consolidation));
+    }
+    Ok(profile)
+}
+
+fn by_links(plugins: Plugins) -> Plugins {
+    plugins.with_gpu_choice(Box::new(InterconnectGpus::default()))
+}
+
+fn build_base(name: &str, config: &PolicyConfig) -> Option<Profile> {
+    let profile = |plugins, action| Profile::new(name.to_string(), plugins, vec![action]);
+    let kube = || foretell_default::plugins(&config.default);
     if name == DEFAULT.0 {
-        let plugins = foretell_default::plugins(&config.default);
-        let plugins = if config.interconnect { by_links(plugins) } else { plugins };
-        return Ok(Profile::new(name.to_string(), plugins, vec![foretell_default::action(&config.default)]));
+        return Some(profile(kube(), foretell_default::action(&config.default)));
+    }
+    if SCHEDULER_PLUGINS_PROFILES.iter().any(|(known, _)| *known == name) {
+        let rejects_early = config.coscheduling.rejects_early && name != "coscheduling-hold";
+        let arguments = CoschedulingConfig { rejects_early, ..config.coscheduling };
+        let gates: Vec<Box<dyn TaskGate>> =
+            if name == "elastic-quota" { vec![Box::new(ElasticQuotaGate)] } else { Vec::new() };
+        return Some(profile(kube(), Box::new(Coscheduling::new(arguments, gates))));
     }
     if let Some(volcano) = volcano::built_in(name) {
-        return volcano::profile(name, &volcano).map(|built| built.profile).map_err(|_| unknown());
+        return volcano::profile(name, &volcano).map(|built| built.profile).ok();
     }
     let (order, placement) = name.split_once('+').unwrap_or(("fifo", name));
-    let mut allocate = allocate(order).ok_or_else(unknown)?;
+    let mut allocate = allocate(order)?;
     let division = division(placement);
     if let Some(division) = division {
         let config = DomainPlacement { division, ..config.topology.clone() };
         allocate = allocate.with_placement(Box::new(ByDomain::new(config)));
     }
-    let plugins = placement_plugins(placement, config).ok_or_else(unknown)?;
+    let plugins = placement_plugins(placement, config)?;
     // Who places by the fabric between nodes goes by the links inside them too.
-    let plugins = if config.interconnect || division.is_some() { by_links(plugins) } else { plugins };
-    Ok(Profile::new(
-        name.to_string(),
-        plugins.with_filters(foretell_default::filters()),
-        vec![Box::new(allocate)],
-    ))
+    let plugins = if division.is_some() { by_links(plugins) } else { plugins };
+    Some(profile(plugins.with_filters(foretell_default::filters()), Box::new(allocate)))
 }
 
 fn allocate(order: &str) -> Option<Allocate> {

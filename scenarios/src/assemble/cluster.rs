@@ -15,8 +15,7 @@ pub(super) fn build(scenario: &Scenario) -> Result<ClusterState, StateError> {
     for group in &scenario.nodes {
         for node in group_nodes(&mut state, group)? {
             let domain = scenario.tiers.first().map(|tier| leaves[position / tier.nodes as usize]);
-            let unschedulable = scenario.blocked_nodes.contains(&*node.name);
-            state.add_node(NodeSpec { domain, unschedulable, ..node })?;
+            state.add_node(NodeSpec { domain, ..node })?;
             position += 1;
         }
     }

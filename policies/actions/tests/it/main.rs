@@ -1,3 +1,4 @@
 //! The actions held against promises.
 
+mod consolidation;
 mod topology;

@@ -1,0 +1,3 @@
+//! Elastic quotas through their public interface.
+
+mod elastic;

@@ -1,0 +1,3 @@
+//! Coscheduling through its public interface.
+
+mod coscheduling;
