@@ -312,7 +312,7 @@ fn library_scenarios_resolve() {
             "philly" => (352, 2_816),
             "scale" => (12_500, 100_000),
             "gang-deadlock" | "fragmentation" => (32, 256),
-            "starvation" => (16, 128),
+            "starvation" | "reclaim-storm" => (16, 128),
             _ => panic!("a library scenario without an expectation: {name}"),
         };
         assert_eq!((nodes, gpus), expected, "{name}");
