@@ -1,14 +1,20 @@
 //! Amounts of resources as Volcano compares them.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use foretell_framework::{ClusterState, NodeSpec, Quota, ResourceId, TaskSpec};
+use foretell_framework::{ClusterState, NodeSpec, Quota, ResourceId, ResourceUse, TaskSpec};
 
 /// Amounts that differ by less are equal (Volcano's `minResource`).
 const EPSILON: f64 = 0.1;
 
 /// Thousandths in a unit of an extended resource.
 const MILLI: f64 = 1000.0;
+
+const GPU: Dimension = Dimension::Scalar(Scalar::Gpu);
+
+/// Bytes in a gibibyte.
+const GIB: f64 = 1_073_741_824.0;
 
 /// A resource beside CPU and memory, which every amount has.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -244,6 +250,37 @@ impl Amounts {
             requested > 0.0 && self.get(dimension) + requested > limit.get(dimension)
         };
         request.dimensions().find(beyond).map(|(dimension, _)| dimension)
+    }
+
+    /// What stands in the way of a request beside what is held: the resource that decides, and GPUs where they do not. A
+    /// limit that is no lower than what the whole cluster has stands in nobody's way.
+    pub(crate) fn use_beyond(
+        &self,
+        state: &ClusterState,
+        request: &Self,
+        limit: &Self,
+    ) -> Option<(ResourceUse, Option<ResourceUse>)> {
+        let total = Self::of_cluster(state);
+        let is_beyond = |dimension| {
+            let (requested, limit) = (request.get(dimension), limit.get(dimension));
+            requested > 0.0 && self.get(dimension) + requested > limit && limit < total.get(dimension)
+        };
+        let others = request.dimensions().map(|(dimension, _)| dimension);
+        let binding = [GPU].into_iter().chain(others).find(|&dimension| is_beyond(dimension))?;
+        let of = |dimension: Dimension| {
+            let (resource, milli): (Box<str>, f64) = match dimension {
+                Dimension::Cpu => ("CPU cores".into(), 1.0),
+                Dimension::Memory => ("GiB of memory".into(), MILLI / GIB),
+                Dimension::Scalar(Scalar::Gpu) => ("GPUs".into(), 1.0),
+                Dimension::Scalar(Scalar::Tasks) => ("tasks".into(), MILLI),
+                Dimension::Scalar(Scalar::Extended(id)) => (state.resource_name(id).into(), 1.0),
+            };
+            let amount = |amounts: &Self| libm::round(amounts.get(dimension).max(0.0) * milli) as u64;
+            let (used_milli, asked_milli, limit_milli) = (amount(self), amount(request), amount(limit));
+            ResourceUse { resource, used_milli, asked_milli, limit_milli }
+        };
+        let gpus = (binding != GPU && request.get(GPU) > 0.0).then(|| of(GPU));
+        Some((of(binding), gpus))
     }
 
     /// Whether this and a request together are within the limit on at least one resource for which the request asks.

@@ -2,7 +2,9 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cmp::{Ordering, Reverse};
 
-use foretell_framework::{ClusterState, JobId, QueueId, SessionPlugin, TaskId, Time, Vote};
+use foretell_framework::{
+    ClusterState, JobId, QueueBound, QueueId, Reason, SessionPlugin, TaskId, Time, Vote,
+};
 
 use crate::amounts::{Absent, Amounts, Dimension, Scalar};
 use crate::tally::{Requests, elastic};
@@ -41,6 +43,13 @@ struct QueueShare {
 }
 
 impl QueueShare {
+    /// What is held and cannot be done without, and what is kept for jobs that were let in.
+    fn taken(&self) -> Amounts {
+        let mut taken = self.allocated.clone().plus(&self.reserved);
+        taken.subtract(&self.elastic);
+        taken
+    }
+
     fn update_share(&mut self) {
         self.share =
             if self.deserved.is_empty() { 1.0 } else { self.allocated.dominant_share(&self.deserved) };
@@ -179,6 +188,17 @@ impl Capacity {
         })
     }
 
+    fn takes_no_jobs(&self, state: &ClusterState, queue: QueueId) -> Option<Reason> {
+        let entry = state.queue(queue);
+        if !entry.spec.open {
+            Some(Reason::QueueClosed { queue: entry.name.clone() })
+        } else if !self.is_leaf(queue) {
+            Some(Reason::QueueNotLeaf { queue: entry.name.clone() })
+        } else {
+            None
+        }
+    }
+
     fn is_leaf(&self, queue: QueueId) -> bool {
         !self.queues[queue.index()].has_children
     }
@@ -269,6 +289,21 @@ impl SessionPlugin for Capacity {
             && self.has_room(queue, |share| share.allocated.clone(), request)
     }
 
+    fn why_not_allocatable(&self, state: &ClusterState, queue: QueueId, tasks: &[TaskId]) -> Option<Reason> {
+        if let Some(reason) = self.takes_no_jobs(state, queue) {
+            return Some(reason);
+        }
+        let request = self.requests.tasks(state, tasks);
+        // The outermost that stands in the way: those within it may hold no more either.
+        let line: Vec<QueueId> = self.line(queue).collect();
+        line.into_iter().rev().find_map(|queue| {
+            let share = &self.queues[queue.index()];
+            let (binding, gpus) = share.allocated.use_beyond(state, &request, &share.capability)?;
+            let queue = state.queue(queue).name.clone();
+            Some(Reason::QueueLimit { queue, bound: QueueBound::Capability, binding, gpus })
+        })
+    }
+
     /// Whether the queue itself may hold that much, and it or one that contains it is entitled to more.
     fn preemptive(&self, state: &ClusterState, queue: QueueId, task: TaskId) -> bool {
         let Some(request) = self.requests.task(state, task) else { return false };
@@ -291,12 +326,21 @@ impl SessionPlugin for Capacity {
         let Some(minimum) = gang.and_then(|gang| gang.min_resources.as_ref()).map(Amounts::of_quota) else {
             return Vote::Permit;
         };
-        let held = |share: &QueueShare| {
-            let mut held = share.allocated.clone().plus(&share.reserved);
-            held.subtract(&share.elastic);
-            held
-        };
-        if self.has_room(queue, held, &minimum) { Vote::Permit } else { Vote::Reject }
+        if self.has_room(queue, QueueShare::taken, &minimum) { Vote::Permit } else { Vote::Reject }
+    }
+
+    fn why_not_enqueueable(&self, state: &ClusterState, job: JobId) -> Option<Reason> {
+        let job = state.job(job)?;
+        if let Some(reason) = self.takes_no_jobs(state, job.spec.queue) {
+            return Some(reason);
+        }
+        let minimum = Amounts::of_quota(job.spec.gang.as_ref()?.min_resources.as_ref()?);
+        let line: Vec<QueueId> = self.line(job.spec.queue).collect();
+        line.into_iter().rev().find_map(|queue| {
+            let share = &self.queues[queue.index()];
+            let (binding, _) = share.taken().use_beyond(state, &minimum, &share.capability)?;
+            Some(Reason::QueueReserved { queue: state.queue(queue).name.clone(), binding })
+        })
     }
 
     fn job_enqueued(&mut self, state: &ClusterState, job: JobId) {

@@ -1,4 +1,4 @@
-use foretell_framework::{ClusterState, JobId, SessionPlugin, Time, Vote};
+use foretell_framework::{ClusterState, JobId, Reason, SessionPlugin, Time, Vote};
 
 use crate::amounts::Amounts;
 use crate::tally::Requests;
@@ -56,6 +56,12 @@ impl SessionPlugin for Overcommit {
             return Vote::Permit;
         };
         if self.reserved.first_beyond(&minimum, &self.idle).is_none() { Vote::Permit } else { Vote::Reject }
+    }
+
+    fn why_not_enqueueable(&self, state: &ClusterState, job: JobId) -> Option<Reason> {
+        let minimum = state.job(job)?.spec.gang.as_ref()?.min_resources.as_ref()?;
+        let (binding, _) = self.reserved.use_beyond(state, &Amounts::of_quota(minimum), &self.idle)?;
+        Some(Reason::Overcommitted { binding })
     }
 
     fn job_enqueued(&mut self, state: &ClusterState, job: JobId) {

@@ -2,7 +2,9 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cmp::{Ordering, Reverse};
 
-use foretell_framework::{ClusterState, JobId, QueueId, SessionPlugin, TaskId, Time, Vote};
+use foretell_framework::{
+    ClusterState, JobId, QueueBound, QueueId, Reason, SessionPlugin, TaskId, Time, Vote,
+};
 
 use crate::amounts::{Absent, Amounts};
 use crate::tally::{Requests, elastic};
@@ -34,6 +36,13 @@ struct QueueShare {
 }
 
 impl QueueShare {
+    /// What is held and cannot be done without, and what is kept for jobs that were let in.
+    fn taken(&self) -> Amounts {
+        let mut taken = self.allocated.clone().plus(&self.reserved);
+        taken.subtract(&self.elastic);
+        taken
+    }
+
     fn update_share(&mut self) {
         self.share = self.allocated.dominant_share(&self.deserved);
     }
@@ -140,6 +149,20 @@ impl SessionPlugin for Proportion {
         state.queue(queue).spec.open && self.queue(queue).is_some_and(within)
     }
 
+    fn why_not_allocatable(&self, state: &ClusterState, queue: QueueId, tasks: &[TaskId]) -> Option<Reason> {
+        let (share, entry) = (self.queue(queue)?, state.queue(queue));
+        if !entry.spec.open {
+            return Some(Reason::QueueClosed { queue: entry.name.clone() });
+        }
+        let request = self.requests.tasks(state, tasks);
+        let beyond = |limit, bound| {
+            let (binding, gpus) = share.allocated.use_beyond(state, &request, limit)?;
+            Some(Reason::QueueLimit { queue: entry.name.clone(), bound, binding, gpus })
+        };
+        beyond(&share.capability, QueueBound::Capability)
+            .or_else(|| beyond(&share.deserved, QueueBound::Deserved))
+    }
+
     fn preemptive(&self, state: &ClusterState, queue: QueueId, task: TaskId) -> bool {
         self.allocatable(state, queue, task)
     }
@@ -154,9 +177,19 @@ impl SessionPlugin for Proportion {
         let Some(minimum) = gang.and_then(|gang| gang.min_resources.as_ref()).map(Amounts::of_quota) else {
             return Vote::Permit;
         };
-        let mut taken = queue.allocated.clone().plus(&queue.reserved);
-        taken.subtract(&queue.elastic);
-        if taken.first_beyond(&minimum, &queue.capability).is_none() { Vote::Permit } else { Vote::Reject }
+        let beyond = queue.taken().first_beyond(&minimum, &queue.capability);
+        if beyond.is_none() { Vote::Permit } else { Vote::Reject }
+    }
+
+    fn why_not_enqueueable(&self, state: &ClusterState, job: JobId) -> Option<Reason> {
+        let job = state.job(job)?;
+        let (share, entry) = (self.queue(job.spec.queue)?, state.queue(job.spec.queue));
+        if !entry.spec.open {
+            return Some(Reason::QueueClosed { queue: entry.name.clone() });
+        }
+        let minimum = Amounts::of_quota(job.spec.gang.as_ref()?.min_resources.as_ref()?);
+        let (binding, _) = share.taken().use_beyond(state, &minimum, &share.capability)?;
+        Some(Reason::QueueReserved { queue: entry.name.clone(), binding })
     }
 
     fn job_enqueued(&mut self, state: &ClusterState, job: JobId) {
@@ -167,7 +200,8 @@ impl SessionPlugin for Proportion {
         }
     }
 
-    /// Tasks of queues that hold more than they deserve, as long as they do.
+    /// Tasks of queues that hold more than they deserve, as long as they do and keep what is kept for them. (Volcano does
+    /// not look at what is kept here; without that a queue could lose it to a victim larger than its surplus.)
     fn reclaimable(&self, state: &ClusterState, _: TaskId, candidates: &[TaskId]) -> Option<Vec<TaskId>> {
         let mut left: BTreeMap<QueueId, Amounts> = BTreeMap::new();
         let is_victim = |candidate: &TaskId| {
@@ -178,11 +212,14 @@ impl SessionPlugin for Proportion {
                 return false;
             };
             let left = left.entry(queue).or_insert_with(|| share.allocated.clone());
-            let is_over = !left.is_within(&share.deserved, Absent::Zero);
-            if is_over {
-                left.subtract(request);
+            let mut after = left.clone();
+            after.subtract(request);
+            let may_lose = !left.is_within(&share.deserved, Absent::Zero)
+                && share.guarantee.is_within(&after, Absent::Zero);
+            if may_lose {
+                *left = after;
             }
-            is_over
+            may_lose
         };
         Some(candidates.iter().copied().filter(is_victim).collect())
     }

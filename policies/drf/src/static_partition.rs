@@ -1,6 +1,6 @@
 use alloc::vec::Vec;
 
-use foretell_framework::{ClusterState, QueueId, SessionPlugin, TaskId, Time};
+use foretell_framework::{ClusterState, QueueBound, QueueId, Reason, SessionPlugin, TaskId, Time};
 
 use crate::amounts::Amounts;
 use crate::tally::Requests;
@@ -60,5 +60,12 @@ impl SessionPlugin for StaticPartition {
         let Some(request) = self.requests.task(state, task) else { return false };
         let (part, held) = &self.queues[queue.index()];
         state.queue(queue).spec.open && held.first_beyond(request, part).is_none()
+    }
+
+    fn why_not_allocatable(&self, state: &ClusterState, queue: QueueId, tasks: &[TaskId]) -> Option<Reason> {
+        let (part, held) = &self.queues[queue.index()];
+        let (binding, gpus) = held.use_beyond(state, &self.requests.tasks(state, tasks), part)?;
+        let queue = state.queue(queue).name.clone();
+        Some(Reason::QueueLimit { queue, bound: QueueBound::Part, binding, gpus })
     }
 }

@@ -20,6 +20,13 @@ impl Requests {
         Some(&self.0[state.task(task)?.class.index()])
     }
 
+    /// What tasks request together.
+    pub(crate) fn tasks(&self, state: &ClusterState, tasks: &[TaskId]) -> Amounts {
+        let mut sum = Amounts::default();
+        tasks.iter().filter_map(|&task| self.task(state, task)).for_each(|request| sum.add(request));
+        sum
+    }
+
     /// What the tasks of a job hold, those being released apart, and what those request that wait.
     pub(crate) fn job(&self, state: &ClusterState, job: &Job) -> (Amounts, Amounts) {
         let (mut held, mut wanted) = (Amounts::default(), Amounts::default());

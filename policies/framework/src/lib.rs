@@ -19,6 +19,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod bound;
 pub mod dimension;
 pub mod fragmentation;
 pub mod gpu;
@@ -42,6 +43,7 @@ pub mod tier;
 pub mod time;
 pub mod topology;
 
+pub use bound::{QueueBound, ResourceUse};
 pub use dimension::{Dimension, GPU_RESOURCE, PerResource};
 pub use fragmentation::{Fragmentation, TaskShape, TypicalTasks};
 pub use gpu::{GpuModelSet, GpuRequest, GpuSet, WHOLE_GPU_MILLI};

@@ -67,6 +67,9 @@ impl Profile {
             action.run(session, &mut self.plugins);
         }
         session.finish();
+        if !self.plugins.tiers().is_empty() {
+            session.update_job_phases();
+        }
     }
 
     /// Why a job waits.

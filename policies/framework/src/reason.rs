@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::bound::{Milli, QueueBound, ResourceUse};
 use crate::state::PlacementError;
 use crate::time::Time;
 
@@ -337,6 +338,54 @@ pub enum Reason {
         /// What the gang needs.
         asked: u64,
     },
+    /// Not enough nodes have room for its gang, although devices are free.
+    NoRoomForGang {
+        /// Tasks that found a place.
+        placed: u32,
+        /// Tasks that it needs.
+        min_member: u32,
+        /// Devices of each.
+        gpus: u32,
+        /// Thousandths of GPUs that are free in the cluster.
+        free_gpu_milli: u64,
+        /// Nodes with as many free devices as one task needs.
+        roomy_nodes: u32,
+        /// Why the next task found none.
+        rejections: Rejections,
+    },
+    /// Its queue, or one that contains it, may not hold what it asks for in addition.
+    QueueLimit {
+        /// The queue.
+        queue: Box<str>,
+        /// What keeps it from holding more.
+        bound: QueueBound,
+        /// The resource that decides.
+        binding: ResourceUse,
+        /// The same of GPUs, if it asks for some and another resource decides.
+        gpus: Option<ResourceUse>,
+    },
+    /// Its queue is closed.
+    QueueClosed {
+        /// The queue.
+        queue: Box<str>,
+    },
+    /// Its queue has others within it and takes no jobs itself.
+    QueueNotLeaf {
+        /// The queue.
+        queue: Box<str>,
+    },
+    /// It was not let into its queue, which keeps room for those that were.
+    QueueReserved {
+        /// The queue, itself or one that contains it.
+        queue: Box<str>,
+        /// What is held and kept, of the most.
+        binding: ResourceUse,
+    },
+    /// It was not let into its queue, since the cluster could not hold all that were.
+    Overcommitted {
+        /// What those that were let in will need, of what would be left if the cluster were somewhat larger.
+        binding: ResourceUse,
+    },
     /// No cycle has looked at it yet.
     NotTried,
     /// The policy chose an illegal placement.
@@ -351,7 +400,9 @@ impl Reason {
                 "the cluster has no nodes"
             }
             Self::NoNode { min_member: 1, .. } => "no node has room",
-            Self::NoNode { .. } => "not enough nodes have room for the whole gang",
+            Self::NoNode { .. } | Self::NoRoomForGang { .. } => {
+                "not enough nodes have room for the whole gang"
+            }
             Self::TooLarge { placeable: 0, .. } => "fits no node even if the cluster were empty",
             Self::TooLarge { .. } => "larger than the cluster",
             Self::NoDomain { .. } => "not enough room inside one topology domain",
@@ -364,6 +415,13 @@ impl Reason {
             Self::NothingToBorrow { .. } => "nothing left to borrow from elastic quotas",
             Self::GangIncomplete { .. } => "fewer tasks than the gang needs",
             Self::GangExceedsCluster { .. } => "the gang's minimum exceeds what is free",
+            Self::QueueLimit { bound: QueueBound::Deserved, .. } => "its queue has what it deserves",
+            Self::QueueLimit { bound: QueueBound::Capability, .. } => "its queue holds all that it may",
+            Self::QueueLimit { bound: QueueBound::Part, .. } => "its queue's part of the cluster is full",
+            Self::QueueClosed { .. } => "its queue is closed",
+            Self::QueueNotLeaf { .. } => "its queue takes no jobs itself",
+            Self::QueueReserved { .. } => "not admitted: its queue keeps room for those that were",
+            Self::Overcommitted { .. } => "not admitted: the cluster could not hold all that were",
             Self::NotTried => "not tried yet",
             Self::Illegal(_) => "the policy chose an illegal placement",
         }
@@ -426,6 +484,38 @@ impl fmt::Display for Reason {
             }
             Self::GangExceedsCluster { resource, free, asked } => {
                 write!(formatter, "the gang needs {asked} {resource}, all nodes together have {free} left")
+            }
+            Self::NoRoomForGang { placed, min_member, gpus, free_gpu_milli, roomy_nodes, rejections } => {
+                let (free, nodes) =
+                    (Milli(*free_gpu_milli), if *roomy_nodes == 1 { "node has" } else { "nodes have" });
+                write!(formatter, "needs {min_member} x {gpus} GPUs and finds room for {placed}: ")?;
+                write!(
+                    formatter,
+                    "{free} GPUs are free, but {roomy_nodes} {nodes} {gpus} free; for the next, "
+                )?;
+                rejections.fmt(formatter)
+            }
+            Self::QueueLimit { queue, bound, binding, gpus } => {
+                write!(formatter, "queue {queue} may not hold more: ")?;
+                binding.write(formatter, "allocated", bound.name())?;
+                let Some(gpus) = gpus else { return Ok(()) };
+                formatter.write_str(" (")?;
+                gpus.write(formatter, "allocated", bound.name())?;
+                formatter.write_str(")")
+            }
+            Self::QueueClosed { queue } => write!(formatter, "queue {queue} is closed"),
+            Self::QueueNotLeaf { queue } => {
+                write!(formatter, "queue {queue} has queues within it and takes no jobs itself")
+            }
+            Self::QueueReserved { queue, binding } => {
+                write!(formatter, "not admitted to queue {queue}: ")?;
+                binding.write(formatter, "held and reserved", "at most")
+            }
+            Self::Overcommitted { binding } => {
+                let ResourceUse { resource, used_milli, asked_milli, limit_milli } = binding;
+                let (asked, limit, used) = (Milli(*asked_milli), Milli(*limit_milli), Milli(*used_milli));
+                write!(formatter, "not admitted: {asked} {resource} asked for; of {limit} left ")?;
+                write!(formatter, "under the overcommit factor, {used} are reserved")
             }
             Self::NotTried => formatter.write_str("not tried yet"),
             Self::Illegal(error) => write!(formatter, "the policy chose an illegal placement: {error}"),

@@ -8,7 +8,7 @@ use crate::gpu::GpuSet;
 use crate::id::JobId;
 use crate::id::{NodeId, TaskId};
 use crate::recency::Stamp;
-use crate::state::{ClusterState, JobPhase, Placement, PlacementError, Task, TaskStatus};
+use crate::state::{ClusterState, Job, JobPhase, Placement, PlacementError, Task, TaskStatus};
 use crate::time::Time;
 
 /// Why a task is evicted.
@@ -123,6 +123,27 @@ impl<'a> Session<'a> {
         let state = &mut *self.state;
         let former = tasks.into_iter().filter_map(|task| Some((task, state.set_nomination(task, None)?)));
         self.former_nominations = former.collect();
+    }
+
+    /// Says of each admitted job where it stands by what its tasks have (Volcano does so when a session closes): it runs
+    /// once it has its minimum, and must be let in again when it has lost all of it.
+    pub fn update_job_phases(&mut self) {
+        let phase = |job: &Job| {
+            let ended = job.count(TaskStatus::Succeeded) + job.count(TaskStatus::Failed);
+            let has = job.placed() + job.count(TaskStatus::Succeeded);
+            match job.spec.phase {
+                _ if has >= job.spec.min_member && has > 0 && ended == has => JobPhase::Completed,
+                _ if has >= job.spec.min_member => JobPhase::Running,
+                JobPhase::Inqueue => JobPhase::Inqueue,
+                _ if job.count(TaskStatus::Running) > 0 => JobPhase::Unknown,
+                _ => JobPhase::Pending,
+            }
+        };
+        let changed = self.state.jobs().map(|(id, job)| (id, job.spec.phase, phase(job)));
+        let changed: Vec<_> = changed.filter(|&(_, before, after)| before != after).collect();
+        for (job, _, phase) in changed {
+            self.state.set_job_phase(job, phase);
+        }
     }
 
     /// Ends the session: takes back placements that were kept for its length only, and decides that tasks that were

@@ -328,16 +328,15 @@ impl Tiers {
         self.enabled(|switches| switches.allocatable).all(|plugin| plugin.allocatable(state, queue, task))
     }
 
-    /// Why the queue is passed over, or may not take the task, from the first plugin that objects.
-    pub fn why_not_allocatable(&self, state: &ClusterState, queue: QueueId, task: TaskId) -> Option<Reason> {
-        self.by_tier
-            .iter()
-            .flatten()
-            .filter(|EnabledPlugin { plugin, switches }| {
-                switches.overused && plugin.overused(state, queue)
-                    || switches.allocatable && !plugin.allocatable(state, queue, task)
-            })
-            .find_map(|entry| entry.plugin.why_not_allocatable(state, queue, task))
+    /// Why the queue is passed over, or may not take tasks together, from the first plugin that has a reason.
+    pub fn why_not_allocatable(
+        &self,
+        state: &ClusterState,
+        queue: QueueId,
+        tasks: &[TaskId],
+    ) -> Option<Reason> {
+        self.enabled(|switches| switches.overused || switches.allocatable)
+            .find_map(|plugin| plugin.why_not_allocatable(state, queue, tasks))
     }
 
     /// Whether all plugins let the queue take back from others what the task needs.

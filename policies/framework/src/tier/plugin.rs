@@ -118,8 +118,13 @@ pub trait SessionPlugin {
         true
     }
 
-    /// Why the queue is overused, or may not take the task.
-    fn why_not_allocatable(&self, _state: &ClusterState, _queue: QueueId, _task: TaskId) -> Option<Reason> {
+    /// Why the queue is overused, or may not take tasks together.
+    fn why_not_allocatable(
+        &self,
+        _state: &ClusterState,
+        _queue: QueueId,
+        _tasks: &[TaskId],
+    ) -> Option<Reason> {
         None
     }
 

@@ -178,6 +178,11 @@ impl<'a> Statement<'a> {
         self.events.is_empty()
     }
 
+    /// How many tasks were placed, nominated or evicted.
+    pub const fn changes(&self) -> u32 {
+        self.events.len() as u32
+    }
+
     /// The tasks that were evicted, in order.
     pub fn evicted(&self) -> impl Iterator<Item = TaskId> {
         self.events.iter().filter(|event| event.kind == EventKind::Evicted).map(|event| event.task)
