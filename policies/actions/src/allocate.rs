@@ -1,5 +1,6 @@
 //! Places jobs, queue by queue and job by job.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use foretell_framework::{
@@ -28,8 +29,9 @@ pub struct Allocate {
     /// Of jobs that say how close together their tasks are.
     parts: SecondaryMap<JobId, Vec<Part>>,
     domains: Domains,
-    /// Jobs that were tried in the last cycle and did not become ready.
-    pub(crate) failed: SecondaryMap<JobId, ()>,
+    /// How many tasks of a class found places when a job of that class alone failed. Within the action room only
+    /// shrinks, so no job that needs more needs to be tried.
+    room: BTreeMap<ClassId, u32>,
 }
 
 /// What became of an attempt to place a job.
@@ -60,7 +62,7 @@ impl Allocate {
         self.work.clear(state);
         self.tasks.clear();
         self.parts.clear();
-        self.failed.clear();
+        self.room.clear();
         for (id, job) in state.jobs() {
             let waits = job.spec.phase != JobPhase::Pending && job.count(TaskStatus::Waiting) > 0;
             if waits && tiers.job_invalid(state, id).is_none() {
@@ -83,14 +85,18 @@ impl Allocate {
         if tasks.is_empty() {
             return true;
         }
-        let outcome = allocate_tasks(session, plugins, queue, job, tasks);
+        let alike = alike(session.state(), plugins, job);
+        if alike.is_some_and(|(class, tasks)| self.room.get(&class).is_some_and(|&room| tasks > room)) {
+            return !session.state().queue(queue).spec.head_blocks;
+        }
+        let (outcome, found) = allocate_tasks(session, plugins, queue, job, tasks);
         let (state, tiers) = (session.state(), plugins.tiers());
-        match outcome {
-            Outcome::Ready if !tasks.is_empty() => self.work.put_back_job(state, tiers, queue, job),
-            Outcome::Ready => {}
-            Outcome::Pipelined | Outcome::Failed => {
-                self.failed.insert(job, ());
+        match (outcome, alike, found) {
+            (Outcome::Ready, ..) if !tasks.is_empty() => self.work.put_back_job(state, tiers, queue, job),
+            (Outcome::Failed, Some((class, _)), Some(found)) => {
+                self.room.entry(class).and_modify(|room| *room = found.min(*room)).or_insert(found);
             }
+            _ => {}
         }
         outcome == Outcome::Ready || !state.queue(queue).spec.head_blocks
     }
@@ -114,15 +120,25 @@ impl Allocate {
         }
         let outcome = allocate_structured(session, plugins, &self.domains, queue, job, parts);
         let (state, tiers) = (session.state(), plugins.tiers());
-        match outcome {
-            Outcome::Ready if !parts.is_empty() => self.work.put_back_job(state, tiers, queue, job),
-            Outcome::Ready => {}
-            Outcome::Pipelined | Outcome::Failed => {
-                self.failed.insert(job, ());
-            }
+        if outcome == Outcome::Ready && !parts.is_empty() {
+            self.work.put_back_job(state, tiers, queue, job);
         }
         outcome == Outcome::Ready || !state.queue(queue).spec.head_blocks
     }
+}
+
+/// The class of a job's tasks and how many of them it still needs, if they are all of one class and only the room on
+/// nodes decides where they go.
+fn alike(state: &ClusterState, plugins: &Plugins, job: JobId) -> Option<(ClassId, u32)> {
+    let entry = state.job(job)?;
+    let [(class, _)] = *entry.spec.tasks else { return None };
+    let spec = state.class_spec(class);
+    let by_room_alone = spec.topology_spread.is_empty()
+        && spec.pod_affinity.is_empty()
+        && spec.host_ports.is_empty()
+        && !plugins.tiers().judges_nodes(state, *entry.tasks().first()?);
+    let has = entry.placed() + entry.count(TaskStatus::Succeeded);
+    by_room_alone.then(|| (class, entry.spec.min_member.saturating_sub(has)))
 }
 
 impl Action for Allocate {
@@ -149,17 +165,18 @@ impl Action for Allocate {
     }
 }
 
-/// Places tasks of a job until it is ready.
+/// Places tasks of a job until it is ready. Says also how many found a place, if it was room on nodes that they lacked.
 fn allocate_tasks(
     session: &mut Session<'_>,
     plugins: &mut Plugins,
     queue: QueueId,
     job: JobId,
     tasks: &mut WaitingTasks,
-) -> Outcome {
+) -> (Outcome, Option<u32>) {
     let mut statement = Statement::begin(session, plugins);
-    try_tasks(&mut statement, queue, job, tasks, Confines::default());
-    end(statement, job)
+    let obstacle = try_tasks(&mut statement, queue, job, tasks, Confines::default());
+    let found = matches!(obstacle, Some(Obstacle::Node(_))).then_some(statement.changes());
+    (end(statement, job), found)
 }
 
 /// Places sub-jobs of a job in one domain until it is ready.

@@ -34,16 +34,14 @@ pub(crate) fn may_be_evicted(state: &ClusterState, task: TaskId) -> bool {
     }
 }
 
-/// Nodes that pass the filters or would if others left, in order of id.
-pub(crate) fn clearable_nodes(statement: &mut Statement<'_>, task: TaskId) -> Vec<NodeId> {
+/// Whether a node passes the filters for a task, or would if others left.
+pub(crate) fn is_clearable(statement: &mut Statement<'_>, task: TaskId, node: NodeId) -> bool {
     let (state, plugins, _) = statement.parts();
-    let Some(class) = state.task(task).map(|task| task.class) else { return Vec::new() };
-    let verdicts = plugins.verdicts(state, class);
+    let Some(spec) = state.task_spec(task) else { return false };
     let clearable =
-        |rejection: &Option<Rejection>| rejection.is_none_or(|rejection| !rejection.is_unresolvable());
-    let nodes = state.node_ids().zip(&verdicts).filter(|(_, verdict)| clearable(verdict));
-    let clearable = |node: &NodeId| clearable(&plugins.tiers().filter_node(state, task, *node).err());
-    nodes.map(|(node, _)| node).filter(clearable).collect()
+        |verdict: Result<(), Rejection>| verdict.err().is_none_or(|rejection| !rejection.is_unresolvable());
+    clearable(plugins.filter_node(state, spec, node))
+        && clearable(plugins.tiers().filter_node(state, task, node))
 }
 
 /// Those tasks of a node that meet a condition, first those that would be evicted first for `claimant`: plugins that

@@ -18,7 +18,12 @@ struct Candidate {
 }
 
 /// Makes room for a task on the node where that costs least, and nominates it there.
-pub(crate) fn preempt(statement: &mut Statement<'_>, task: TaskId, scope: Scope, nodes: &[NodeId]) -> bool {
+pub(crate) fn preempt(
+    statement: &mut Statement<'_>,
+    task: TaskId,
+    scope: Scope<'_>,
+    nodes: &[NodeId],
+) -> bool {
     let candidates = nodes.iter().filter_map(|&node| try_node(statement, task, scope, node));
     let candidates: Vec<Candidate> = candidates.collect();
     let state = statement.state();
@@ -50,7 +55,12 @@ fn cost(state: &ClusterState, candidate: &Candidate) -> (usize, i32, i64, usize,
 
 /// Takes all possible victims off a node, then puts back as many as can stay, the most important first, and of those
 /// whose budget would be violated before the others.
-fn try_node(statement: &mut Statement<'_>, task: TaskId, scope: Scope, node: NodeId) -> Option<Candidate> {
+fn try_node(
+    statement: &mut Statement<'_>,
+    task: TaskId,
+    scope: Scope<'_>,
+    node: NodeId,
+) -> Option<Candidate> {
     let tasks = candidates::tasks_of(statement, node, task, |state, candidate| {
         is_candidate(statement, state, task, scope, candidate)
     });

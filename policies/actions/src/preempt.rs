@@ -1,8 +1,11 @@
 //! Evicts tasks of lower standing for starving jobs of the same queue.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use foretell_framework::{
-    Action, ClusterEvent, ClusterState, EvictionReason, JobId, NodeId, Plugins, QueueId, Reason, Session,
-    Statement, TaskId, TaskStatus,
+    Action, ClassId, ClusterEvent, ClusterState, EvictionReason, JobId, NodeId, Plugins, QueueId, Reason,
+    Session, Statement, TaskId, TaskStatus,
 };
 use slotmap::SecondaryMap;
 
@@ -23,13 +26,15 @@ pub struct Preempt {
     dry_run: bool,
     work: Work,
     tasks: SecondaryMap<JobId, WaitingTasks>,
+    /// Jobs of each queue that held something when the action began: only they have tasks to give.
+    holders: Vec<Vec<JobId>>,
 }
 
 /// Whose tasks may be victims.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Scope {
-    /// Those of other jobs of the queue.
-    Queue(QueueId),
+pub(crate) enum Scope<'a> {
+    /// Those of other jobs of the queue; the jobs that hold something.
+    Queue(QueueId, &'a [JobId]),
     /// Those of the same job.
     Job,
 }
@@ -46,9 +51,18 @@ impl Preempt {
         let mut statement = Statement::begin(session, plugins);
         let mut assigned = false;
         let tasks = &mut self.tasks[job];
+        // A task that found nothing without evicting anything leaves nothing to the next of its class.
+        let mut hopeless: Option<(ClassId, u32)> = None;
         while statement.plugins().tiers().job_starving(statement.state(), job) {
             let Some(task) = tasks.pop(statement.state(), statement.plugins().tiers()) else { break };
-            assigned = preempt(&mut statement, task, Scope::Queue(queue), self.dry_run);
+            let Some(class) = statement.state().task(task).map(|task| task.class) else { continue };
+            if hopeless == Some((class, statement.changes())) {
+                continue;
+            }
+            let scope = Scope::Queue(queue, &self.holders[queue.index()]);
+            let changes = statement.changes();
+            assigned = preempt(&mut statement, task, scope, self.dry_run);
+            hopeless = (statement.changes() == changes).then_some((class, changes));
         }
         if statement.plugins().tiers().job_pipelined(statement.state(), job) {
             statement.commit();
@@ -70,6 +84,17 @@ impl Action for Preempt {
     fn run(&mut self, session: &mut Session<'_>, plugins: &mut Plugins) {
         let (state, tiers) = (session.state(), plugins.tiers());
         let starving = candidates::starving(state, tiers);
+        if starving.is_empty() {
+            return;
+        }
+        self.holders.clear();
+        self.holders.resize(state.queues().len(), Vec::new());
+        for (id, job) in state.jobs().filter(|(_, job)| job.placed() > 0) {
+            let may_give = |&task: &TaskId| !tiers.placed_in_session(task);
+            if job.tasks().iter().any(may_give) {
+                self.holders[job.spec.queue.index()].push(id);
+            }
+        }
         self.work.clear(state);
         self.tasks.clear();
         for &(queue, job) in &starving {
@@ -101,13 +126,13 @@ pub(crate) fn is_candidate(
     statement: &Statement<'_>,
     state: &ClusterState,
     preemptor: TaskId,
-    scope: Scope,
+    scope: Scope<'_>,
     candidate: TaskId,
 ) -> bool {
     let (Some(task), Some(other)) = (state.task(preemptor), state.task(candidate)) else { return false };
     let in_scope = match scope {
         Scope::Job => task.job == other.job,
-        Scope::Queue(queue) => {
+        Scope::Queue(queue, _) => {
             task.job != other.job && state.job(other.job).is_some_and(|job| job.spec.queue == queue)
         }
     };
@@ -121,16 +146,51 @@ pub(crate) fn is_candidate(
 
 /// Makes room for a task and nominates it there. Says whether that was possible; if not, what was evicted stays evicted
 /// until the statement ends, as in Volcano.
-fn preempt(statement: &mut Statement<'_>, task: TaskId, scope: Scope, dry_run: bool) -> bool {
+fn preempt(statement: &mut Statement<'_>, task: TaskId, scope: Scope<'_>, dry_run: bool) -> bool {
     if !is_eligible(statement, task) {
         return false;
     }
-    let nodes = candidates::clearable_nodes(statement, task);
+    let mut nodes = promising_nodes(statement, task, scope);
+    nodes.retain(|&node| candidates::is_clearable(statement, task, node));
     if dry_run {
         return dry_run::preempt(statement, task, scope, &nodes);
     }
     let nodes = node::by_score(statement, task, &nodes);
     nodes.into_iter().any(|node| preempt_on(statement, task, scope, node))
+}
+
+/// Nodes with a candidate, and if the task's queue may take it as things are also those where it may have room.
+fn promising_nodes(statement: &mut Statement<'_>, task: TaskId, scope: Scope<'_>) -> Vec<NodeId> {
+    let state = statement.state();
+    let Some(entry) = state.task(task) else { return Vec::new() };
+    let (class, job) = (entry.class, entry.job);
+    let Some(queue) = state.job(job).map(|job| job.spec.queue) else { return Vec::new() };
+    let may_take = statement.plugins().tiers().allocatable(state, queue, task);
+    let mut promising = vec![false; state.nodes().len()];
+    let own = [job];
+    let holders = match scope {
+        Scope::Job => &own[..],
+        Scope::Queue(_, holders) => holders,
+    };
+    for other in holders.iter().filter_map(|&job| state.job(job)).filter(|job| job.placed() > 0) {
+        for &candidate in other.tasks() {
+            if let Some(placement) = state.task(candidate).and_then(|task| task.placement())
+                && is_candidate(statement, state, task, scope, candidate)
+            {
+                promising[placement.node.index()] = true;
+            }
+        }
+    }
+    let (state, plugins, _) = statement.parts();
+    if may_take {
+        let ranking = plugins.ranking(state, class);
+        let free = ranking.feasible() > 0;
+        for (node, promising) in state.node_ids().zip(&mut promising) {
+            *promising |= free && ranking.score(node).is_some() || state.node(node).releasing_tasks() > 0;
+        }
+    }
+    let nodes = state.node_ids().zip(promising);
+    nodes.filter(|&(_, promising)| promising).map(|(node, _)| node).collect()
 }
 
 /// Whether the task may preempt: its class does not forbid it, and it does not wait already for a victim to leave.
@@ -154,7 +214,7 @@ fn is_eligible(statement: &mut Statement<'_>, task: TaskId) -> bool {
     }
 }
 
-fn preempt_on(statement: &mut Statement<'_>, task: TaskId, scope: Scope, node: NodeId) -> bool {
+fn preempt_on(statement: &mut Statement<'_>, task: TaskId, scope: Scope<'_>, node: NodeId) -> bool {
     let candidates = candidates::tasks_of(statement, node, task, |state, candidate| {
         is_candidate(statement, state, task, scope, candidate)
     });

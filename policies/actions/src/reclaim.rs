@@ -1,8 +1,10 @@
 //! Takes back from other queues what they hold beyond what they deserve.
 
+use alloc::collections::BTreeMap;
+
 use foretell_framework::{
-    Action, ClusterEvent, ClusterState, EvictionReason, JobId, NodeId, Plugins, QueueId, Reason, Session,
-    Statement, TaskId, TaskStatus,
+    Action, ClassId, ClusterEvent, ClusterState, EvictionReason, JobId, NodeId, Plugins, QueueId, Reason,
+    Session, Statement, TaskId, TaskStatus,
 };
 use slotmap::SecondaryMap;
 
@@ -12,23 +14,58 @@ use crate::work::{WaitingTasks, Work};
 /// For each queue that is entitled to more, its starving jobs in order: node by node, running tasks of other reclaimable
 /// queues are evicted, as far as the plugins offer them, until the job's task has room. What was evicted for a job stays
 /// so only if the job can then start.
+///
+/// Within the action everything only gets scarcer, so what failed once for a task is not tried again for others of its
+/// class, queue and priority: neither nodes nor whole jobs.
 #[derive(Default)]
 pub struct Reclaim {
     work: Work,
     tasks: SecondaryMap<JobId, WaitingTasks>,
+    /// The first node that may still yield room, by what may be taken from whom.
+    next_node: BTreeMap<Claim, usize>,
+    /// Fewest tasks for which a job did not get room, since the last that did.
+    too_many: BTreeMap<Claim, u32>,
 }
 
+/// What decides whether a task gets room on a node.
+type Claim = (ClassId, QueueId, i32);
+
 impl Reclaim {
+    /// What the tasks of a job claim, if they are all alike, and how many of them need it.
+    fn claim(state: &ClusterState, queue: QueueId, job: JobId) -> Option<(Claim, u32)> {
+        let entry = state.job(job)?;
+        let [(class, _)] = *entry.spec.tasks else { return None };
+        let has = entry.placed() + entry.count(TaskStatus::Succeeded) + entry.nominated();
+        Some(((class, queue, entry.spec.priority), entry.spec.min_member.saturating_sub(has)))
+    }
+
     fn serve(&mut self, session: &mut Session<'_>, plugins: &mut Plugins, queue: QueueId) -> bool {
         let Some(job) = self.work.next_job(session.state(), plugins.tiers(), queue) else { return false };
+        let claim = Self::claim(session.state(), queue, job);
+        if claim.is_some_and(|(claim, tasks)| self.too_many.get(&claim).is_some_and(|&many| tasks >= many)) {
+            return true;
+        }
         let mut statement = Statement::begin(session, plugins);
         let tasks = &mut self.tasks[job];
+        let before = self.next_node.clone();
         while statement.plugins().tiers().job_starving(statement.state(), job) {
             let Some(task) = tasks.pop(statement.state(), statement.plugins().tiers()) else { break };
-            reclaim(&mut statement, queue, task);
+            reclaim(&mut statement, queue, task, &mut self.next_node);
         }
         if statement.plugins().tiers().job_pipelined(statement.state(), job) {
+            // A victim may leave more room than its beneficiary takes.
+            let state = statement.state();
+            let node = |task| state.task(task)?.placement().map(|placement| placement.node.index());
+            if let Some(first) = statement.evicted().filter_map(node).min() {
+                self.too_many.clear();
+                self.next_node.values_mut().for_each(|next| *next = first.min(*next));
+            }
             statement.commit();
+        } else {
+            self.next_node = before;
+            if let Some((claim, tasks)) = claim {
+                self.too_many.entry(claim).and_modify(|many| *many = tasks.min(*many)).or_insert(tasks);
+            }
         }
         true
     }
@@ -45,6 +82,8 @@ impl Action for Reclaim {
         let (state, tiers) = (session.state(), plugins.tiers());
         self.work.clear(state);
         self.tasks.clear();
+        self.next_node.clear();
+        self.too_many.clear();
         for (queue, job) in candidates::starving(state, tiers) {
             self.work.add(state, tiers, queue, job);
             self.tasks.insert(job, WaitingTasks::of(state, tiers, job, true));
@@ -65,14 +104,23 @@ impl Action for Reclaim {
 }
 
 /// Makes room for a task on the first node where that is possible, and nominates it there.
-fn reclaim(statement: &mut Statement<'_>, queue: QueueId, task: TaskId) -> bool {
+fn reclaim(
+    statement: &mut Statement<'_>,
+    queue: QueueId,
+    task: TaskId,
+    next_node: &mut BTreeMap<Claim, usize>,
+) {
     let (state, tiers) = (statement.state(), statement.plugins().tiers());
-    let may = state.task_spec(task).is_some_and(|spec| !spec.never_preempts);
-    if !may || !tiers.preemptive(state, queue, task) {
-        return false;
+    let Some(entry) = state.task(task) else { return };
+    if state.class_spec(entry.class).never_preempts || !tiers.preemptive(state, queue, task) {
+        return;
     }
-    let nodes = candidates::clearable_nodes(statement, task);
-    nodes.into_iter().any(|node| reclaim_on(statement, queue, task, node))
+    let (class, nodes) = (entry.class, state.nodes().len());
+    let priority = state.job(entry.job).map_or(0, |job| job.spec.priority);
+    let next = next_node.entry((class, queue, priority)).or_default();
+    while *next < nodes && !reclaim_on(statement, queue, task, NodeId::new(*next)) {
+        *next += 1;
+    }
 }
 
 fn reclaim_on(statement: &mut Statement<'_>, queue: QueueId, task: TaskId, node: NodeId) -> bool {
@@ -85,7 +133,7 @@ fn reclaim_on(statement: &mut Statement<'_>, queue: QueueId, task: TaskId, node:
                 .map(|job| job.spec.queue)
                 .is_some_and(|other| other != queue && state.queue(other).spec.reclaimable)
     });
-    if candidates.is_empty() {
+    if candidates.is_empty() || !candidates::is_clearable(statement, task, node) {
         return false;
     }
     let state = statement.state();
