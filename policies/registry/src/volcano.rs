@@ -187,24 +187,30 @@ pub fn built_in(name: &str) -> Option<VolcanoConfig> {
         ),
         "drf-reclaim" => (
             "enqueue allocate preempt reclaim backfill",
-            "priority gang conformance; drf predicates proportion nodeorder",
+            "priority gang conformance drf proportion; predicates nodeorder",
         ),
         "proportion" => (
             "enqueue allocate reclaim backfill",
-            "priority gang conformance; predicates proportion nodeorder",
+            "priority gang conformance proportion; predicates nodeorder",
         ),
         "capacity" => {
-            ("enqueue allocate reclaim backfill", "priority gang conformance; predicates capacity nodeorder")
+            ("enqueue allocate reclaim backfill", "priority gang conformance capacity; predicates nodeorder")
         }
         "static-partition" => {
             ("enqueue allocate backfill", "priority gang conformance; predicates static-partition nodeorder")
         }
         _ => return None,
     };
+    // All plugins that offer victims are in one tier: of several, the first that offers any would decide alone. Shares
+    // order jobs; who displaces whom is for priorities.
     let plugin = |name: &str| VolcanoPlugin {
         name: name.into(),
-        // Queues may be a tree.
-        switches: Switches { hierarchy: name == "capacity", ..Switches::default() },
+        switches: Switches {
+            // Queues may be a tree.
+            hierarchy: name == "capacity",
+            preemptable: name != "drf",
+            ..Switches::default()
+        },
         arguments: Arguments::default(),
     };
     let tier = |tier: &str| tier.split_whitespace().map(plugin).collect::<Vec<_>>();
