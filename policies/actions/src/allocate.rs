@@ -155,7 +155,7 @@ impl Action for Allocate {
                 continue;
             }
             if self.serve(session, plugins, queue) {
-                self.work.put_back_queue(session.state(), plugins.tiers(), queue);
+                self.work.put_back_queue(queue);
             }
         }
     }

@@ -39,7 +39,7 @@ impl Action for Enqueue {
                 tiers.job_enqueued(state, job);
                 session.set_job_phase(job, JobPhase::Inqueue);
             }
-            self.work.put_back_queue(session.state(), plugins.tiers(), queue);
+            self.work.put_back_queue(queue);
         }
     }
 

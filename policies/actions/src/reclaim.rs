@@ -93,7 +93,7 @@ impl Action for Reclaim {
                 continue;
             }
             if self.serve(session, plugins, queue) {
-                self.work.put_back_queue(session.state(), plugins.tiers(), queue);
+                self.work.put_back_queue(queue);
             }
         }
     }

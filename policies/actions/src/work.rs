@@ -7,7 +7,8 @@ use foretell_framework::{ClusterState, JobId, PriorityQueue, QueueId, TaskId, Ta
 /// Queues with jobs, and the jobs of each.
 #[derive(Default)]
 pub(crate) struct Work {
-    queues: PriorityQueue<QueueId>,
+    /// Those in line. The first is looked for anew each time: in a tree, what one queue gets moves others too.
+    queues: Vec<QueueId>,
     jobs: Vec<PriorityQueue<JobId>>,
 }
 
@@ -25,13 +26,13 @@ impl Work {
             return;
         }
         if self.jobs[queue.index()].is_empty() {
-            self.put_back_queue(state, tiers, queue);
+            self.put_back_queue(queue);
         }
         self.put_back_job(state, tiers, queue, job);
     }
 
-    pub(crate) fn put_back_queue(&mut self, state: &ClusterState, tiers: &Tiers, queue: QueueId) {
-        self.queues.push(queue, |left, right| tiers.compare_queues(state, left, right));
+    pub(crate) fn put_back_queue(&mut self, queue: QueueId) {
+        self.queues.push(queue);
     }
 
     pub(crate) fn put_back_job(&mut self, state: &ClusterState, tiers: &Tiers, queue: QueueId, job: JobId) {
@@ -39,7 +40,9 @@ impl Work {
     }
 
     pub(crate) fn next_queue(&mut self, state: &ClusterState, tiers: &Tiers) -> Option<QueueId> {
-        self.queues.pop(|left, right| tiers.compare_queues(state, left, right))
+        let in_line = self.queues.iter().copied().enumerate();
+        let first = in_line.min_by(|&(_, left), &(_, right)| tiers.compare_queues(state, left, right))?;
+        Some(self.queues.swap_remove(first.0))
     }
 
     pub(crate) fn next_job(&mut self, state: &ClusterState, tiers: &Tiers, queue: QueueId) -> Option<JobId> {

@@ -11,6 +11,7 @@ mod capacity;
 mod drf;
 mod elastic;
 mod elastic_preemption;
+mod hierarchy;
 mod node_group;
 mod overcommit;
 mod proportion;

@@ -59,6 +59,14 @@ impl Profile {
 
     /// Runs one scheduling cycle.
     pub fn cycle(&mut self, session: &mut Session<'_>) {
+        self.act(session);
+        if !self.plugins.tiers().is_empty() {
+            session.update_job_phases();
+        }
+    }
+
+    /// Runs one scheduling cycle, and leaves what jobs' phases become of it to the caller.
+    pub fn act(&mut self, session: &mut Session<'_>) {
         if !self.plugins.tiers().is_empty() {
             session.forget_nominations();
             self.open(session.state(), session.now);
@@ -67,9 +75,6 @@ impl Profile {
             action.run(session, &mut self.plugins);
         }
         session.finish();
-        if !self.plugins.tiers().is_empty() {
-            session.update_job_phases();
-        }
     }
 
     /// Why a job waits.

@@ -48,6 +48,10 @@ pub fn profile(name: &str, config: &VolcanoConfig) -> Result<VolcanoProfile, Vol
         let mut tier = Vec::new();
         for plugin in plugins {
             let VolcanoPlugin { name, switches, arguments } = plugin;
+            if **name == *"drf" && switches.hierarchy && has("proportion") {
+                let message = "plugin drf with enableHierarchy beside proportion: Volcano refuses that";
+                warnings.push(message.into());
+            }
             match &**name {
                 "capacity" if has("proportion") => {
                     warnings.push(
@@ -115,7 +119,7 @@ pub fn session_plugin(plugin: &VolcanoPlugin) -> Option<Box<dyn SessionPlugin>> 
             let level = arguments.integer("ancestorReclaimLevel").unwrap_or(0).max(0);
             Box::new(Capacity::new(switches.hierarchy, level as usize))
         }
-        "drf" => Box::new(Drf::default()),
+        "drf" => Box::new(Drf::new(switches.hierarchy)),
         "overcommit" => {
             let factor = arguments.float("overcommit-factor");
             Box::new(Overcommit::new(factor.unwrap_or(Overcommit::DEFAULT_FACTOR)))

@@ -1,4 +1,5 @@
 //! Whole profiles held against tables that a person reads, and against promises.
 
+mod hierarchy;
 mod promises;
 mod tables;
