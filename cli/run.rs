@@ -58,6 +58,7 @@ pub(crate) fn run(args: &RunArgs) -> CommandResult {
     let digest = loaded.digest();
     let scenario_text = loaded.text();
     let scenario = loaded.scenario;
+    scenario.scheduler.warnings.iter().for_each(|warning| output::print_warning(warning));
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&scenario.name));
     foretell_reports::check_target(&out)?;
     let manifest = Manifest {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use foretell_manifests::schedule::{Cycle, Pending};
-use foretell_manifests::{Schedule, SchedulerConfig, cluster, read_config, schedule};
+use foretell_manifests::{Schedule, cluster, read_config, schedule};
 use foretell_scenarios::registry::{self, PolicyConfig};
 use foretell_scenarios::sim::framework::Profile;
 
@@ -64,20 +64,8 @@ fn profile(args: &ScheduleArgs) -> Result<(Profile, Vec<String>), Box<dyn std::e
     };
     let name = path.display().to_string();
     let (config, mut warnings) = read_config(&manifests::read_file(path)?, &name)?;
-    let profile = match config {
-        SchedulerConfig::Kube(config) => {
-            let default = config.main_profile().map(|profile| profile.config.clone()).unwrap_or_default();
-            let config = PolicyConfig { default, ..PolicyConfig::default() };
-            let mut profile = registry::build(registry::DEFAULT.0, &config)?;
-            profile.name = name;
-            profile
-        }
-        SchedulerConfig::Volcano(config) => {
-            let built = registry::volcano_profile(&name, &config)?;
-            warnings.extend(built.warnings);
-            built.profile
-        }
-    };
+    let (profile, more) = config.profile(&name, &PolicyConfig::default())?;
+    warnings.extend(more);
     Ok((profile, warnings))
 }
 

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use foretell_registry::{PolicyConfig, UnknownPolicy};
+use foretell_registry::{PolicyConfig, UnknownPolicy, VolcanoError};
 use foretell_sim::engine::{Budget, Progress};
 use foretell_sim::framework::spec::{LabelOperator, LabelRequirement, NodeAffinity, NodeSelectorTerm};
 use foretell_sim::framework::state::{NetworkTopology, TopologyMode};
 use foretell_sim::framework::{
-    ClusterState, GpuModelId, GpuRequest, Resources, StateError, TaskShape, TaskSpec, Time, TypicalTasks,
+    ClusterState, GpuModelId, GpuRequest, Profile, Resources, StateError, TaskShape, TaskSpec, Time,
+    TypicalTasks,
 };
 use foretell_sim::log::{JobStatus, Metrics, Observer, RunResult, Sampling};
 use foretell_sim::platform::{
@@ -33,6 +34,9 @@ pub enum RunError {
     /// A policy that does not exist.
     #[error(transparent)]
     Policy(#[from] UnknownPolicy),
+    /// A scheduler's configuration that names what does not exist.
+    #[error(transparent)]
+    Configuration(#[from] VolcanoError),
     /// A cluster that cannot be described.
     #[error(transparent)]
     Cluster(#[from] StateError),
@@ -60,6 +64,14 @@ impl From<SimulationError<TraceError>> for RunError {
             SimulationError::Workload(error) => Self::Trace(error),
             error => Self::Simulation(error),
         }
+    }
+}
+
+/// A policy by name: one that the scenario describes, or a built-in one.
+fn build_policy(scenario: &Scenario, name: &str, config: &PolicyConfig) -> Result<Profile, RunError> {
+    match scenario.scheduler.profiles.get(name) {
+        Some(profile) => Ok(profile.profile(name, config)?.0),
+        None => Ok(foretell_registry::build(name, config)?),
     }
 }
 
@@ -117,7 +129,7 @@ impl Plan {
             ..PolicyConfig::default()
         };
         for policy in &scenario.scheduler.policies {
-            foretell_registry::build(policy, &policy_config)?;
+            build_policy(&scenario, policy, &policy_config)?;
         }
         Ok(Self { scenario, state, gpu_models, policy_config, jobs: job_count })
     }
@@ -151,7 +163,7 @@ impl Plan {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<RunResult, RunError> {
         let scenario = &self.scenario;
-        let profile = foretell_registry::build(policy, &self.policy_config)?;
+        let profile = build_policy(scenario, policy, &self.policy_config)?;
         let sampling = match scenario.metrics.timeline {
             Timeline::Auto => Sampling::Auto,
             Timeline::Every(interval) => Sampling::Every(time(interval)),

@@ -15,7 +15,7 @@ use crate::catalog::default_max_pods;
 use crate::units::ByteSize;
 
 pub use queue::{AmountFile, ClusterQueueFile, NetworkTopologyFile, RoleFile, TierFile, TopologyMode};
-pub use run::{BudgetFile, GpuChoice, MetricsFile, PreemptionFile, Retry, SchedulerFile};
+pub use run::{BudgetFile, GpuChoice, MetricsFile, PreemptionFile, ProfileFile, Retry, SchedulerFile};
 pub use workload::{
     ArrivalFile, ComponentFile, DurationFile, JobTraceFile, JobTraceFormat, PresetName, QueueFile,
     QueueNodes, SizeFile, SyntheticFile, UsersFile, WorkloadFile,

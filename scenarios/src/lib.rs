@@ -26,6 +26,7 @@ pub mod file;
 mod load;
 mod overrides;
 mod path;
+mod profiles;
 mod resolve;
 pub mod scenario;
 mod schema;

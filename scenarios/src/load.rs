@@ -10,7 +10,7 @@ use crate::error::{InvalidScenario, ScenarioError};
 use crate::file::ScenarioFile;
 use crate::resolve::{Environment, resolve};
 use crate::scenario::Scenario;
-use crate::{overrides, schema, structure};
+use crate::{overrides, profiles, schema, structure};
 
 /// The version of the format that this program reads.
 const VERSION: &str = "1";
@@ -81,9 +81,10 @@ fn interpret(document: &mut Document<'_>, base_dir: &Path, environment: Environm
     if document.has_problems() {
         return None;
     }
-    let file = ScenarioFile::deserialize(toml::Deserializer::from(document.to_table()))
+    let mut file = ScenarioFile::deserialize(toml::Deserializer::from(document.to_table()))
         .map_err(|error| document.toml_error(&error, 0))
         .ok()?;
+    profiles::inline(&mut file.scheduler, document, base_dir);
     let scenario = resolve(&file, document, base_dir, environment)?;
     Some(Loaded { file, scenario })
 }

@@ -7,13 +7,15 @@ mod cluster;
 mod queue;
 mod workload;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use foretell_manifests::SchedulerConfig;
 use foretell_registry::PolicyConfig;
 
 use crate::document::Document;
-use crate::file::{MetricsFile, ScenarioFile};
+use crate::file::{MetricsFile, ScenarioFile, SchedulerFile};
 use crate::scenario::{Budget, Cycle, Metrics, Preemption, Scenario, Scheduler, Timeline};
 use crate::suggest;
 
@@ -128,10 +130,17 @@ impl Resolver<'_, '_> {
 
     fn scheduler(&mut self, file: &ScenarioFile) -> Scheduler {
         let scheduler = &file.scheduler;
+        let (profiles, warnings) = self.profiles(scheduler);
+        if scheduler.policies.is_empty() {
+            self.problem("scheduler", "expected `profile` or at least one of `policies`", None);
+        }
         for (i, name) in scheduler.policies.iter().enumerate() {
             let path = format!("scheduler.policies[{i}]");
-            if foretell_registry::build(name, &PolicyConfig::default()).is_err() {
-                let names = foretell_registry::all_names();
+            let is_known = scheduler.profiles.iter().any(|profile| profile.name == *name)
+                || foretell_registry::build(name, &PolicyConfig::default()).is_ok();
+            if !is_known {
+                let mut names = foretell_registry::all_names();
+                names.extend(scheduler.profiles.iter().map(|profile| profile.name.clone()));
                 let help = suggest::hint(name, names.iter().map(String::as_str));
                 let help = format!("{help}; `foretell policy list` explains them");
                 self.problem(&path, format!("unknown policy `{name}`"), Some(help));
@@ -145,10 +154,53 @@ impl Resolver<'_, '_> {
         };
         Scheduler {
             policies: scheduler.policies.clone(),
+            profiles,
+            warnings,
             cycle,
             decision_latency: self.span("scheduler.decision_latency_s", scheduler.decision_latency_s),
             retry: scheduler.retry,
             gpu_choice: scheduler.gpu_choice,
+        }
+    }
+
+    /// The configurations that policies refer to, and what of them has no effect.
+    fn profiles(&mut self, file: &SchedulerFile) -> (BTreeMap<String, SchedulerConfig>, Vec<String>) {
+        let (mut profiles, mut warnings) = (BTreeMap::new(), Vec::new());
+        for (i, profile) in file.profiles.iter().enumerate() {
+            let path = format!("scheduler.profiles[{i}]");
+            let name = &profile.name;
+            self.check_policy_name(&format!("{path}.name"), name);
+            if profiles.contains_key(name) || foretell_registry::build(name, &PolicyConfig::default()).is_ok()
+            {
+                let message = format!("there is another policy `{name}`");
+                self.problem(&format!("{path}.name"), message, None);
+            }
+            // Files have been read already.
+            let Some(config) = &profile.config else { continue };
+            let built = foretell_manifests::read_config(config, name)
+                .map_err(|error| error.to_string())
+                .and_then(|(config, warnings)| {
+                    let built = config.profile(name, &PolicyConfig::default());
+                    let (_, more) = built.map_err(|error| format!("{name}: {error}"))?;
+                    Ok((config, warnings, more))
+                });
+            match built {
+                Ok((config, some, more)) => {
+                    warnings.extend(some.into_iter().chain(more).map(|warning| format!("{name}: {warning}")));
+                    profiles.insert(name.clone(), config);
+                }
+                Err(message) => self.problem(&format!("{path}.config"), message, None),
+            }
+        }
+        (profiles, warnings)
+    }
+
+    /// A policy's name is that of a directory below the run's.
+    fn check_policy_name(&mut self, path: &str, name: &str) {
+        let is_plain = |character: char| character.is_alphanumeric() || "-_.".contains(character);
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(is_plain) {
+            let help = "letters, digits, `-`, `_` and `.`, not `.` first".to_owned();
+            self.problem(path, "not a name for a policy", Some(help));
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use foretell_manifests::SchedulerConfig;
 use foretell_traces::generate::GeneratorConfig;
 
 use crate::catalog::NodeType;
@@ -209,6 +210,10 @@ pub struct Role {
 pub struct Scheduler {
     /// Names of the policies to compare; not empty, no name twice.
     pub policies: Vec<String>,
+    /// Those of them that configurations of real schedulers describe.
+    pub profiles: BTreeMap<String, SchedulerConfig>,
+    /// What of the configurations has no effect, one line each.
+    pub warnings: Vec<String>,
     /// When scheduling cycles start.
     pub cycle: Cycle,
     /// From the start of a cycle until its decisions take effect.

@@ -141,15 +141,8 @@ pub fn all_names() -> Vec<String> {
 pub fn build(name: &str, config: &PolicyConfig) -> Result<Profile, UnknownPolicy> {
     let unknown = || UnknownPolicy { name: name.to_string() };
     let base = name.strip_suffix(CONSOLIDATE.0);
-    let mut profile = build_base(base.unwrap_or(name), config).ok_or_else(unknown)?;
-    profile.name = name.to_string();
-    if config.interconnect {
-        profile = profile.with_plugins(by_links);
-    }
-    if !config.blocked_nodes.is_empty() {
-        let blocked: Box<dyn Filter> = Box::new(BlockedNodes { names: config.blocked_nodes.clone() });
-        profile = profile.with_plugins(|plugins| plugins.with_filters([blocked]));
-    }
+    let profile = build_base(base.unwrap_or(name), config).ok_or_else(unknown)?;
+    let mut profile = adapted(profile, name, config);
     if base.is_some() {
         // Sessions decide anew in each cycle where tasks are nominated, so there is no keeping a place.
         if !profile.plugins().tiers().is_empty() {
@@ -160,6 +153,36 @@ pub fn build(name: &str, config: &PolicyConfig) -> Result<Profile, UnknownPolicy
             profile.with_plugins(Plugins::honouring_nominations).with_first_action(Box::new(consolidation));
     }
     Ok(profile)
+}
+
+/// The policy that a `volcano-scheduler.conf` describes.
+pub fn build_volcano(
+    name: &str,
+    volcano: &VolcanoConfig,
+    config: &PolicyConfig,
+) -> Result<VolcanoProfile, VolcanoError> {
+    let VolcanoProfile { profile, warnings } = volcano_profile(name, volcano)?;
+    Ok(VolcanoProfile { profile: adapted(profile, name, config), warnings })
+}
+
+/// The policy that a `KubeSchedulerConfiguration` describes: its main profile.
+pub fn build_kube(name: &str, kube: &KubeConfig, config: &PolicyConfig) -> Profile {
+    let default = kube.main_profile().map(|profile| profile.config.clone()).unwrap_or_default();
+    let actions = vec![foretell_default::action(&default)];
+    adapted(Profile::new(name.to_string(), foretell_default::plugins(&default), actions), name, config)
+}
+
+/// What a scenario asks of every policy: its name, the choice of GPUs, nodes that take no tasks.
+fn adapted(mut profile: Profile, name: &str, config: &PolicyConfig) -> Profile {
+    profile.name = name.to_string();
+    if config.interconnect {
+        profile = profile.with_plugins(by_links);
+    }
+    if !config.blocked_nodes.is_empty() {
+        let blocked: Box<dyn Filter> = Box::new(BlockedNodes { names: config.blocked_nodes.clone() });
+        profile = profile.with_plugins(|plugins| plugins.with_filters([blocked]));
+    }
+    profile
 }
 
 fn by_links(plugins: Plugins) -> Plugins {

@@ -7,9 +7,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SchedulerFile {
-    /// Policies to compare; each runs on the same jobs.
+    /// The one policy to run: a name as in `policies`, or the path of a scheduler's configuration file. This or
+    /// `policies`.
+    pub profile: Option<String>,
+    /// Policies to compare, built-in ones or `profiles` by name; each runs on the same jobs. This or `profile`.
+    #[serde(default)]
     #[schemars(length(min = 1))]
     pub policies: Vec<String>,
+    /// Policies described by configurations of real schedulers.
+    #[serde(default)]
+    pub profiles: Vec<ProfileFile>,
     /// Time between two scheduling cycles; 0 runs one whenever something changed.
     #[serde(default)]
     #[schemars(range(min = 0))]
@@ -24,6 +31,19 @@ pub struct SchedulerFile {
     /// Who chooses the GPUs on the chosen node.
     #[serde(default)]
     pub gpu_choice: GpuChoice,
+}
+
+/// A policy described by a `volcano-scheduler.conf` or a `KubeSchedulerConfiguration`, in a file or in place.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileFile {
+    /// Name, by which `policies` refers to it; must differ from the built-in ones.
+    #[schemars(length(min = 1))]
+    pub name: String,
+    /// The configuration file. This or `config`.
+    pub file: Option<String>,
+    /// The configuration as text. This or `file`.
+    pub config: Option<String>,
 }
 
 /// Who chooses the GPUs on the chosen node.

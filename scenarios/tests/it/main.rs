@@ -1,5 +1,6 @@
 //! Scenario files from the outside: good ones resolve, bad ones say what is wrong and where.
 
+mod profiles;
 mod queues;
 
 use std::io::Write;
@@ -313,6 +314,7 @@ fn library_scenarios_resolve() {
             "scale" => (12_500, 100_000),
             "gang-deadlock" | "fragmentation" => (32, 256),
             "starvation" | "reclaim-storm" => (16, 128),
+            "shared-vs-partitioned" | "shared-vs-partitioned-philly" => (164, 1_312),
             _ => panic!("a library scenario without an expectation: {name}"),
         };
         assert_eq!((nodes, gpus), expected, "{name}");

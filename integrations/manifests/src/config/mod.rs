@@ -6,7 +6,8 @@ mod volcano;
 
 use std::collections::BTreeMap;
 
-use foretell_registry::{KubeConfig, VolcanoConfig};
+use foretell_framework::Profile;
+use foretell_registry::{KubeConfig, PolicyConfig, VolcanoConfig, VolcanoError, build_kube, build_volcano};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -24,6 +25,18 @@ pub enum SchedulerConfig {
     Volcano(VolcanoConfig),
     /// Of kube-scheduler.
     Kube(KubeConfig),
+}
+
+impl SchedulerConfig {
+    /// The policy that it describes, and what of it has no effect.
+    pub fn profile(&self, name: &str, config: &PolicyConfig) -> Result<(Profile, Vec<String>), VolcanoError> {
+        match self {
+            Self::Kube(kube) => Ok((build_kube(name, kube, config), Vec::new())),
+            Self::Volcano(volcano) => {
+                build_volcano(name, volcano, config).map(|built| (built.profile, built.warnings))
+            }
+        }
+    }
 }
 
 /// What tells the configurations apart.
