@@ -26,6 +26,7 @@ mod candidates;
 mod consolidation;
 mod dry_run;
 mod enqueue;
+mod evict;
 mod explain;
 mod node;
 mod preempt;

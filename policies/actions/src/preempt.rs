@@ -11,6 +11,7 @@ use slotmap::SecondaryMap;
 
 use crate::candidates;
 use crate::dry_run;
+use crate::evict::evict;
 use crate::node;
 use crate::work::{WaitingTasks, Work};
 
@@ -24,6 +25,8 @@ pub struct Preempt {
     /// Whether every node is tried before one is chosen, as kube-scheduler does
     /// (`enableTopologyAwarePreemption`).
     dry_run: bool,
+    /// Whether a gang that cannot spare a task may be taken as a whole.
+    whole_gangs: bool,
     work: Work,
     tasks: SecondaryMap<JobId, WaitingTasks>,
     /// Jobs of each queue that held something when the action began: only they have tasks to give.
@@ -40,9 +43,10 @@ pub(crate) enum Scope<'a> {
 }
 
 impl Preempt {
-    /// The action; with `dry_run` it tries every node before it chooses one.
-    pub fn new(dry_run: bool) -> Self {
-        Self { dry_run, ..Self::default() }
+    /// The action; with `dry_run` it tries every node before it chooses one, with `whole_gangs` a gang that loses a task
+    /// that it needs leaves as a whole (not in dry runs).
+    pub fn new(dry_run: bool, whole_gangs: bool) -> Self {
+        Self { dry_run, whole_gangs, ..Self::default() }
     }
 
     /// Serves the first starving job of a queue, and says whether there was one.
@@ -61,7 +65,7 @@ impl Preempt {
             }
             let scope = Scope::Queue(queue, &self.holders[queue.index()]);
             let changes = statement.changes();
-            assigned = preempt(&mut statement, task, scope, self.dry_run);
+            assigned = preempt(&mut statement, task, scope, self.dry_run, self.whole_gangs);
             hopeless = (statement.changes() == changes).then_some((class, changes));
         }
         if statement.plugins().tiers().job_pipelined(statement.state(), job) {
@@ -108,7 +112,7 @@ impl Action for Preempt {
             let mut tasks = WaitingTasks::of(session.state(), plugins.tiers(), job, true);
             while let Some(task) = tasks.pop(session.state(), plugins.tiers()) {
                 let mut statement = Statement::begin(session, plugins);
-                if !preempt(&mut statement, task, Scope::Job, self.dry_run) {
+                if !preempt(&mut statement, task, Scope::Job, self.dry_run, false) {
                     break;
                 }
                 statement.commit();
@@ -146,7 +150,13 @@ pub(crate) fn is_candidate(
 
 /// Makes room for a task and nominates it there. Says whether that was possible; if not, what was evicted stays evicted
 /// until the statement ends, as in Volcano.
-fn preempt(statement: &mut Statement<'_>, task: TaskId, scope: Scope<'_>, dry_run: bool) -> bool {
+fn preempt(
+    statement: &mut Statement<'_>,
+    task: TaskId,
+    scope: Scope<'_>,
+    dry_run: bool,
+    whole_gangs: bool,
+) -> bool {
     if !is_eligible(statement, task) {
         return false;
     }
@@ -156,7 +166,7 @@ fn preempt(statement: &mut Statement<'_>, task: TaskId, scope: Scope<'_>, dry_ru
         return dry_run::preempt(statement, task, scope, &nodes);
     }
     let nodes = node::by_score(statement, task, &nodes);
-    nodes.into_iter().any(|node| preempt_on(statement, task, scope, node))
+    nodes.into_iter().any(|node| preempt_on(statement, task, scope, node, whole_gangs))
 }
 
 /// Nodes with a candidate, and if the task's queue may take it as things are also those where it may have room.
@@ -214,7 +224,13 @@ fn is_eligible(statement: &mut Statement<'_>, task: TaskId) -> bool {
     }
 }
 
-fn preempt_on(statement: &mut Statement<'_>, task: TaskId, scope: Scope<'_>, node: NodeId) -> bool {
+fn preempt_on(
+    statement: &mut Statement<'_>,
+    task: TaskId,
+    scope: Scope<'_>,
+    node: NodeId,
+    whole_gangs: bool,
+) -> bool {
     let candidates = candidates::tasks_of(statement, node, task, |state, candidate| {
         is_candidate(statement, state, task, scope, candidate)
     });
@@ -224,10 +240,16 @@ fn preempt_on(statement: &mut Statement<'_>, task: TaskId, scope: Scope<'_>, nod
         return false;
     }
     let mut victims = candidates::in_order(statement, &victims, task).into_iter();
+    let start = statement.savepoint();
     while !fits(statement, task, node) {
-        let Some(victim) = victims.next() else { return false };
-        // A victim is placed, so this cannot fail.
-        let _evicted = statement.evict(victim, EvictionReason::Preempted, Some(task));
+        let Some(victim) = victims.next() else {
+            // In Volcano what was evicted in vain stays so until the statement ends. Whole gangs are too dear for that.
+            if whole_gangs {
+                statement.rollback_to(start);
+            }
+            return false;
+        };
+        evict(statement, victim, EvictionReason::Preempted, task, whole_gangs);
     }
     statement.pipeline(task, node).is_ok()
 }

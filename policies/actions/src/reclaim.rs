@@ -9,6 +9,7 @@ use foretell_framework::{
 use slotmap::SecondaryMap;
 
 use crate::candidates;
+use crate::evict::evict;
 use crate::work::{WaitingTasks, Work};
 
 /// For each queue that is entitled to more, its starving jobs in order: node by node, running tasks of other reclaimable
@@ -19,6 +20,8 @@ use crate::work::{WaitingTasks, Work};
 /// class, queue and priority: neither nodes nor whole jobs.
 #[derive(Default)]
 pub struct Reclaim {
+    /// Whether a gang that cannot spare a task may be taken as a whole.
+    whole_gangs: bool,
     work: Work,
     tasks: SecondaryMap<JobId, WaitingTasks>,
     /// The first node that may still yield room, by what may be taken from whom.
@@ -31,6 +34,11 @@ pub struct Reclaim {
 type Claim = (ClassId, QueueId, i32);
 
 impl Reclaim {
+    /// The action; with `whole_gangs` a gang that loses a task that it needs leaves as a whole.
+    pub fn new(whole_gangs: bool) -> Self {
+        Self { whole_gangs, ..Self::default() }
+    }
+
     /// What the tasks of a job claim, if they are all alike, and how many of them need it.
     fn claim(state: &ClusterState, queue: QueueId, job: JobId) -> Option<(Claim, u32)> {
         let entry = state.job(job)?;
@@ -50,7 +58,7 @@ impl Reclaim {
         let before = self.next_node.clone();
         while statement.plugins().tiers().job_starving(statement.state(), job) {
             let Some(task) = tasks.pop(statement.state(), statement.plugins().tiers()) else { break };
-            reclaim(&mut statement, queue, task, &mut self.next_node);
+            reclaim(&mut statement, queue, task, &mut self.next_node, self.whole_gangs);
         }
         if statement.plugins().tiers().job_pipelined(statement.state(), job) {
             // A victim may leave more room than its beneficiary takes.
@@ -109,6 +117,7 @@ fn reclaim(
     queue: QueueId,
     task: TaskId,
     next_node: &mut BTreeMap<Claim, usize>,
+    whole_gangs: bool,
 ) {
     let (state, tiers) = (statement.state(), statement.plugins().tiers());
     let Some(entry) = state.task(task) else { return };
@@ -118,12 +127,32 @@ fn reclaim(
     let (class, nodes) = (entry.class, state.nodes().len());
     let priority = state.job(entry.job).map_or(0, |job| job.spec.priority);
     let next = next_node.entry((class, queue, priority)).or_default();
-    while *next < nodes && !reclaim_on(statement, queue, task, NodeId::new(*next)) {
+    while *next < nodes && !reclaim_on(statement, queue, task, NodeId::new(*next), whole_gangs) {
         *next += 1;
+    }
+    if whole_gangs {
+        // A gang leaves room on nodes that were passed over before.
+        let state = statement.state();
+        let node = |task| state.task(task)?.placement().map(|placement| placement.node.index());
+        *next = statement.evicted().filter_map(node).min().map_or(*next, |first| first.min(*next));
     }
 }
 
-fn reclaim_on(statement: &mut Statement<'_>, queue: QueueId, task: TaskId, node: NodeId) -> bool {
+fn reclaim_on(
+    statement: &mut Statement<'_>,
+    queue: QueueId,
+    task: TaskId,
+    node: NodeId,
+    whole_gangs: bool,
+) -> bool {
+    // Room that a gang left beyond what it was taken for.
+    if whole_gangs
+        && statement.state().node(node).releasing_tasks() > 0
+        && statement.fits_future(task, node)
+        && candidates::is_clearable(statement, task, node)
+    {
+        return statement.pipeline(task, node).is_ok();
+    }
     let candidates = candidates::tasks_of(statement, node, task, |state, candidate| {
         let Some(entry) = state.task(candidate) else { return false };
         entry.status() == TaskStatus::Running
@@ -142,10 +171,16 @@ fn reclaim_on(statement: &mut Statement<'_>, queue: QueueId, task: TaskId, node:
         return false;
     }
     let mut victims = candidates::in_order(statement, &victims, task).into_iter();
+    let start = statement.savepoint();
     while !statement.fits_future(task, node) {
-        let Some(victim) = victims.next() else { return false };
-        // A victim is placed, so this cannot fail.
-        let _evicted = statement.evict(victim, EvictionReason::Reclaimed, Some(task));
+        let Some(victim) = victims.next() else {
+            // In Volcano what was evicted in vain stays so until the statement ends. Whole gangs are too dear for that.
+            if whole_gangs {
+                statement.rollback_to(start);
+            }
+            return false;
+        };
+        evict(statement, victim, EvictionReason::Reclaimed, task, whole_gangs);
     }
     statement.pipeline(task, node).is_ok()
 }

@@ -14,7 +14,7 @@ use foretell_framework::{Action, EnabledPlugin, Plugins, Profile, SessionPlugin,
 use foretell_gang::{Conformance, Gang, Priority};
 use thiserror::Error;
 
-use crate::volcano_config::{Arguments, VolcanoConfig, VolcanoPlugin};
+use crate::volcano_config::{Argument, Arguments, VolcanoConfig, VolcanoPlugin, WHOLE_GANGS};
 use crate::volcano_nodes;
 
 /// A configuration that names what Volcano does not have.
@@ -95,9 +95,9 @@ pub fn profile(name: &str, config: &VolcanoConfig) -> Result<VolcanoProfile, Vol
             "preempt" => {
                 let arguments = config.arguments_of(action);
                 let dry_run = arguments.and_then(|a| a.boolean("enableTopologyAwarePreemption"));
-                Box::new(Preempt::new(dry_run.unwrap_or(false)))
+                Box::new(Preempt::new(dry_run.unwrap_or(false), config.takes_whole_gangs(action)))
             }
-            "reclaim" => Box::new(Reclaim::default()),
+            "reclaim" => Box::new(Reclaim::new(config.takes_whole_gangs(action))),
             "gangpreempt" | "gangreclaim" | "shuffle" => {
                 warnings.push(format!("action {action} is not supported and has no effect"));
                 continue;
@@ -206,21 +206,23 @@ pub fn built_in(name: &str) -> Option<VolcanoConfig> {
         _ => return None,
     };
     // All plugins that offer victims are in one tier: of several, the first that offers any would decide alone. Shares
-    // order jobs; who displaces whom is for priorities.
+    // order jobs; who displaces whom is for priorities. A gang has to give what it borrowed like any other job, but whole.
     let plugin = |name: &str| VolcanoPlugin {
         name: name.into(),
         switches: Switches {
             // Queues may be a tree.
             hierarchy: name == "capacity",
-            preemptable: name != "drf",
+            preemptable: !["drf", "gang"].contains(&name),
+            reclaimable: name != "gang",
             ..Switches::default()
         },
         arguments: Arguments::default(),
     };
     let tier = |tier: &str| tier.split_whitespace().map(plugin).collect::<Vec<_>>();
+    let whole_gangs = || Arguments([(WHOLE_GANGS.into(), Argument::Bool(true))].into());
     Some(VolcanoConfig {
+        action_arguments: ["preempt", "reclaim"].map(|action| (action.into(), whole_gangs())).into(),
         actions: actions.split_whitespace().map(Into::into).collect(),
         tiers: tiers.split(';').map(tier).collect(),
-        ..VolcanoConfig::default()
     })
 }

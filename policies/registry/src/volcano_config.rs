@@ -52,7 +52,16 @@ pub struct VolcanoConfig {
     pub action_arguments: BTreeMap<Box<str>, Arguments>,
 }
 
+/// An argument of preempt and reclaim that is foretell's own: a gang that cannot spare a task may be taken as a whole.
+/// Volcano has an action of its own for that (`gangreclaim`).
+pub(crate) const WHOLE_GANGS: &str = "foretell.wholeGangs";
+
 impl VolcanoConfig {
+    /// Whether an action may take a gang as a whole.
+    pub fn takes_whole_gangs(&self, action: &str) -> bool {
+        self.arguments_of(action).and_then(|arguments| arguments.boolean(WHOLE_GANGS)).unwrap_or(false)
+    }
+
     /// The arguments of an action, if it has any.
     pub fn arguments_of(&self, action: &str) -> Option<&Arguments> {
         self.action_arguments.get(action)

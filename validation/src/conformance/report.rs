@@ -103,7 +103,7 @@ impl ConformanceReport {
         let cases = passed + failed + artefacts + unsupported;
         Report {
             suite: "conformance",
-            columns: vec!["area", "cases", "passed", "failed", "artefacts", "not supported"],
+            columns: vec!["area", "cases", "pass", "fail", "artefacts", "not supported"],
             rows,
             summary: format!(
                 "{passed} of {cases} cases pass, {failed} fail, {artefacts} are artefacts of the original tests, \
