@@ -125,7 +125,7 @@ pub enum InterconnectError {
     /// Devices must be numbered from 0 without gaps.
     #[error("expected every number from 0 exactly once, `{0}` is missing or named twice")]
     Numbering(Box<str>),
-    /// More devices than a [`GpuSet`](crate::GpuSet) holds.
+    /// More devices than a [`GpuSet`] holds.
     #[error("expected at most {MAX_GPUS_PER_NODE} GPUs and as many network cards")]
     TooMany,
     /// A word that gives no number of NVLinks.
