@@ -5,4 +5,5 @@ mod config;
 mod convert;
 mod corpus;
 mod errors;
+mod twins;
 mod workloads;
