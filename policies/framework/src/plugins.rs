@@ -9,7 +9,7 @@ use rand::Rng;
 use crate::gpu::{GpuSet, WHOLE_GPU_MILLI};
 use crate::id::{ClassId, NodeId, TaskId};
 use crate::plugin::{Filter, PickGpus, Scope, Score, ScoreCandidates, SelectNode};
-use crate::ranking::{ClassRanking, Rankings};
+use crate::ranking::{ClassRanking, NodeFilters, Rankings};
 use crate::reason::{Reason, Rejection, Rejections};
 use crate::session::Transaction;
 use crate::spec::TaskSpec;
@@ -18,7 +18,7 @@ use crate::tier::Tiers;
 
 /// The plugins of a profile.
 pub struct Plugins {
-    filters: Vec<Box<dyn Filter>>,
+    filters: NodeFilters,
     /// Those that look at other nodes, and whether each has a say on the task that is asked about.
     cluster_filters: Vec<(Box<dyn Filter>, bool)>,
     scores: Vec<(Box<dyn Score>, i64)>,
@@ -45,7 +45,7 @@ impl Plugins {
     /// Plugins that choose nodes and devices; filters and scores are added to them.
     pub fn new(select_node: Box<dyn SelectNode>, pick_gpus: Box<dyn PickGpus>) -> Self {
         Self {
-            filters: Vec::new(),
+            filters: NodeFilters::default(),
             cluster_filters: Vec::new(),
             scores: Vec::new(),
             candidate_scores: Vec::new(),
@@ -142,10 +142,7 @@ impl Plugins {
         task: &TaskSpec,
         node: NodeId,
     ) -> Result<(), Rejection> {
-        for scope in [Scope::NodeSpec, Scope::NodeState] {
-            let mut filters = self.filters.iter_mut().filter(|filter| filter.scope() == scope);
-            filters.try_for_each(|filter| filter.filter(state, task, node))?;
-        }
+        self.filters.iter_mut().try_for_each(|filter| filter.filter(state, task, node))?;
         self.cluster_filters
             .iter_mut()
             .filter_map(|(filter, _)| filter.prepare(state, task).then_some(filter))
@@ -428,7 +425,7 @@ impl Plugins {
         task: &TaskSpec,
         node: NodeId,
     ) -> Result<u64, Rejection> {
-        for filter in self.filters.iter_mut().filter(|filter| filter.scope() == Scope::NodeSpec) {
+        for filter in self.filters.of(Scope::NodeSpec) {
             match filter.filter(state, task, node) {
                 // A cordon may be lifted: the node counts.
                 Ok(()) | Err(Rejection::Unschedulable) => {}

@@ -162,7 +162,7 @@ impl Rankings {
         &mut self,
         state: &ClusterState,
         class: ClassId,
-        filters: &mut [Box<dyn Filter>],
+        filters: &mut NodeFilters,
         scores: &mut [(Box<dyn Score>, i64)],
     ) -> &mut ClassRanking {
         let nodes = state.nodes().len();
@@ -207,11 +207,38 @@ impl Rankings {
     }
 }
 
+/// Filters that look at one node, apart by what their verdict depends on, so that the hot loop asks none in vain.
+#[derive(Default)]
+pub(crate) struct NodeFilters {
+    of_spec: Vec<Box<dyn Filter>>,
+    of_state: Vec<Box<dyn Filter>>,
+}
+
+impl NodeFilters {
+    pub(crate) fn push(&mut self, filter: Box<dyn Filter>) {
+        let scope = filter.scope();
+        self.of(scope).push(filter);
+    }
+
+    /// Those of a scope, in order of addition.
+    pub(crate) const fn of(&mut self, scope: Scope) -> &mut Vec<Box<dyn Filter>> {
+        match scope {
+            Scope::NodeSpec => &mut self.of_spec,
+            Scope::NodeState | Scope::Cluster => &mut self.of_state,
+        }
+    }
+
+    /// All of them, those that look at what a node is first.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Box<dyn Filter>> {
+        self.of_spec.iter_mut().chain(&mut self.of_state)
+    }
+}
+
 /// One pass of filters and scores for a task over nodes.
 struct Pass<'a> {
     state: &'a ClusterState,
     task: &'a TaskSpec,
-    filters: &'a mut [Box<dyn Filter>],
+    filters: &'a mut NodeFilters,
     scores: &'a mut [(Box<dyn Score>, i64)],
 }
 
@@ -247,10 +274,8 @@ impl Pass<'_> {
     }
 
     fn filter(&mut self, node: NodeId, scope: Scope) -> Result<(), Rejection> {
-        self.filters
-            .iter_mut()
-            .filter(|filter| filter.scope() == scope)
-            .try_for_each(|filter| filter.filter(self.state, self.task, node))
+        let mut filters = self.filters.of(scope).iter_mut();
+        filters.try_for_each(|filter| filter.filter(self.state, self.task, node))
     }
 }
 
@@ -287,7 +312,7 @@ mod tests {
                 spec.requests.cpu_milli = cpu_milli;
                 let class = state.class(&spec);
                 let nodes = state.nodes().len();
-                let best = rankings.refresh(&state, class, &mut [], &mut scores).best();
+                let best = rankings.refresh(&state, class, &mut NodeFilters::default(), &mut scores).best();
                 let expected = if cpu_milli % 3 == 2 { nodes.checked_sub(1) } else { (nodes > 0).then_some(0) };
                 prop_assert_eq!(best, expected.map(NodeId::new));
                 let kept = rankings.classes.iter().flatten().count();

@@ -17,10 +17,7 @@ pub use crate::selector::{LabelOperator, LabelRequirement};
 /// [`Task`](crate::state::Task).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct TaskSpec {
-    /// Its namespace; empty where there are none.
-    pub namespace: Box<str>,
-    /// Its role in its job (`master`, `worker`, `ps`); empty where all are alike.
-    pub role: Box<str>,
+    // What tells most specs apart comes first: the order of fields is that in which specs are compared.
     /// CPU, memory, extended resources.
     pub requests: Resources,
     /// GPU devices.
@@ -50,6 +47,10 @@ pub struct TaskSpec {
     pub scoring_requests: Option<ScoringRequests>,
     /// Whether it must not displace others (`preemptionPolicy: Never`).
     pub never_preempts: bool,
+    /// Its namespace; empty where there are none.
+    pub namespace: Box<str>,
+    /// Its role in its job (`master`, `worker`, `ps`); empty where all are alike.
+    pub role: Box<str>,
 }
 
 impl TaskSpec {

@@ -134,7 +134,9 @@ impl ClusterState {
 
     /// Binds a task; [`Self::check_placement`] has passed, or a driver saw it there.
     pub(crate) fn apply_placement(&mut self, task: TaskId, node: NodeId, gpus: GpuSet) {
-        self.set_nomination(task, None);
+        if self.tasks[task].nominated.is_some() {
+            self.set_nomination(task, None);
+        }
         let entry = &mut self.tasks[task];
         let spec = &self.classes.values[entry.class.index()];
         let job = &mut self.jobs[entry.job];
