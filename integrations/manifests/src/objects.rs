@@ -12,7 +12,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 
 use crate::error::ManifestError;
-use crate::kinds::{coscheduling, kubeflow, volcano, workload};
+use crate::kinds::{coscheduling, kubeflow, kueue, volcano, workload};
 
 /// Where an object was read.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -93,6 +93,13 @@ pub struct Objects {
     pub pytorch_jobs: Vec<Located<kubeflow::PyTorchJob>>,
     pub tf_jobs: Vec<Located<kubeflow::TfJob>>,
     pub mpi_jobs: Vec<Located<kubeflow::MpiJob>>,
+    pub cluster_queues: Vec<Located<kueue::ClusterQueue>>,
+    pub cohorts: Vec<Located<kueue::Cohort>>,
+    pub local_queues: Vec<Located<kueue::LocalQueue>>,
+    pub resource_flavors: Vec<Located<kueue::ResourceFlavor>>,
+    pub topologies: Vec<Located<kueue::Topology>>,
+    pub workloads: Vec<Located<kueue::Workload>>,
+    pub workload_priority_classes: Vec<Located<kueue::WorkloadPriorityClass>>,
     /// Objects of other kinds.
     pub unknown: Vec<Unknown>,
 }
@@ -124,6 +131,13 @@ impl Objects {
             pytorch_jobs,
             tf_jobs,
             mpi_jobs,
+            cluster_queues,
+            cohorts,
+            local_queues,
+            resource_flavors,
+            topologies,
+            workloads,
+            workload_priority_classes,
             unknown,
         } = other;
         self.nodes.extend(nodes);
@@ -149,6 +163,13 @@ impl Objects {
         self.pytorch_jobs.extend(pytorch_jobs);
         self.tf_jobs.extend(tf_jobs);
         self.mpi_jobs.extend(mpi_jobs);
+        self.cluster_queues.extend(cluster_queues);
+        self.cohorts.extend(cohorts);
+        self.local_queues.extend(local_queues);
+        self.resource_flavors.extend(resource_flavors);
+        self.topologies.extend(topologies);
+        self.workloads.extend(workloads);
+        self.workload_priority_classes.extend(workload_priority_classes);
         self.unknown.extend(unknown);
     }
 }

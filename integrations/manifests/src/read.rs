@@ -330,6 +330,13 @@ impl Objects {
             "PyTorchJob" in "kubeflow.org/v1" => pytorch_jobs,
             "TFJob" in "kubeflow.org/v1" => tf_jobs,
             "MPIJob" in "kubeflow.org/v1" | "kubeflow.org/v2beta1" => mpi_jobs,
+            "ClusterQueue" in "kueue.x-k8s.io/v1beta2" | "kueue.x-k8s.io/v1beta1" => cluster_queues,
+            "Cohort" in "kueue.x-k8s.io/v1beta2" | "kueue.x-k8s.io/v1beta1" => cohorts,
+            "LocalQueue" in "kueue.x-k8s.io/v1beta2" | "kueue.x-k8s.io/v1beta1" => local_queues,
+            "ResourceFlavor" in "kueue.x-k8s.io/v1beta2" | "kueue.x-k8s.io/v1beta1" => resource_flavors,
+            "Topology" in "kueue.x-k8s.io/v1beta2" | "kueue.x-k8s.io/v1beta1" => topologies,
+            "Workload" in "kueue.x-k8s.io/v1beta2" | "kueue.x-k8s.io/v1beta1" => workloads,
+            "WorkloadPriorityClass" in "kueue.x-k8s.io/v1beta2" | "kueue.x-k8s.io/v1beta1" => workload_priority_classes,
         );
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 mod case;
 mod kube;
+mod kueue;
 mod report;
 mod scheduler_plugins;
 mod volcano;
@@ -101,7 +102,8 @@ pub fn run_case(case: &Case) -> Outcome {
         "kube" => kube::run(case),
         "volcano" => volcano::run(case),
         "scheduler-plugins" => scheduler_plugins::run(case),
-        "kai" | "kueue" => Outcome::unsupported("belongs to a later release"),
+        "kueue" => kueue::run(case),
+        "kai" => Outcome::unsupported("belongs to a later release"),
         _ => Outcome::unsupported("unknown source"),
     };
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Outcome::Failed {

@@ -2,6 +2,7 @@
 
 pub mod coscheduling;
 pub mod kubeflow;
+pub mod kueue;
 pub mod volcano;
 pub mod workload;
 
