@@ -2,6 +2,7 @@
 //! first and the objects that it is about after it.
 
 mod case;
+mod kai;
 mod kube;
 mod kueue;
 mod report;
@@ -101,9 +102,9 @@ pub fn run_case(case: &Case) -> Outcome {
     let run = || match case.source.trim_start_matches("uncertain/") {
         "kube" => kube::run(case),
         "volcano" => volcano::run(case),
+        "kai" => kai::run(case),
         "scheduler-plugins" => scheduler_plugins::run(case),
         "kueue" => kueue::run(case),
-        "kai" => Outcome::unsupported("belongs to a later release"),
         _ => Outcome::unsupported("unknown source"),
     };
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Outcome::Failed {

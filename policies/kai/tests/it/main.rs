@@ -1,0 +1,3 @@
+//! Promises of the KAI policies.
+
+mod division;
