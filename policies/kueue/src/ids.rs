@@ -21,22 +21,33 @@ macro_rules! id {
 }
 
 id! {
-    /// A cohort.
-    CohortId
-}
-id! {
     /// A cluster queue.
     QueueId
+}
+id! {
+    /// A node of the tree of quotas: cluster queue `i` is node `i`, cohorts come after all queues.
+    NodeId
 }
 id! {
     /// A resource flavor.
     FlavorId
 }
 id! {
-    /// A resource, such as CPU.
+    /// A resource, such as CPU. Ids are in order of name, which decides between equally dominant resources.
     ResourceId
+}
+id! {
+    /// A resource of a flavor: what quotas are given in.
+    Cell
 }
 id! {
     /// A workload.
     WorkloadId
+}
+
+impl QueueId {
+    /// Its node in the tree of quotas.
+    pub const fn node(self) -> NodeId {
+        NodeId(self.0)
+    }
 }

@@ -5,7 +5,7 @@ mod group;
 pub(crate) mod key;
 mod names;
 mod node;
-mod pod;
+pub(crate) mod pod;
 mod rest;
 pub(crate) mod selectors;
 

@@ -62,7 +62,7 @@ pub(super) fn preemptable(metadata: &meta::ObjectMeta) -> Option<bool> {
 }
 
 /// A point in time as nanoseconds since 1970.
-pub(super) fn time(time: &meta::Time) -> Time {
+pub(crate) fn time(time: &meta::Time) -> Time {
     Time::from_nanos(u64::try_from(time.0.as_nanosecond()).unwrap_or(0))
 }
 

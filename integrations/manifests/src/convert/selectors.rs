@@ -16,7 +16,7 @@ use crate::error::ManifestError;
 use crate::objects::Origin;
 
 /// Labels or annotations of an object.
-pub(super) fn labels<'a>(map: impl IntoIterator<Item = (&'a String, &'a String)>) -> Labels {
+pub(crate) fn labels<'a>(map: impl IntoIterator<Item = (&'a String, &'a String)>) -> Labels {
     map.into_iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect()
 }
 
@@ -25,7 +25,7 @@ fn boxed(values: Option<&Vec<String>>) -> Vec<Box<str>> {
 }
 
 /// A label selector.
-pub(super) fn label_selector(
+pub(crate) fn label_selector(
     selector: &meta::LabelSelector,
     field: &str,
     origin: &Origin,
@@ -267,7 +267,7 @@ pub(crate) fn topology_spread(
 }
 
 /// Tolerations.
-pub(super) fn tolerations(
+pub(crate) fn tolerations(
     tolerations: &[api::Toleration],
     origin: &Origin,
 ) -> Result<Vec<Toleration>, ManifestError> {
@@ -294,7 +294,7 @@ pub(super) fn tolerations(
 }
 
 /// The effect of a taint.
-pub(super) fn taint_effect(effect: &str, field: &str, origin: &Origin) -> Result<TaintEffect, ManifestError> {
+pub(crate) fn taint_effect(effect: &str, field: &str, origin: &Origin) -> Result<TaintEffect, ManifestError> {
     match effect {
         "NoSchedule" => Ok(TaintEffect::NoSchedule),
         "PreferNoSchedule" => Ok(TaintEffect::PreferNoSchedule),
