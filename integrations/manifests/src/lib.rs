@@ -16,7 +16,10 @@ pub mod timeline;
 mod workloads;
 
 pub use config::{SchedulerConfig, read_config};
-pub use convert::{Cluster, Names, ReadOptions, UNDECLARED, cluster, cluster_with};
+pub use convert::{
+    Cluster, Names, ReadOptions, UNDECLARED, cluster, cluster_with, pod_shape, topology_request,
+    topology_snapshot,
+};
 pub use error::ManifestError;
 pub use kube_args::set_plugin_args;
 pub use kueue::{QuotaGates, QuotaNames, Quotas, quotas};

@@ -6,6 +6,7 @@
 //! assign    the flavors that a workload would use, and what that takes
 //! Preemptor whom it would displace: by priority and borrowing, or by fair shares
 //! run       one cycle over the heads of all queues
+//! topology  which pods go to which domain of a topology
 //! ```
 #![no_std]
 
@@ -20,6 +21,7 @@ mod model;
 mod preempt;
 mod share;
 mod snapshot;
+pub mod topology;
 mod tree;
 
 pub use assign::{Assignment, Choice, Context, Cursor, Mode, Oracle, PodSetChoice, Possibility, assign};

@@ -3,6 +3,7 @@
 pub(crate) mod amounts;
 mod group;
 pub(crate) mod key;
+mod kueue_topology;
 mod names;
 mod node;
 pub(crate) mod pod;
@@ -15,6 +16,7 @@ use foretell_framework::{ClassId, ClusterState, JobSpec, TaskId, TaskStatus};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time as Timestamp;
 
+pub use kueue_topology::{pod_shape, topology_request, topology_snapshot};
 pub use names::Names;
 
 use crate::error::ManifestError;

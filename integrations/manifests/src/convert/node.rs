@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use foretell_framework::spec::Taint;
 use foretell_framework::state::Domain;
 use foretell_framework::{DomainId, Labels, NodeSpec};
+use k8s_openapi::api::core::v1 as api;
 use k8s_openapi::api::core::v1::Node;
 use regex::Regex;
 
@@ -14,7 +15,7 @@ use super::selectors::{self, labels};
 use crate::error::ManifestError;
 use crate::kinds::ResourceList;
 use crate::kinds::volcano::{HyperNode, Member};
-use crate::objects::Located;
+use crate::objects::{Located, Origin};
 
 /// Labels that name the model of a node's GPUs, the most telling first.
 const MODEL_LABELS: [&str; 6] = [
@@ -34,6 +35,22 @@ const GPU_MEMORY_LABEL: &str = "nvidia.com/gpu.memory";
 pub(super) fn allocatable(node: &Node) -> Option<&ResourceList> {
     let status = node.status.as_ref()?;
     status.allocatable.as_ref().or(status.capacity.as_ref())
+}
+
+/// Taints of a node.
+pub(super) fn taints<'a>(
+    taints: impl Iterator<Item = &'a api::Taint>,
+    origin: &Origin,
+) -> Result<Vec<Taint>, ManifestError> {
+    let taint = |(index, taint): (usize, &api::Taint)| {
+        let field = format!("spec.taints[{index}].effect");
+        Ok(Taint {
+            key: taint.key.as_str().into(),
+            value: taint.value.as_deref().unwrap_or("").into(),
+            effect: selectors::taint_effect(&taint.effect, &field, origin)?,
+        })
+    };
+    taints.enumerate().map(taint).collect()
 }
 
 impl Builder<'_> {
@@ -73,14 +90,7 @@ impl Builder<'_> {
         }
         if let Some(given) = &node.spec {
             spec.unschedulable = given.unschedulable.unwrap_or(false);
-            for (index, taint) in given.taints.iter().flatten().enumerate() {
-                let field = format!("spec.taints[{index}].effect");
-                spec.taints.push(Taint {
-                    key: taint.key.as_str().into(),
-                    value: taint.value.as_deref().unwrap_or("").into(),
-                    effect: selectors::taint_effect(&taint.effect, &field, origin)?,
-                });
-            }
+            spec.taints = taints(given.taints.iter().flatten(), origin)?;
         }
         let images = node.status.iter().flat_map(|status| status.images.iter().flatten());
         for image in images {

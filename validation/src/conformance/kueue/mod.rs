@@ -3,6 +3,7 @@
 mod assignment;
 mod cycle;
 mod quota;
+mod topology;
 
 use foretell_kueue::{Amounts, Cell, ResourceId, Snapshot, Workload};
 use foretell_manifests::{QuotaGates, QuotaNames, Quotas, quotas};
@@ -22,6 +23,7 @@ pub(super) fn run(case: &Case) -> Outcome {
         ("AdmissionCase", Some("one-cycle")) => cycle::one_cycle(case),
         ("FairSharingCase", _) if case.expect("drs").is_object() => quota::shares(case),
         ("FairSharingCase", _) if case.expect("order").is_array() => quota::offers(case),
+        ("TopologyAssignmentCase", _) => topology::assignments(case),
         _ => return Outcome::unsupported("belongs to a later release"),
     };
     outcome.unwrap_or_else(|got| Outcome::Failed { expected: "an answer".to_owned(), got })
