@@ -53,6 +53,32 @@ pub struct SliceLayer {
     pub size: Option<u32>,
 }
 
+/// Annotations of pods that say where they want to be; each begins with the prefix.
+const PREFIX: &str = "kueue.x-k8s.io/podset-";
+
+impl TopologyRequest {
+    /// What the annotations of a pod template ask for (`kueue.x-k8s.io/podset-required-topology` and its like); `None` if
+    /// they ask for nothing. `Err` is the value of a slice size that is no number.
+    pub fn of_annotations(annotations: &Labels) -> Result<Option<Self>, &str> {
+        let get = |name: &str| {
+            let own = annotations.iter().find(|(key, _)| key.strip_prefix(PREFIX) == Some(name));
+            own.map(|(_, value)| &**value).filter(|value| !value.is_empty())
+        };
+        let level = match (get("required-topology"), get("preferred-topology")) {
+            (Some(level), _) => Some(LevelRequest::Required(level.into())),
+            (None, Some(level)) => Some(LevelRequest::Preferred(level.into())),
+            (None, None) => {
+                (get("unconstrained-topology") == Some("true")).then_some(LevelRequest::Unconstrained)
+            }
+        };
+        let size = get("slice-size").map(|size| size.parse::<u32>().map_err(|_| size)).transpose()?;
+        let slices = get("slice-required-topology").map(|level| SliceLayer { level: level.into(), size });
+        let request =
+            Self { level, slices: slices.into_iter().collect(), group: get("group-name").map(Into::into) };
+        Ok((request != Self::default()).then_some(request))
+    }
+}
+
 /// A pod set that is to be assigned.
 #[derive(Clone, Copy, Debug)]
 pub struct PodSetRequest<'a> {

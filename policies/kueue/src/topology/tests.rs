@@ -292,3 +292,33 @@ fn pods_that_make_up_no_inner_slice_are_none() {
     let failure = assign(&snapshot, &[set], AssignOptions { gates, assumes_empty: false }).unwrap_err();
     assert_eq!(failure.reason, FailureReason::NotDivisible { pods: 8, size: 6 });
 }
+
+#[test]
+fn annotations_say_where_pods_want_to_be() {
+    let check = |given: &[(&str, &str)], expected: Result<Option<TopologyRequest>, &str>| {
+        let annotations: Labels = given
+            .iter()
+            .map(|(key, value)| (format!("kueue.x-k8s.io/{key}").into(), (*value).into()))
+            .collect();
+        assert_eq!(TopologyRequest::of_annotations(&annotations), expected, "{given:?}");
+    };
+    let level = |level| Ok(Some(TopologyRequest { level: Some(level), ..TopologyRequest::default() }));
+    check(&[], Ok(None));
+    check(&[("queue-name", "team"), ("podset-unconstrained-topology", "false")], Ok(None));
+    check(&[("podset-required-topology", "rack")], level(LevelRequest::Required("rack".into())));
+    check(&[("podset-preferred-topology", "rack")], level(LevelRequest::Preferred("rack".into())));
+    check(&[("podset-unconstrained-topology", "true")], level(LevelRequest::Unconstrained));
+    let slices = [
+        ("podset-preferred-topology", "block"),
+        ("podset-slice-required-topology", "rack"),
+        ("podset-slice-size", "4"),
+        ("podset-group-name", "all"),
+    ];
+    let expected = TopologyRequest {
+        level: Some(LevelRequest::Preferred("block".into())),
+        slices: vec![SliceLayer { level: "rack".into(), size: Some(4) }],
+        group: Some("all".into()),
+    };
+    check(&slices, Ok(Some(expected)));
+    check(&[("podset-slice-required-topology", "rack"), ("podset-slice-size", "four")], Err("four"));
+}
