@@ -7,6 +7,7 @@
 //! Preemptor whom it would displace: by priority and borrowing, or by fair shares
 //! run       one cycle over the heads of all queues
 //! topology  which pods go to which domain of a topology
+//! QuotaAdmission   all of that as an action on the queues of a cluster
 //! ```
 #![no_std]
 
@@ -14,6 +15,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod admission;
 mod assign;
 mod cycle;
 mod ids;
@@ -24,6 +26,7 @@ mod snapshot;
 pub mod topology;
 mod tree;
 
+pub use admission::QuotaAdmission;
 pub use assign::{Assignment, Choice, Context, Cursor, Mode, Oracle, PodSetChoice, Possibility, assign};
 pub use cycle::{CycleConfig, Outcome, Verdict, heads, run};
 pub use ids::{Cell, FlavorId, NodeId, QueueId, ResourceId, WorkloadId};

@@ -29,7 +29,8 @@ use foretell_drf::ElasticQuotaGate;
 use foretell_framework::select::{BestFitGpus, BestNode};
 use foretell_framework::{Filter, OrderJobs, Plugins, Profile, TaskGate, TypicalTasks};
 use foretell_gang::{Coscheduling, CoschedulingConfig};
-use foretell_ordering::{Allocate, FirstInFirstOut, HeadOfLine, PriorityFirst, ShortestJobFirst};
+use foretell_kueue::{CycleConfig, Preemptor, QuotaAdmission};
+use foretell_ordering::{Allocate, FirstInFirstOut, HeadOfLine, PriorityFirst, ShortestJobFirst, TaskByTask};
 use foretell_packing::{
     BestFit, DotProduct, Fgd, FgdGpus, GpuAllocated, GpuClustering, GpuPacking, Preference, RandomGpus,
     RandomNode, WorstFitGpus,
@@ -91,6 +92,15 @@ pub const SCHEDULER_PLUGINS_PROFILES: [Description; 3] = [
     ("elastic-quota", "coscheduling with elastic quotas of namespaces: borrow and take back"),
 ];
 
+/// Profiles of Kueue.
+pub const KUEUE_PROFILES: [Description; 2] = [
+    (
+        "kueue",
+        "jobs are admitted whole by the quotas of their queues, which lend, borrow and take back; then binpack",
+    ),
+    ("kueue-fair", "the same, with fair shares: who borrows least for its weight goes first"),
+];
+
 /// What may follow the name of a policy.
 pub const CONSOLIDATE: Description = (
     "+consolidate",
@@ -130,6 +140,7 @@ pub fn all_names() -> Vec<String> {
         .flat_map(|(order, _)| PLACEMENTS.iter().map(move |(placement, _)| format!("{order}+{placement}")));
     core::iter::once(DEFAULT)
         .chain(SCHEDULER_PLUGINS_PROFILES)
+        .chain(KUEUE_PROFILES)
         .chain(VOLCANO_PROFILES)
         .map(|(name, _)| name.to_string())
         .chain(PLACEMENTS.iter().map(|(name, _)| (*name).to_string()))
@@ -201,6 +212,12 @@ fn build_base(name: &str, config: &PolicyConfig) -> Option<Profile> {
         let gates: Vec<Box<dyn TaskGate>> =
             if name == "elastic-quota" { vec![Box::new(ElasticQuotaGate)] } else { Vec::new() };
         return Some(profile(kube(), Box::new(Coscheduling::new(arguments, gates))));
+    }
+    if KUEUE_PROFILES.iter().any(|(known, _)| *known == name) {
+        let preemptor = if name == "kueue-fair" { Preemptor::fair() } else { Preemptor::Classical };
+        let rules = CycleConfig { preemptor, ..CycleConfig::default() };
+        let plugins = placement_plugins("binpack", config)?.with_filters(foretell_default::filters());
+        return Some(profile(plugins, Box::new(QuotaAdmission::new(rules, Box::new(TaskByTask)))));
     }
     if let Some(volcano) = volcano::built_in(name) {
         return volcano::profile(name, &volcano).map(|built| built.profile).ok();
