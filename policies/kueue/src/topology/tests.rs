@@ -225,6 +225,40 @@ proptest! {
         domains.dedup();
         prop_assert_eq!(domains.len(), 1);
     }
+
+    #[test]
+    fn a_balanced_set_is_as_even_as_it_can_be_on_the_fewest_hosts(
+        cpus in proptest::collection::vec(0..9_i64, 1..8),
+        number in 1..25_u32,
+    ) {
+        let case = Case {
+            levels: levels(1),
+            hosts: cpus.iter().map(|&cpus| (vec![], cpus, 99)).collect(),
+            level: Some((0, false)),
+            slice: None,
+            workers: (number, 1),
+            leader: None,
+            balanced: true,
+        };
+        // All choices of hosts with room for all: of the fewest, the evenest share that their rooms allow.
+        let mut best: Option<(u32, i64)> = None;
+        for choice in 1_u32..1 << cpus.len() {
+            let rooms = || (0..cpus.len()).filter(|index| choice >> index & 1 == 1).map(|index| cpus[index]);
+            let hosts = choice.count_ones();
+            if rooms().sum::<i64>() >= i64::from(number) {
+                let share = i64::from(number / hosts).min(rooms().min().unwrap());
+                best = match best {
+                    Some((fewest, evenest)) if fewest < hosts || (fewest == hosts && evenest >= share) => best,
+                    _ => Some((hosts, share)),
+                };
+            }
+        }
+        let found = case.assign().ok().map(|found| {
+            let pods = found[0].domains.iter().map(|&(_, pods)| i64::from(pods));
+            (found[0].domains.len() as u32, pods.min().unwrap())
+        });
+        prop_assert_eq!(found, best);
+    }
 }
 
 #[test]
