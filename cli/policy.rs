@@ -23,10 +23,11 @@ pub(crate) fn run(args: &PolicyArgs) -> CommandResult {
     };
     output::print(&format!(
         "A policy is a scheduler's profile, or ORDER+PLACEMENT such as fifo+fgd; a PLACEMENT alone means\n\
-         fifo+PLACEMENT.\n\nprofiles of kube-scheduler, scheduler-plugins, Kueue and Volcano\n{}{}{}{}\norders (higher priority first in all of them)\n{}\nplacements\n{}\nafter any of these\n{}",
+         fifo+PLACEMENT.\n\nprofiles of kube-scheduler, scheduler-plugins, Kueue, KAI-Scheduler and Volcano\n{}{}{}{}{}\norders (higher priority first in all of them)\n{}\nplacements\n{}\nafter any of these\n{}",
         list(&[registry::DEFAULT]),
         list(&registry::SCHEDULER_PLUGINS_PROFILES),
         list(&registry::KUEUE_PROFILES),
+        list(&[registry::KAI]),
         list(&registry::VOLCANO_PROFILES),
         list(&registry::ORDERS),
         list(&registry::PLACEMENTS),

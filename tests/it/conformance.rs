@@ -10,7 +10,7 @@ fn the_schedulers_own_tests_pass() {
     let json = directory.path().join("report.json");
     let cases = data.join("conformance");
     for (source, passed, unsupported) in
-        [("/kube/", 264, 0), ("/volcano/", 124, 9), ("/scheduler-plugins/", 22, 0)]
+        [("/kube/", 264, 0), ("/volcano/", 124, 9), ("/scheduler-plugins/", 22, 0), ("/kai/", 230, 9)]
     {
         succeed(&[
             "validate",

@@ -12,7 +12,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 
 use crate::error::ManifestError;
-use crate::kinds::{coscheduling, kubeflow, kueue, volcano, workload};
+use crate::kinds::{coscheduling, kai, kubeflow, kueue, volcano, workload};
 
 /// Where an object was read.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -87,6 +87,9 @@ pub struct Objects {
     pub volcano_pod_groups: Vec<Located<volcano::PodGroup>>,
     pub volcano_jobs: Vec<Located<volcano::Job>>,
     pub hyper_nodes: Vec<Located<volcano::HyperNode>>,
+    pub kai_queues: Vec<Located<kai::Queue>>,
+    pub kai_pod_groups: Vec<Located<kai::PodGroup>>,
+    pub kai_topologies: Vec<Located<kai::Topology>>,
     pub coscheduling_pod_groups: Vec<Located<coscheduling::PodGroup>>,
     pub elastic_quotas: Vec<Located<coscheduling::ElasticQuota>>,
     pub pod_groups: Vec<Located<workload::PodGroup>>,
@@ -125,6 +128,9 @@ impl Objects {
             volcano_pod_groups,
             volcano_jobs,
             hyper_nodes,
+            kai_queues,
+            kai_pod_groups,
+            kai_topologies,
             coscheduling_pod_groups,
             elastic_quotas,
             pod_groups,
@@ -157,6 +163,9 @@ impl Objects {
         self.volcano_pod_groups.extend(volcano_pod_groups);
         self.volcano_jobs.extend(volcano_jobs);
         self.hyper_nodes.extend(hyper_nodes);
+        self.kai_queues.extend(kai_queues);
+        self.kai_pod_groups.extend(kai_pod_groups);
+        self.kai_topologies.extend(kai_topologies);
         self.coscheduling_pod_groups.extend(coscheduling_pod_groups);
         self.elastic_quotas.extend(elastic_quotas);
         self.pod_groups.extend(pod_groups);

@@ -321,6 +321,9 @@ impl Objects {
             "PodGroup" in "scheduling.volcano.sh/v1beta1" => volcano_pod_groups,
             "Job" in "batch.volcano.sh/v1alpha1" => volcano_jobs,
             "HyperNode" in "topology.volcano.sh/v1alpha1" => hyper_nodes,
+            "Queue" in "scheduling.run.ai/v2" => kai_queues,
+            "PodGroup" in "scheduling.run.ai/v2alpha2" => kai_pod_groups,
+            "Topology" in "kai.scheduler/v1alpha1" => kai_topologies,
             "PodGroup" in "scheduling.x-k8s.io/v1alpha1" | "scheduling.sigs.k8s.io/v1alpha1"
                 => coscheduling_pod_groups,
             "ElasticQuota" in "scheduling.x-k8s.io/v1alpha1" | "scheduling.sigs.k8s.io/v1alpha1"

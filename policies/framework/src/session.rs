@@ -222,10 +222,11 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Says that room is being made for a waiting task on a node, or no longer.
+    /// Says that room is being made for a task on a node, or no longer: for one that waits or, if it is being moved, one
+    /// that has been told to stop where it is.
     pub fn nominate(&mut self, task: TaskId, node: Option<NodeId>) -> Result<(), PlacementError> {
         let entry = self.state.task(task).ok_or(PlacementError::UnknownTask)?;
-        if entry.status() != TaskStatus::Waiting {
+        if !matches!(entry.status(), TaskStatus::Waiting | TaskStatus::Releasing) {
             return Err(PlacementError::AlreadyPlaced);
         }
         let before = self.state.set_nomination(task, node);

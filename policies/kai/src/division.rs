@@ -136,7 +136,9 @@ fn usage_weights(usage_factor: f64, class: &[usize], queues: &[Claimant]) -> Vec
             }
         }
         let sum: f64 = weights.iter().map(|&(_, weight)| weight).sum();
-        weights.iter_mut().for_each(|(_, weight)| *weight = if sum == 0.0 { 0.0 } else { *weight / sum });
+        for (_, weight) in &mut weights {
+            *weight = if sum == 0.0 { 0.0 } else { *weight / sum };
+        }
     }
     weights.retain(|&(_, weight)| weight > 0.0);
     weights

@@ -1,6 +1,6 @@
 //! From a policy's name and configuration to the policy.
 //!
-//! A policy is `default`, which is kube-scheduler with its own queue; or a configuration of Volcano that has a name here;
+//! A policy is `default`, which is kube-scheduler with its own queue; or `kai`, which is KAI-Scheduler; or a configuration of Volcano that has a name here;
 //! or an order of waiting jobs joined to a way to place them, such as `fifo+fgd` or `sjf+binpack`. A placement
 //! alone means `fifo+` that placement.
 #![no_std]
@@ -29,6 +29,7 @@ use foretell_drf::ElasticQuotaGate;
 use foretell_framework::select::{BestFitGpus, BestNode};
 use foretell_framework::{Filter, OrderJobs, Plugins, Profile, TaskGate, TypicalTasks};
 use foretell_gang::{Coscheduling, CoschedulingConfig};
+use foretell_kai::{Kai, KaiConfig};
 use foretell_kueue::{CycleConfig, Preemptor, QuotaAdmission};
 use foretell_ordering::{Allocate, FirstInFirstOut, HeadOfLine, PriorityFirst, ShortestJobFirst, TaskByTask};
 use foretell_packing::{
@@ -65,11 +66,13 @@ pub struct PolicyConfig {
     pub consolidation: ConsolidationConfig,
     /// Arguments of coscheduling.
     pub coscheduling: CoschedulingConfig,
+    /// What of KAI-Scheduler is configured.
+    pub kai: KaiConfig,
 }
 
 /// A name that means no policy.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[error("unknown policy `{name}`: expected `default`, one of {}, a placement ({}), or ORDER+PLACEMENT with ORDER one of {}", names(&VOLCANO_PROFILES), names(&PLACEMENTS), names(&ORDERS))]
+#[error("unknown policy `{name}`: expected `default`, `kai`, one of {}, a placement ({}), or ORDER+PLACEMENT with ORDER one of {}", names(&VOLCANO_PROFILES), names(&PLACEMENTS), names(&ORDERS))]
 pub struct UnknownPolicy {
     /// The name.
     pub name: String,
@@ -81,6 +84,12 @@ pub type Description = (&'static str, &'static str);
 /// The policy that is neither an order nor a placement.
 pub const DEFAULT: Description =
     ("default", "kube-scheduler's default profile: pod by pod, queue with backoff");
+
+/// KAI-Scheduler.
+pub const KAI: Description = (
+    "kai",
+    "KAI-Scheduler: fair shares in a tree of queues, gangs, shared GPUs; consolidates, reclaims, preempts",
+);
 
 /// Profiles of scheduler-plugins.
 pub const SCHEDULER_PLUGINS_PROFILES: [Description; 3] = [
@@ -139,6 +148,7 @@ pub fn all_names() -> Vec<String> {
         .iter()
         .flat_map(|(order, _)| PLACEMENTS.iter().map(move |(placement, _)| format!("{order}+{placement}")));
     core::iter::once(DEFAULT)
+        .chain([KAI])
         .chain(SCHEDULER_PLUGINS_PROFILES)
         .chain(KUEUE_PROFILES)
         .chain(VOLCANO_PROFILES)
@@ -205,6 +215,10 @@ fn build_base(name: &str, config: &PolicyConfig) -> Option<Profile> {
     let kube = || foretell_default::plugins(&config.default);
     if name == DEFAULT.0 {
         return Some(profile(kube(), foretell_default::action(&config.default)));
+    }
+    if name == KAI.0 {
+        let filtered = Kai::plugins().with_filters(foretell_default::filters());
+        return Some(profile(filtered, Box::new(Kai::new(config.kai.clone()))));
     }
     if SCHEDULER_PLUGINS_PROFILES.iter().any(|(known, _)| *known == name) {
         let rejects_early = config.coscheduling.rejects_early && name != "coscheduling-hold";

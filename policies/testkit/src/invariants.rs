@@ -115,7 +115,8 @@ fn check_jobs(state: &ClusterState) -> Result<(), Violation> {
         )?;
         if let Some(node) = entry.nominated() {
             let listed = state.node(node).nominated().contains(&task);
-            let waits = entry.status() == TaskStatus::Waiting;
+            // One that is being released may be on its way to another place.
+            let waits = matches!(entry.status(), TaskStatus::Waiting | TaskStatus::Releasing);
             compare(&format!("nomination of {task:?}: listed, waiting"), (listed, waits), (true, true))?;
         }
         if job.tasks().iter().filter(|&&member| member == task).count() != 1 {

@@ -19,6 +19,8 @@ pub(super) enum Source {
     SchedulingGroup,
     /// Label of the coscheduling plugin.
     Coscheduling,
+    /// Annotation of KAI-Scheduler.
+    Kai,
     /// Annotation of Volcano.
     Volcano,
     /// The controller that owns the pod: no gang, but one job to a person.
@@ -47,6 +49,9 @@ pub(super) fn identity(pod: &Pod) -> (Source, &str) {
     let volcano = volcano.or_else(|| annotation("scheduling.volcano.sh/group-name"));
     if let Some(name) = volcano.map(String::as_str).filter(non_empty) {
         return (Source::Volcano, name);
+    }
+    if let Some(name) = annotation(super::kai::GROUP_KEY).map(String::as_str).filter(non_empty) {
+        return (Source::Kai, name);
     }
     let owner = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
     if let Some(owner) = owner.filter(|owner| OWNER_KINDS.contains(&owner.kind.as_str())) {
@@ -126,7 +131,7 @@ impl Builder<'_> {
             min_resources,
             network_topology: topology(spec.network_topology.as_ref(), "spec.networkTopology")?,
             sub_groups,
-            schedule_timeout: None,
+            ..GangSpec::default()
         };
         Ok(Terms {
             declared: true,
@@ -155,6 +160,10 @@ impl Builder<'_> {
         match source {
             Source::Volcano => match objects.volcano_pod_groups.iter().find(|group| is(&group.metadata)) {
                 Some(group) => self.volcano_terms(group),
+                None => Ok(Terms::default()),
+            },
+            Source::Kai => match objects.kai_pod_groups.iter().find(|group| is(&group.metadata)) {
+                Some(group) => Ok(self.kai_terms(group)),
                 None => Ok(Terms::default()),
             },
             Source::Coscheduling => {

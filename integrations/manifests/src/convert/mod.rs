@@ -2,6 +2,7 @@
 
 pub(crate) mod amounts;
 mod group;
+mod kai;
 pub(crate) mod key;
 mod kueue_topology;
 mod names;
@@ -12,7 +13,7 @@ pub(crate) mod selectors;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use foretell_framework::{ClassId, ClusterState, JobSpec, TaskId, TaskStatus};
+use foretell_framework::{ClassId, ClusterState, JobSpec, NodeId, TaskId, TaskStatus};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time as Timestamp;
 
@@ -66,11 +67,13 @@ pub fn cluster_with(objects: &Objects, options: &ReadOptions) -> Result<Cluster,
         device: amounts::device_resource(objects),
         classes: BTreeMap::new(),
         default_class: None,
+        shared_gpus: BTreeMap::new(),
     };
     builder.names.gpu_resource.clone_from(&builder.device);
     builder.unknown_kinds();
     builder.priority_classes();
     builder.queues()?;
+    builder.kai_queues();
     builder.nodes()?;
     builder.cluster_objects()?;
     builder.jobs()?;
@@ -94,6 +97,8 @@ struct Builder<'a> {
     classes: BTreeMap<&'a str, (i32, bool)>,
     /// The class of pods that name none.
     default_class: Option<&'a str>,
+    /// The device of each named group of pods that share one, by node.
+    shared_gpus: BTreeMap<(NodeId, &'a str), usize>,
 }
 
 /// A job in the making.
@@ -210,6 +215,10 @@ impl<'a> Builder<'a> {
                 return Err(group.origin.error("metadata.name", message));
             }
         }
+        for group in &objects.kai_pod_groups {
+            let name = group.metadata.name.as_deref().unwrap_or_default();
+            groups.entry((Source::Kai, key::namespace(&group.metadata), name)).or_default();
+        }
         for group in &objects.coscheduling_pod_groups {
             let name = group.metadata.name.as_deref().unwrap_or_default();
             groups.entry((Source::Coscheduling, key::namespace(&group.metadata), name)).or_default();
@@ -299,7 +308,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Says of a task what its pod says.
-    fn task(&mut self, pod: &Located<Pod>, task: TaskId, priority: i32) {
+    fn task(&mut self, pod: &'a Located<Pod>, task: TaskId, priority: i32) {
         let is_owned =
             pod.metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true));
         self.names.add_pod(key::key(&pod.metadata), task, is_owned);
@@ -320,7 +329,8 @@ impl<'a> Builder<'a> {
                 Some("Pending") => TaskStatus::Bound,
                 _ => TaskStatus::Running,
             };
-            self.state.observe_task(task, node, None, status);
+            let gpus = self.shared_gpu(pod, task, node);
+            self.state.observe_task(task, node, gpus, status);
         } else if pod.metadata.deletion_timestamp.is_some() {
             // It was never placed and is on its way out.
             self.state.end_task(task, false);

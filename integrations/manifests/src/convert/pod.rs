@@ -16,7 +16,9 @@ const ROLE_KEYS: [&str; 2] = ["volcano.sh/task-spec", "training.kubeflow.org/rep
 
 /// Whether some policy reads annotations and labels of this key. Those of pods that name their group are read here.
 fn is_policy_key(key: &str) -> bool {
-    let Some((prefix, name)) = key.split_once('/') else { return key == "sla-waiting-time" };
+    let Some((prefix, name)) = key.split_once('/') else {
+        return key == "sla-waiting-time" || key == super::kai::GPU_MEMORY_KEY;
+    };
     let belongs = prefix == "volcano.sh"
         || prefix.ends_with(".volcano.sh")
         || matches!(prefix, "scheduling.x-k8s.io" | "kueue.x-k8s.io" | "foretell.dev");
@@ -124,7 +126,7 @@ impl Builder<'_> {
             namespace: namespace.into(),
             role: role.into(),
             requests,
-            gpus: Units::gpu_request(devices),
+            gpus: self.gpu_share(pod, Units::gpu_request(devices))?,
             node_selector: labels(spec.node_selector.iter().flatten()),
             node_affinity: node_affinity.map(selectors::node_affinity).unwrap_or_default(),
             tolerations: selectors::tolerations(spec.tolerations.as_deref().unwrap_or_default(), origin)?,

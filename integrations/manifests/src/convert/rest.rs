@@ -108,7 +108,7 @@ impl Builder<'_> {
     }
 
     /// A queue by name; one that nothing declares is marked so.
-    fn queue(&mut self, name: &str) -> QueueId {
+    pub(super) fn queue(&mut self, name: &str) -> QueueId {
         if let Some(queue) = self.names.queue(name) {
             return queue;
         }
@@ -136,6 +136,7 @@ impl Builder<'_> {
         self.namespaces();
         self.budgets()?;
         self.resource_quotas()?;
+        self.topologies();
         self.owners()
     }
 

@@ -1,6 +1,7 @@
 //! Custom resources, as far as scheduling goes by them.
 
 pub mod coscheduling;
+pub mod kai;
 pub mod kubeflow;
 pub mod kueue;
 pub mod volcano;

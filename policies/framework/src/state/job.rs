@@ -91,6 +91,34 @@ pub struct GangSpec {
     pub sub_groups: Vec<SubGroupPolicy>,
     /// How long a part of it may hold what it got before it is let go (coscheduling's `scheduleTimeoutSeconds`).
     pub schedule_timeout: Option<Time>,
+    /// A tree of groups within the gang, each with a minimum of its own (KAI's `subGroups`); tasks name theirs by label.
+    pub nested_groups: Vec<NestedGroup>,
+    /// By which levels of a topology the gang as a whole is kept together.
+    pub levels: Option<LevelConstraint>,
+}
+
+/// A group in the tree of a gang's groups.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NestedGroup {
+    /// Its name.
+    pub name: Box<str>,
+    /// The group that contains it; none if the gang itself does.
+    pub parent: Option<Box<str>>,
+    /// Tasks of its own that it needs; 0 for a group of groups.
+    pub min_member: u32,
+    /// By which levels of a topology it is kept together.
+    pub levels: Option<LevelConstraint>,
+}
+
+/// Levels of a topology, each a node label, within one domain of which tasks must or should stay.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LevelConstraint {
+    /// The name of the topology.
+    pub topology: Box<str>,
+    /// The label of the level that must hold all.
+    pub required: Option<Box<str>>,
+    /// The label of the level that should hold all.
+    pub preferred: Option<Box<str>>,
 }
 
 /// How close together tasks must or should be, in tiers of topology domains.
@@ -142,7 +170,7 @@ pub struct Job {
     pub(super) placed: u32,
     /// Its tasks by status, in order of the codes of [`TaskStatus`].
     pub(super) by_status: [u32; TaskStatus::ALL.len()],
-    /// Of those that wait, how many are nominated.
+    /// How many are nominated.
     pub(super) nominated: u32,
 }
 
@@ -254,7 +282,8 @@ impl Task {
         self.status
     }
 
-    /// The node where room is being made for it (`nominatedNodeName`; Volcano: pipelined). Only a waiting task has one.
+    /// The node where room is being made for it (`nominatedNodeName`; Volcano: pipelined). Only a task that
+    /// waits has one, or one that is being released where it is to be placed elsewhere.
     pub const fn nominated(&self) -> Option<NodeId> {
         self.nominated
     }

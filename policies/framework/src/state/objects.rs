@@ -21,6 +21,8 @@ pub struct ClusterObjects {
     /// Namespace and selector of each service, replica set and stateful set: what the default spread constraints of
     /// kube-scheduler go by.
     pub owners: Vec<(Box<str>, LabelSelector)>,
+    /// Topologies by name: the node labels whose values name the domains, from the widest level to the narrowest.
+    pub topologies: BTreeMap<Box<str>, Vec<Box<str>>>,
 }
 
 /// How many tasks of a kind may be disrupted at a time (`PodDisruptionBudget`).

@@ -1,3 +1,4 @@
 //! Promises of the KAI policies.
 
+mod cycle;
 mod division;

@@ -1,6 +1,7 @@
 //! Cases of KAI-Scheduler.
 
 mod fair_share;
+mod scheduling;
 
 use super::{Case, Outcome};
 
@@ -8,6 +9,7 @@ use super::{Case, Outcome};
 pub(super) fn run(case: &Case) -> Outcome {
     match case.kind.as_str() {
         "FairShareCase" => fair_share::run(case),
-        _ => Outcome::unsupported("belongs to a later release"),
+        "SchedulingCase" => scheduling::run(case),
+        _ => Outcome::unsupported("unknown kind of case"),
     }
 }

@@ -1,0 +1,517 @@
+//! A cycle's picture of the cluster, in which victims and placements are tried before anything is decided.
+//!
+//! It counts as KAI-Scheduler's session does: what is idle, what is on its way out (releasing), and what is promised of
+//! both to tasks that cannot start yet (pipelined). Whole GPUs are counted; devices that tasks share are groups.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use foretell_framework::state::LevelConstraint;
+use foretell_framework::{ClassId, NodeId, TaskId, Time};
+
+/// CPU in thousandths of a core, memory in bytes, GPUs in thousandths: what queues are measured by.
+pub(crate) type Amounts = [i64; 3];
+
+/// Position of CPU in amounts and in a node's dimensions.
+pub(crate) const CPU: usize = 0;
+/// Position of memory.
+pub(crate) const MEMORY: usize = 1;
+/// Position of GPUs.
+pub(crate) const GPU: usize = 2;
+/// A whole GPU.
+pub(crate) const WHOLE: i64 = 1000;
+/// Names of groups that tasks share and that no device stands for yet begin here.
+pub(crate) const FIRST_NEW_GROUP: u32 = 1 << 16;
+
+/// Where a task stands in the cycle.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Status {
+    /// It waits.
+    Pending,
+    /// It waits and must not be placed yet.
+    Gated,
+    /// It was given a place in this cycle.
+    Allocated,
+    /// It has had its place since before.
+    Running,
+    /// It was told to stop and still holds its place.
+    Releasing,
+    /// It is promised a place that is not free yet.
+    Pipelined,
+    /// It has ended.
+    Ended,
+}
+
+impl Status {
+    /// Whether it holds a place to stay.
+    pub(crate) const fn is_active(self) -> bool {
+        matches!(self, Self::Allocated | Self::Running)
+    }
+
+    /// Whether it holds a place or is promised one.
+    pub(crate) const fn is_used(self) -> bool {
+        matches!(self, Self::Allocated | Self::Running | Self::Pipelined)
+    }
+}
+
+/// Where a task is or is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    pub(crate) status: Status,
+    pub(crate) node: Option<usize>,
+    /// The devices that it shares.
+    pub(crate) groups: Vec<u32>,
+    /// Of a task that is promised another place: the one that it is to leave, and the devices that it shares there.
+    pub(crate) leaving: Option<(usize, Vec<u32>)>,
+}
+
+impl Place {
+    /// A place that is not left for another.
+    pub(crate) const fn new(status: Status, node: Option<usize>, groups: Vec<u32>) -> Self {
+        Self { status, node, groups, leaving: None }
+    }
+}
+
+/// The part of GPUs that a task asks for.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Part {
+    /// Thousandths of a device.
+    Milli(i64),
+    /// MiB of a device.
+    MemoryMib(f64),
+}
+
+/// A task.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) id: TaskId,
+    pub(crate) job: usize,
+    /// Its position in [`Job::pod_sets`].
+    pub(crate) pod_set: usize,
+    pub(crate) class: ClassId,
+    /// By dimension of nodes; GPUs only if it asks for whole ones.
+    pub(crate) request: Vec<i64>,
+    /// Number of devices of which it asks for a part, and the part.
+    pub(crate) share: Option<(usize, Part)>,
+    /// As queues count it.
+    pub(crate) amounts: Amounts,
+    /// Larger goes first within its job.
+    pub(crate) priority: i64,
+    /// The node where room was being made for it before the cycle.
+    pub(crate) nominated: Option<usize>,
+    pub(crate) place: Place,
+    /// Its place as last decided.
+    pub(crate) decided: Place,
+}
+
+impl Task {
+    /// Whether it has been told to stop in a trial that is not decided.
+    pub(crate) fn is_trial_victim(&self) -> bool {
+        self.place.status == Status::Releasing && self.decided.status.is_active()
+    }
+
+    /// Whether it could be given a place; in a trial, what was told to stop can too.
+    pub(crate) fn is_waiting(&self, in_trial: bool) -> bool {
+        self.place.status == Status::Pending || (in_trial && self.is_trial_victim())
+    }
+
+    /// Whether it asks for GPUs of any kind.
+    pub(crate) fn wants_gpus(&self) -> bool {
+        self.amounts[GPU] > 0 || self.share.is_some()
+    }
+}
+
+/// Tasks with a minimum of their own.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PodSet {
+    pub(crate) name: Box<str>,
+    pub(crate) min_member: usize,
+    pub(crate) levels: Option<LevelConstraint>,
+    /// In the order in which they are placed.
+    pub(crate) tasks: Vec<usize>,
+}
+
+/// Groups that are kept together.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GroupSet {
+    pub(crate) levels: Option<LevelConstraint>,
+    /// Positions in [`Job::group_sets`].
+    pub(crate) group_sets: Vec<usize>,
+    /// Positions in [`Job::pod_sets`].
+    pub(crate) pod_sets: Vec<usize>,
+}
+
+/// A job.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) queue: usize,
+    pub(crate) priority: i32,
+    pub(crate) is_preemptible: bool,
+    pub(crate) sequence: u64,
+    pub(crate) tasks: Vec<usize>,
+    pub(crate) pod_sets: Vec<PodSet>,
+    /// The first is the job as a whole.
+    pub(crate) group_sets: Vec<GroupSet>,
+    /// When it last got its minimum.
+    pub(crate) last_start: Option<Time>,
+    /// Since when it has run without its minimum.
+    pub(crate) stale_since: Option<Time>,
+}
+
+/// What tasks hold of a device that they share, by how: to stay, on their way out, promised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) milli: [i64; 3],
+    pub(crate) tasks: [u32; 3],
+}
+
+/// Position in [`Group`] of what is held to stay.
+pub(crate) const ACTIVE: usize = 0;
+/// Of what is on its way out.
+pub(crate) const RELEASING: usize = 1;
+/// Of what is promised.
+pub(crate) const PIPELINED: usize = 2;
+
+impl Group {
+    /// What the device takes from the node's idle whole GPUs, and adds to those that are being released.
+    pub(crate) const fn whole(&self) -> (i64, i64) {
+        let [active, releasing, pipelined] = self.tasks;
+        let idle = if active + releasing > 0 { WHOLE } else { 0 };
+        let released = if active > 0 { 0 } else { (releasing > 0) as i64 - (pipelined > 0) as i64 };
+        (idle, released * WHOLE)
+    }
+
+    /// Whether the device counts as a whole one, with (`later`) or without what is being released.
+    pub(crate) const fn is_whole(&self, later: bool) -> bool {
+        self.tasks[ACTIVE] == 0 && self.tasks[if later { PIPELINED } else { RELEASING }] == 0
+    }
+
+    /// What the device has left.
+    pub(crate) const fn free_milli(&self, later: bool) -> i64 {
+        WHOLE - self.milli[ACTIVE] - self.milli[if later { PIPELINED } else { RELEASING }]
+    }
+}
+
+/// A node.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) name: Box<str>,
+    pub(crate) allocatable: Vec<i64>,
+    pub(crate) idle: Vec<i64>,
+    /// What is being released and not promised. Negative where more is promised, of what is idle.
+    pub(crate) releasing: Vec<i64>,
+    pub(crate) gpu_memory_mib: f64,
+    pub(crate) has_gpus: bool,
+    pub(crate) groups: BTreeMap<u32, Group>,
+}
+
+impl Node {
+    /// What is free of a dimension, with (`later`) or without what is being released.
+    pub(crate) fn free(&self, dimension: usize, later: bool) -> i64 {
+        self.idle[dimension] + if later { self.releasing[dimension] } else { 0 }
+    }
+
+    /// Thousandths of each device that a part comes to here.
+    pub(crate) fn part_milli(&self, part: Part) -> i64 {
+        match part {
+            Part::Milli(milli) => milli,
+            Part::MemoryMib(mib) if self.gpu_memory_mib > 0.0 => {
+                libm::ceil(mib * WHOLE as f64 / self.gpu_memory_mib) as i64
+            }
+            Part::MemoryMib(_) => i64::MAX,
+        }
+    }
+
+    /// Whether a task fits, with or without what is being released.
+    pub(crate) fn fits(&self, task: &Task, later: bool) -> bool {
+        let fits = |(dimension, &asked): (usize, &i64)| asked == 0 || asked <= self.free(dimension, later);
+        if !task.request.iter().enumerate().all(fits) {
+            return false;
+        }
+        let Some((count, part)) = task.share else { return true };
+        let milli = self.part_milli(part);
+        if milli > WHOLE {
+            return false;
+        }
+        let whole = (self.free(GPU, later) / WHOLE).max(0) as usize;
+        let shared = self
+            .groups
+            .values()
+            .filter(|group| !group.is_whole(later) && group.free_milli(later) >= milli)
+            .count();
+        whole + shared >= count
+    }
+
+    /// What tasks could still get of GPUs or CPU, once what is being released is free.
+    pub(crate) fn unallocated(&self, dimension: usize, mig_gpus: &[i64]) -> i64 {
+        let mut sum = self.free(dimension, true);
+        if dimension == GPU {
+            let shared = self.groups.values().filter(|group| !group.is_whole(true));
+            sum += shared.map(|group| group.free_milli(true)).sum::<i64>();
+            let profiles = mig_gpus.iter().enumerate();
+            sum += profiles.map(|(profile, gpus)| self.free(profile, true) * gpus * WHOLE).sum::<i64>();
+        }
+        sum
+    }
+}
+
+/// A queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Queue {
+    pub(crate) parent: Option<usize>,
+    pub(crate) children: Vec<usize>,
+    pub(crate) priority: i32,
+    /// `None` is everything.
+    pub(crate) deserved: [Option<i64>; 3],
+    /// `None` is no limit.
+    pub(crate) limit: [Option<i64>; 3],
+    pub(crate) over_quota_weight: [f64; 3],
+    /// What its tasks hold or are promised.
+    pub(crate) allocated: Amounts,
+    /// Of that, what cannot be taken back.
+    pub(crate) allocated_for_good: Amounts,
+    /// What its tasks held or asked for when the cycle began.
+    pub(crate) request: Amounts,
+    pub(crate) fair_share: Amounts,
+    pub(crate) preempt_min_runtime: Option<Time>,
+    pub(crate) reclaim_min_runtime: Option<Time>,
+}
+
+impl Queue {
+    /// What it may hold before others can take it back: its fair share, or what it deserves if that is more.
+    pub(crate) fn allocatable_share(&self, resource: usize) -> Option<i64> {
+        self.deserved[resource].map(|deserved| deserved.max(self.fair_share[resource]))
+    }
+}
+
+/// The cluster in a cycle, and what is being tried.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    pub(crate) now: Time,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) tasks: Vec<Task>,
+    /// CPU, memory and GPUs of all nodes.
+    pub(crate) total: Amounts,
+    /// GPUs that a unit of each dimension counts for (parts of GPUs by MIG).
+    pub(crate) mig_gpus: Vec<i64>,
+    /// Tasks on each node or promised to it.
+    pub(crate) on_node: Vec<Vec<usize>>,
+    next_group: u32,
+    /// Changes of the trial, with the places before.
+    log: Vec<(usize, Place)>,
+}
+
+impl Model {
+    pub(crate) const fn new(now: Time) -> Self {
+        Self {
+            now,
+            nodes: Vec::new(),
+            queues: Vec::new(),
+            jobs: Vec::new(),
+            tasks: Vec::new(),
+            total: [0; 3],
+            mig_gpus: Vec::new(),
+            on_node: Vec::new(),
+            next_group: FIRST_NEW_GROUP,
+            log: Vec::new(),
+        }
+    }
+
+    /// A name for a group that is on no device yet.
+    pub(crate) const fn new_group(&mut self) -> u32 {
+        self.next_group += 1;
+        self.next_group
+    }
+
+    // ---- The trial
+
+    /// A point of the trial to which it can be rolled back.
+    pub(crate) const fn checkpoint(&self) -> usize {
+        self.log.len()
+    }
+
+    /// Undoes everything since the point.
+    pub(crate) fn roll_back(&mut self, checkpoint: usize) {
+        while self.log.len() > checkpoint {
+            if let Some((task, place)) = self.log.pop() {
+                self.put(task, place);
+            }
+        }
+    }
+
+    /// Ends the trial as decided; returns the tasks that were moved with their places before, each once, in order of
+    /// their first change.
+    pub(crate) fn decide(&mut self) -> Vec<(usize, Place)> {
+        let mut moved: Vec<(usize, Place)> = Vec::new();
+        for (task, _) in core::mem::take(&mut self.log) {
+            if moved.iter().any(|&(known, _)| known == task) {
+                continue;
+            }
+            let entry = &mut self.tasks[task];
+            let before = core::mem::replace(&mut entry.decided, entry.place.clone());
+            if before != entry.decided {
+                moved.push((task, before));
+            }
+        }
+        moved
+    }
+
+    /// Moves a task as part of the trial.
+    pub(crate) fn set_place(&mut self, task: usize, place: Place) {
+        let before = self.tasks[task].place.clone();
+        self.log.push((task, before));
+        self.put(task, place);
+    }
+
+    /// Tells a task to stop.
+    pub(crate) fn evict(&mut self, task: usize) {
+        let place = Place { status: Status::Releasing, ..self.tasks[task].place.clone() };
+        self.set_place(task, place);
+    }
+
+    /// Promises a place. One that a victim of the trial had before is simply kept.
+    pub(crate) fn pipeline(&mut self, task: usize, node: usize, groups: Vec<u32>) {
+        let Task { decided, place, .. } = &self.tasks[task];
+        let place = if decided.status.is_active() && decided.node == Some(node) && decided.groups == groups {
+            decided.clone()
+        } else {
+            let is_leaving = place.status == Status::Releasing;
+            let leaving = place.node.filter(|_| is_leaving).map(|node| (node, place.groups.clone()));
+            Place { status: Status::Pipelined, node: Some(node), groups, leaving }
+        };
+        self.set_place(task, place);
+    }
+
+    /// Puts a task where the driver says that it is.
+    pub(crate) fn observe(&mut self, task: usize, place: Place) {
+        self.tasks[task].decided = place.clone();
+        self.put(task, place);
+    }
+
+    fn put(&mut self, task: usize, place: Place) {
+        self.account(task, -1);
+        self.tasks[task].place = place;
+        self.account(task, 1);
+    }
+
+    /// Adds what a task holds to its nodes and queues, or takes it away.
+    fn account(&mut self, index: usize, sign: i64) {
+        let Place { status, node, .. } = self.tasks[index].place;
+        let Some(node) = node else { return };
+        let kind = match status {
+            Status::Allocated | Status::Running => ACTIVE,
+            Status::Releasing => RELEASING,
+            Status::Pipelined => PIPELINED,
+            Status::Pending | Status::Gated | Status::Ended => return,
+        };
+        let task = &self.tasks[index];
+        let on_node = &mut self.on_node[node];
+        if sign > 0 {
+            on_node.push(index);
+        } else {
+            on_node.retain(|&other| other != index);
+        }
+        account_on(&mut self.nodes[node], task, &task.place.groups, kind, sign);
+        if let Some((node, groups)) = &task.place.leaving {
+            account_on(&mut self.nodes[*node], task, groups, RELEASING, sign);
+        }
+        if kind == RELEASING {
+            return;
+        }
+        let job = &self.jobs[task.job];
+        let mut next = Some(job.queue);
+        while let Some(queue) = next {
+            let queue = &mut self.queues[queue];
+            for (resource, amount) in task.amounts.iter().enumerate() {
+                queue.allocated[resource] += sign * amount;
+                if !job.is_preemptible {
+                    queue.allocated_for_good[resource] += sign * amount;
+                }
+            }
+            next = queue.parent;
+        }
+    }
+
+    // ---- Questions
+
+    /// A queue and those that contain it.
+    pub(crate) fn lineage(&self, queue: usize) -> Vec<usize> {
+        let mut lineage = vec![queue];
+        while let Some(parent) = self.queues[lineage[lineage.len() - 1]].parent {
+            lineage.push(parent);
+        }
+        lineage
+    }
+
+    /// What tasks come to, as queues count it.
+    pub(crate) fn sum(&self, tasks: &[usize]) -> Amounts {
+        let mut sum = [0; 3];
+        for &task in tasks {
+            add(&mut sum, &self.tasks[task].amounts);
+        }
+        sum
+    }
+
+    /// How many of some tasks hold a place to stay.
+    pub(crate) fn active(&self, tasks: &[usize]) -> usize {
+        tasks.iter().filter(|&&task| self.tasks[task].place.status.is_active()).count()
+    }
+
+    /// How many of some tasks hold a place or are promised one.
+    pub(crate) fn used(&self, tasks: &[usize]) -> usize {
+        tasks.iter().filter(|&&task| self.tasks[task].place.status.is_used()).count()
+    }
+
+    /// Whether every part of a job has its minimum.
+    pub(crate) fn has_minimum(&self, job: usize) -> bool {
+        self.jobs[job].pod_sets.iter().all(|set| self.used(&set.tasks) >= set.min_member)
+    }
+}
+
+/// Adds what a task holds to a node, or takes it away.
+fn account_on(node: &mut Node, task: &Task, groups: &[u32], kind: usize, sign: i64) {
+    for (dimension, &asked) in task.request.iter().enumerate() {
+        match kind {
+            ACTIVE => node.idle[dimension] -= sign * asked,
+            RELEASING => {
+                node.idle[dimension] -= sign * asked;
+                node.releasing[dimension] += sign * asked;
+            }
+            _ => node.releasing[dimension] -= sign * asked,
+        }
+    }
+    let Some((_, part)) = task.share else { return };
+    let milli = node.part_milli(part);
+    for &name in groups {
+        let group = node.groups.entry(name).or_default();
+        let (idle, releasing) = group.whole();
+        group.milli[kind] += sign * milli;
+        group.tasks[kind] = group.tasks[kind].saturating_add_signed(sign as i32);
+        let (idle_after, releasing_after) = group.whole();
+        let is_empty = group.tasks == [0; 3];
+        node.idle[GPU] += idle - idle_after;
+        node.releasing[GPU] += releasing_after - releasing;
+        if is_empty {
+            node.groups.remove(&name);
+        }
+    }
+}
+
+/// Adds amounts.
+pub(crate) fn add(sum: &mut Amounts, amounts: &Amounts) {
+    for (sum, amount) in sum.iter_mut().zip(amounts) {
+        *sum += amount;
+    }
+}
+
+/// Subtracts amounts.
+pub(crate) fn subtract(sum: &mut Amounts, amounts: &Amounts) {
+    for (sum, amount) in sum.iter_mut().zip(amounts) {
+        *sum -= amount;
+    }
+}

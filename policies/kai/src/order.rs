@@ -1,0 +1,247 @@
+//! In which order queues, jobs and tasks have their turn.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::cmp::{Ordering, Reverse};
+
+use crate::model::{Amounts, Model, add, subtract};
+
+/// How much worse a queue without a share is off for what it holds, as a part of the cluster.
+const NO_SHARE_PENALTY: f64 = 1000.0;
+
+/// Whether a job lacks its minimum, has it, or has more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Fill {
+    Below,
+    Exact,
+    Above,
+}
+
+/// Jobs of a queue in order: priority, fill, age.
+type JobKey = (Reverse<i32>, Fill, u64, usize);
+
+/// Jobs by queue, of which one is taken at a time.
+pub(crate) struct JobsByQueue {
+    leaves: BTreeMap<usize, BTreeSet<JobKey>>,
+    /// Whether victims are taken: all orders are reversed then.
+    are_victims: bool,
+    /// What victims taken so far come to, by queue.
+    taken: BTreeMap<usize, Amounts>,
+    /// Of victims that were taken in part, the tasks that are left.
+    rest: BTreeMap<usize, Vec<usize>>,
+}
+
+impl JobsByQueue {
+    pub(crate) fn new(model: &Model, jobs: impl IntoIterator<Item = usize>, are_victims: bool) -> Self {
+        let mut queue =
+            Self { leaves: BTreeMap::new(), are_victims, taken: BTreeMap::new(), rest: BTreeMap::new() };
+        for job in jobs {
+            queue.push(model, job);
+        }
+        queue
+    }
+
+    /// Adds a job.
+    pub(crate) fn push(&mut self, model: &Model, job: usize) {
+        let entry = &model.jobs[job];
+        let key = (Reverse(entry.priority), model.fill(job, self.rest.get(&job)), entry.sequence, job);
+        self.leaves.entry(entry.queue).or_default().insert(key);
+    }
+
+    /// Adds a victim again, with the tasks of it that are left.
+    pub(crate) fn push_rest(&mut self, model: &Model, job: usize, rest: Vec<usize>) {
+        self.rest.insert(job, rest);
+        self.push(model, job);
+    }
+
+    /// The tasks of a victim that have not been taken yet.
+    pub(crate) fn rest_of(&self, model: &Model, job: usize) -> Vec<usize> {
+        let all = || model.jobs[job].tasks.clone();
+        self.rest.get(&job).cloned().unwrap_or_else(all)
+    }
+
+    /// Takes the job whose turn it is.
+    pub(crate) fn pop(&mut self, model: &Model) -> Option<usize> {
+        let roots: Vec<usize> =
+            (0..model.queues.len()).filter(|&queue| model.queues[queue].parent.is_none()).collect();
+        let job = self.best(model, &roots)?;
+        let queue = model.jobs[job].queue;
+        if let Some(leaf) = self.leaves.get_mut(&queue) {
+            leaf.retain(|&(.., other)| other != job);
+            if leaf.is_empty() {
+                self.leaves.remove(&queue);
+            }
+        }
+        Some(job)
+    }
+
+    /// Counts tasks as taken from a queue.
+    pub(crate) fn take(&mut self, model: &Model, queue: usize, tasks: &[usize]) {
+        let amounts = model.sum(tasks);
+        for queue in model.lineage(queue) {
+            add(self.taken.entry(queue).or_default(), &amounts);
+        }
+    }
+
+    /// The best job below some sibling queues.
+    fn best(&self, model: &Model, siblings: &[usize]) -> Option<usize> {
+        let mut best: Option<(usize, usize)> = None;
+        for &queue in siblings {
+            let own = self.leaves.get(&queue).and_then(|leaf| {
+                let key = if self.are_victims { leaf.last() } else { leaf.first() };
+                key.map(|&(.., job)| job)
+            });
+            let Some(job) = own.or_else(|| self.best(model, &model.queues[queue].children)) else { continue };
+            let goes_first = best.is_none_or(|(best_queue, best_job)| {
+                let order = self.compare(model, (queue, job), (best_queue, best_job));
+                if self.are_victims { order.is_gt() } else { order.is_lt() }
+            });
+            if goes_first {
+                best = Some((queue, job));
+            }
+        }
+        best.map(|(_, job)| job)
+    }
+
+    fn compare(&self, model: &Model, left: (usize, usize), right: (usize, usize)) -> Ordering {
+        let side = |(queue, job): (usize, usize)| {
+            let mut held = model.queues[queue].allocated;
+            if let Some(taken) = self.taken.get(&queue) {
+                subtract(&mut held, taken);
+            }
+            let mut with_job = held;
+            if !self.are_victims {
+                add(&mut with_job, &model.sum(&model.tasks_to_allocate(job, true)));
+            }
+            (queue, held, with_job)
+        };
+        model.compare_queues(side(left), side(right))
+    }
+}
+
+impl Model {
+    fn fill(&self, job: usize, rest: Option<&Vec<usize>>) -> Fill {
+        let sets = self.jobs[job].pod_sets.iter().map(|set| {
+            let counted = set.tasks.iter().filter(|task| rest.is_none_or(|rest| rest.contains(task)));
+            let active = counted.filter(|&&task| self.tasks[task].place.status.is_active()).count();
+            match active.cmp(&set.min_member) {
+                Ordering::Less => Fill::Below,
+                Ordering::Equal => Fill::Exact,
+                Ordering::Greater => Fill::Above,
+            }
+        });
+        let sets: Vec<Fill> = sets.collect();
+        if sets.contains(&Fill::Below) {
+            Fill::Below
+        } else if sets.contains(&Fill::Above) {
+            Fill::Above
+        } else {
+            Fill::Exact
+        }
+    }
+
+    /// Which of two sibling queues goes first: each with what it holds, and what it would hold with its next job.
+    fn compare_queues(&self, left: (usize, Amounts, Amounts), right: (usize, Amounts, Amounts)) -> Ordering {
+        let (left_queue, right_queue) = (&self.queues[left.0], &self.queues[right.0]);
+        let exceeds_deserved = |(queue, _, with_job): &(usize, Amounts, Amounts)| {
+            let queue = &self.queues[*queue];
+            (0..3).any(|resource| queue.deserved[resource].is_some_and(|share| with_job[resource] > share))
+        };
+        let by_share = |amounts: fn(&(usize, Amounts, Amounts)) -> &Amounts| {
+            let share = |side: &(usize, Amounts, Amounts)| self.dominant_share(side.0, amounts(side));
+            share(&left).partial_cmp(&share(&right)).unwrap_or(Ordering::Equal)
+        };
+        right_queue
+            .priority
+            .cmp(&left_queue.priority)
+            .then_with(|| exceeds_deserved(&left).cmp(&exceeds_deserved(&right)))
+            .then_with(|| by_share(|side| &side.2))
+            .then_with(|| by_share(|side| &side.1))
+            .then_with(|| left.0.cmp(&right.0))
+    }
+
+    /// The largest part that a queue holds of its share of any resource.
+    fn dominant_share(&self, queue: usize, held: &Amounts) -> f64 {
+        let mut dominant: f64 = 0.0;
+        for (resource, &held) in held.iter().enumerate() {
+            let total = self.total[resource] as f64;
+            let share = match self.queues[queue].allocatable_share(resource) {
+                None => total,
+                Some(share) => share as f64,
+            };
+            let part = if held <= 0 {
+                0.0
+            } else if share > 0.0 {
+                held as f64 / share
+            } else {
+                held as f64 / total.max(1.0) * NO_SHARE_PENALTY
+            };
+            dominant = dominant.max(part);
+        }
+        dominant
+    }
+
+    // ---- Tasks of a job
+
+    /// The parts of a job in the order in which they are filled: those that lack their minimum, then those that have the
+    /// smallest part of it.
+    fn ordered_pod_sets(&self, job: usize) -> Vec<usize> {
+        let sets = &self.jobs[job].pod_sets;
+        let key = |&position: &usize| {
+            let (set, used) = (&sets[position], self.used(&sets[position].tasks));
+            let filled = (used * 1_000_000).checked_div(set.min_member).unwrap_or(usize::MAX);
+            (used >= set.min_member, filled, set.name.clone())
+        };
+        let mut order: Vec<usize> = (0..sets.len()).collect();
+        order.sort_by_key(key);
+        order
+    }
+
+    /// The tasks to place next: what parts lack of their minimum or, if none lacks any, one more.
+    pub(crate) fn tasks_to_allocate(&self, job: usize, in_trial: bool) -> Vec<usize> {
+        let order = self.ordered_pod_sets(job);
+        let sets = &self.jobs[job].pod_sets;
+        let has_minimum = order.iter().all(|&set| self.used(&sets[set].tasks) >= sets[set].min_member);
+        let mut chosen = Vec::new();
+        for set in order {
+            let set = &sets[set];
+            let lacking = set.min_member.saturating_sub(self.used(&set.tasks));
+            let waiting = set.tasks.iter().copied().filter(|&task| self.tasks[task].is_waiting(in_trial));
+            if has_minimum {
+                chosen.extend(waiting.take(1));
+                if !chosen.is_empty() {
+                    break;
+                }
+            } else {
+                chosen.extend(waiting.take(lacking));
+            }
+        }
+        chosen
+    }
+
+    /// Whether a job could reach its minimum with the tasks that it has.
+    pub(crate) fn is_ready(&self, job: usize) -> bool {
+        let could = |&&task: &&usize| {
+            let status = self.tasks[task].place.status;
+            status.is_used() || status == crate::model::Status::Pending
+        };
+        self.jobs[job].pod_sets.iter().all(|set| set.tasks.iter().filter(could).count() >= set.min_member)
+    }
+
+    /// The tasks of a victim to stop next, of those that are left, and whether more are left then: one at a time above
+    /// the minimum, else all.
+    pub(crate) fn tasks_to_evict(&self, job: usize, rest: &[usize]) -> (Vec<usize>, Vec<usize>) {
+        let sets = &self.jobs[job].pod_sets;
+        let is_left = |task: &usize| rest.contains(task) && self.tasks[*task].place.status.is_active();
+        for set in self.ordered_pod_sets(job).into_iter().rev() {
+            let left: Vec<usize> = sets[set].tasks.iter().copied().filter(is_left).collect();
+            if left.len() > sets[set].min_member
+                && let Some(&last) = left.last()
+            {
+                let others = rest.iter().copied().filter(|&task| task != last);
+                return (alloc::vec![last], others.filter(is_left).collect());
+            }
+        }
+        (rest.iter().copied().filter(is_left).collect(), Vec::new())
+    }
+}

@@ -1,0 +1,155 @@
+//! The search for victims: sets of them are tried in a simulation, from none on, until one makes room and is allowed.
+
+use alloc::vec::Vec;
+
+use crate::allocate::Target;
+use crate::cycle::Cycle;
+use crate::model::{Amounts, Status};
+use crate::order::JobsByQueue;
+
+/// For whom room is made, and of whom.
+pub(crate) struct Search<'a> {
+    /// The job that waits.
+    pub(crate) job: usize,
+    /// Jobs that may be victims.
+    pub(crate) candidates: &'a [usize],
+    /// The most tasks that may be told to stop.
+    pub(crate) max_victims: usize,
+    /// What each queue held before.
+    pub(crate) held_before: &'a [Amounts],
+}
+
+/// What became of those who were told to stop in a trial.
+pub(crate) struct Fate {
+    /// Without another place.
+    pub(crate) stopped: Vec<usize>,
+    /// With a promise of another place.
+    pub(crate) moved: Vec<usize>,
+}
+
+/// Whether a trial is allowed.
+pub(crate) type Rule = fn(&Cycle<'_>, &Search<'_>, &Fate) -> bool;
+
+impl Cycle<'_> {
+    /// Makes room for a job: task by task, each with the victims found for those before and as few more as do. Leaves the
+    /// trial as it succeeded, or as it was.
+    pub(crate) fn solve(&mut self, search: &Search<'_>, rule: Rule) -> bool {
+        let start = self.model.checkpoint();
+        let tasks = self.model.tasks_to_allocate(search.job, false);
+        let used_before = self.model.used(&self.model.jobs[search.job].tasks);
+        let mut victims = Vec::new();
+        for count in 1..=tasks.len() {
+            self.model.roll_back(start);
+            match self.solve_part(search, &tasks[..count], &victims, rule) {
+                Some(found) => victims = found,
+                None => return false,
+            }
+        }
+        let used = self.model.used(&self.model.jobs[search.job].tasks);
+        if used > used_before && self.model.has_minimum(search.job) {
+            return true;
+        }
+        self.model.roll_back(start);
+        false
+    }
+
+    /// Makes room for some tasks. Returns all who were told to stop for it.
+    fn solve_part(
+        &mut self,
+        search: &Search<'_>,
+        tasks: &[usize],
+        known: &[usize],
+        rule: Rule,
+    ) -> Option<Vec<usize>> {
+        if let Some(victims) = self.attempt(search, tasks, known.to_vec(), rule) {
+            return Some(victims);
+        }
+        let mut queue = JobsByQueue::new(&self.model, search.candidates.iter().copied(), true);
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        let mut count = known.len();
+        while let Some(victim) = queue.pop(&self.model) {
+            let rest = queue.rest_of(&self.model, victim);
+            let (chosen, rest) = self.model.tasks_to_evict(victim, &rest);
+            if !rest.is_empty() {
+                queue.push_rest(&self.model, victim, rest);
+            }
+            if chosen.is_empty() || chosen.iter().any(|task| known.contains(task)) {
+                continue;
+            }
+            queue.take(&self.model, self.model.jobs[victim].queue, &chosen);
+            count += chosen.len();
+            if count > search.max_victims {
+                return None;
+            }
+            let mut nodes: Vec<usize> = Vec::new();
+            for node in chosen.iter().filter_map(|&task| self.model.tasks[task].place.node) {
+                if !nodes.contains(&node) {
+                    nodes.push(node);
+                }
+            }
+            groups.push(chosen);
+            for node in nodes {
+                let is_here = |task: &usize| self.model.tasks[*task].place.node == Some(node);
+                let here = groups.iter().filter(|group| group.iter().any(is_here));
+                let victims: Vec<usize> = known.iter().chain(here.flatten()).copied().collect();
+                if let Some(victims) = self.attempt(search, tasks, victims, rule) {
+                    return Some(victims);
+                }
+            }
+        }
+        None
+    }
+
+    /// Tells victims to stop, promises the tasks a place, then places victims again where there is room left. Returns the
+    /// victims and leaves the trial as it is if that is allowed.
+    fn attempt(
+        &mut self,
+        search: &Search<'_>,
+        tasks: &[usize],
+        victims: Vec<usize>,
+        rule: Rule,
+    ) -> Option<Vec<usize>> {
+        let start = self.model.checkpoint();
+        for &victim in &victims {
+            self.model.evict(victim);
+        }
+        let nodes: Vec<usize> = (0..self.model.nodes.len()).collect();
+        let target = Target { nodes: &nodes, only_promises: true };
+        if self.allocate_tasks(search.job, tasks, &target) {
+            self.place_again(&victims, &target);
+            let with = |status: Status| {
+                let tasks = victims.iter().copied();
+                tasks.filter(|&task| self.model.tasks[task].place.status == status).collect()
+            };
+            let fate = Fate { stopped: with(Status::Releasing), moved: with(Status::Pipelined) };
+            if rule(self, search, &fate) {
+                return Some(victims);
+            }
+        }
+        self.model.roll_back(start);
+        None
+    }
+
+    fn place_again(&mut self, victims: &[usize], target: &Target<'_>) {
+        let mut jobs: Vec<usize> = Vec::new();
+        for &victim in victims {
+            let job = self.model.tasks[victim].job;
+            if !jobs.contains(&job) {
+                jobs.push(job);
+            }
+        }
+        let mut queue = JobsByQueue::new(&self.model, jobs, false);
+        while let Some(job) = queue.pop(&self.model) {
+            let tasks = self.model.tasks_to_allocate(job, true);
+            let checkpoint = self.model.checkpoint();
+            if self.allocate_tasks(job, &tasks, target) {
+                let is_victim = |&task: &usize| self.model.tasks[task].is_trial_victim();
+                if self.model.jobs[job].tasks.iter().any(is_victim) {
+                    queue.push(&self.model, job);
+                }
+            } else {
+                self.model.roll_back(checkpoint);
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Preemption within a queue, consolidation, and the end of gangs that have lost their minimum.
+
+use alloc::vec::Vec;
+
+use foretell_framework::{EvictionReason, Time};
+
+use crate::cycle::Cycle;
+use crate::model::Amounts;
+use crate::solve::{Fate, Search};
+
+impl Cycle<'_> {
+    /// Lets jobs stop others of lower priority in their own queue.
+    pub(crate) fn preempt(&mut self) {
+        let mut jobs = self.waiting_jobs();
+        while let Some(job) = jobs.pop(&self.model) {
+            let entry = &self.model.jobs[job];
+            let candidates: Vec<usize> = (0..self.model.jobs.len())
+                .filter(|&victim| {
+                    let victim_job = &self.model.jobs[victim];
+                    victim_job.queue == entry.queue
+                        && victim_job.is_preemptible
+                        && victim_job.priority < entry.priority
+                        && self.model.active(&victim_job.tasks) > 0
+                        && self.may_be_preempted(victim)
+                })
+                .collect();
+            self.make_room(job, &candidates, usize::MAX, EvictionReason::Preempted, |_, _, _| true);
+        }
+    }
+
+    /// Moves tasks of any queue so that a job finds room, if all of them find other places.
+    pub(crate) fn consolidate(&mut self) {
+        let mut jobs = self.waiting_jobs();
+        while let Some(job) = jobs.pop(&self.model) {
+            // What cannot be taken back must not bring unrest to others.
+            if !self.model.jobs[job].is_preemptible {
+                continue;
+            }
+            let candidates: Vec<usize> = (0..self.model.jobs.len())
+                .filter(|&victim| {
+                    let entry = &self.model.jobs[victim];
+                    victim != job && entry.is_preemptible && self.model.active(&entry.tasks) > 0
+                })
+                .collect();
+            let max_victims = self.config.max_consolidation_victims;
+            let all_moved = |_: &Cycle<'_>, _: &Search<'_>, fate: &Fate| fate.stopped.is_empty();
+            self.make_room(job, &candidates, max_victims, EvictionReason::Consolidated, all_moved);
+        }
+    }
+
+    fn make_room(
+        &mut self,
+        job: usize,
+        candidates: &[usize],
+        max_victims: usize,
+        reason: EvictionReason,
+        rule: crate::solve::Rule,
+    ) {
+        let tasks = self.model.tasks_to_allocate(job, false);
+        if !self.may_hold(job, &tasks) {
+            return;
+        }
+        let held_before: Vec<Amounts> = self.model.queues.iter().map(|queue| queue.allocated).collect();
+        let search = Search { job, candidates, max_victims, held_before: &held_before };
+        if self.solve(&search, rule) {
+            self.decide(Some((reason, Some(job))));
+        }
+    }
+
+    /// Stops what is left of gangs that have run without their minimum for too long.
+    pub(crate) fn evict_stale_gangs(&mut self) {
+        let Some(grace) = self.config.staleness_grace else { return };
+        for job in 0..self.model.jobs.len() {
+            let entry = &self.model.jobs[job];
+            let active: Vec<usize> = entry
+                .tasks
+                .iter()
+                .copied()
+                .filter(|&task| self.model.tasks[task].place.status.is_active())
+                .collect();
+            let since = entry.stale_since.unwrap_or(self.model.now);
+            if active.is_empty() || elapsed(since, self.model.now) < grace || self.model.has_minimum(job) {
+                continue;
+            }
+            for task in active {
+                self.model.evict(task);
+            }
+            self.decide(Some((EvictionReason::GangTimedOut, None)));
+        }
+    }
+
+    // ---- Protection of young jobs
+
+    /// Whether a job has run long enough for its own queue: the nearest ancestor that says how long counts.
+    fn may_be_preempted(&self, job: usize) -> bool {
+        let lineage = self.model.lineage(self.model.jobs[job].queue);
+        let least = lineage.iter().find_map(|&queue| self.model.queues[queue].preempt_min_runtime);
+        self.is_old_enough(job, least)
+    }
+
+    /// Whether a job has run long enough for a queue that reclaims: the highest ancestor that they do not share, or the
+    /// nearest above it, says how long.
+    pub(crate) fn may_be_reclaimed(&self, job: usize, claimant: usize) -> bool {
+        let own = self.model.lineage(self.model.jobs[job].queue);
+        let shared = self.model.lineage(claimant);
+        let first_own = own.iter().rposition(|queue| !shared.contains(queue)).unwrap_or(0);
+        let least = own[first_own..].iter().find_map(|&queue| self.model.queues[queue].reclaim_min_runtime);
+        self.is_old_enough(job, least)
+    }
+
+    /// Jobs with more than their minimum may lose that at any age.
+    fn is_old_enough(&self, job: usize, least: Option<Time>) -> bool {
+        let entry = &self.model.jobs[job];
+        let (Some(least), Some(started)) = (least, entry.last_start) else { return true };
+        let has_more = entry.pod_sets.iter().any(|set| self.model.active(&set.tasks) > set.min_member);
+        elapsed(started, self.model.now) >= least || has_more
+    }
+}
+
+fn elapsed(since: Time, now: Time) -> Time {
+    Time::from_nanos(now.as_nanos().saturating_sub(since.as_nanos()))
+}
