@@ -11,7 +11,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use foretell_scenarios::registry::{self, PolicyConfig};
 use foretell_scenarios::sim::framework::{
-    ClusterEvent, ClusterState, GpuRequest, JobSpec, NodeSpec, Resources, Session, TaskSpec, Time,
+    ClusterEvent, ClusterState, GpuRequest, JobSpec, Labels, NodeSpec, Resources, Session, TaskSpec, Time,
 };
 use foretell_scenarios::sim::log::{Metrics, Sampling};
 use foretell_scenarios::sim::platform::{Config, Role, Simulation, Submission};
@@ -106,6 +106,8 @@ fn simulation(criterion: &mut Criterion) {
                 priority: 0,
                 preemptable: None,
                 network_topology: None,
+                time_limit: None,
+                annotations: Labels::new(),
                 end: JobStatus::Completed,
             })
             .collect();

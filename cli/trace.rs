@@ -187,6 +187,9 @@ fn convert_manifests(args: &ConvertArgs) -> Result<(), Box<dyn std::error::Error
             gpu_models: Vec::new(),
             priority: job.priority,
             status: JobStatus::Completed,
+            account: Box::default(),
+            qos: Box::default(),
+            limit_s: None,
         })?;
     }
     writer.finish()?;

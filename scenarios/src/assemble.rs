@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use foretell_registry::{PolicyConfig, UnknownPolicy, VolcanoError};
+use foretell_registry::{
+    AdvanceReservation, BackfillConfig, Kept, PolicyConfig, UnknownPolicy, VolcanoError,
+};
 use foretell_sim::engine::{Budget, Progress};
 use foretell_sim::framework::spec::{LabelOperator, LabelRequirement, NodeAffinity, NodeSelectorTerm};
-use foretell_sim::framework::state::{NetworkTopology, TopologyMode};
+use foretell_sim::framework::state::{ACCOUNT_ANNOTATION, NetworkTopology, QOS_ANNOTATION, TopologyMode};
 use foretell_sim::framework::{
     ClusterState, GpuModelId, GpuRequest, Profile, Resources, StateError, TaskShape, TaskSpec, Time,
     TypicalTasks,
@@ -24,8 +26,8 @@ use thiserror::Error;
 
 use crate::catalog::Catalog;
 use crate::scenario::{
-    Cycle, GpuChoice, JobTrace, JobTraceFormat, JobTraits, QueueNodes, Retry, Scenario, Synthetic, Timeline,
-    VIRTUAL_CLUSTER_LABEL, Workload,
+    self, Cycle, GpuChoice, JobTrace, JobTraceFormat, JobTraits, QueueNodes, Reservation, Retry, Scenario,
+    Synthetic, Timeline, VIRTUAL_CLUSTER_LABEL, Workload,
 };
 
 /// Why a scenario could not be run.
@@ -126,6 +128,13 @@ impl Plan {
             typical: Arc::new(typical),
             interconnect,
             blocked_nodes,
+            backfill: scenario
+                .scheduler
+                .backfill_depth
+                .map(|depth| BackfillConfig { depth })
+                .unwrap_or_default(),
+            aging: scenario.scheduler.aging_per_point.map(time),
+            reservations: scenario.reservations.iter().map(reservation).collect(),
             ..PolicyConfig::default()
         };
         for policy in &scenario.scheduler.policies {
@@ -200,6 +209,13 @@ impl Plan {
                 pending: None,
             },
             max_queued_jobs: Some(budget.max_queued_jobs),
+            idle_wake_until: self
+                .scenario
+                .reservations
+                .iter()
+                .map(|kept| time(kept.end))
+                .max()
+                .unwrap_or_default(),
             explain_waits: metrics.wait_reasons,
             preemption: PreemptionCost {
                 checkpoints: match preemption.checkpoint_interval {
@@ -243,6 +259,12 @@ impl Plan {
                     highest_tier_name: None,
                 }
             }),
+            time_limit: job.limit_s.map(Time::from_s),
+            annotations: [(ACCOUNT_ANNOTATION, job.account), (QOS_ANNOTATION, job.qos)]
+                .into_iter()
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(key, value)| (key.into(), value))
+                .collect(),
             end: match job.status {
                 foretell_traces::JobStatus::Completed => JobStatus::Completed,
                 foretell_traces::JobStatus::Failed => JobStatus::Failed,
@@ -271,6 +293,21 @@ impl Plan {
             column: None,
             message: "the file changed while it was in use".to_owned(),
         }
+    }
+}
+
+fn reservation(reservation: &Reservation) -> AdvanceReservation {
+    let names = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+    AdvanceReservation {
+        name: reservation.name.as_str().into(),
+        from: time(reservation.start),
+        until: time(reservation.end),
+        kept: match &reservation.kept {
+            scenario::Kept::Nodes(nodes) => Kept::Nodes(names(nodes)),
+            scenario::Kept::Gpus(gpus) => Kept::Gpus(*gpus),
+        },
+        queues: names(&reservation.queues),
+        users: names(&reservation.users),
     }
 }
 
@@ -350,6 +387,7 @@ const fn trace_format(format: JobTraceFormat) -> Option<TraceFormat> {
         JobTraceFormat::Canonical => Some(TraceFormat::Canonical),
         JobTraceFormat::Openb => Some(TraceFormat::Openb),
         JobTraceFormat::Philly => Some(TraceFormat::Philly),
+        JobTraceFormat::Sacct => Some(TraceFormat::Sacct),
     }
 }
 

@@ -3,6 +3,7 @@
 //! The doc comments here are the descriptions in the JSON schema, and what `docs/scenarios.md` explains at length.
 
 mod queue;
+mod reservation;
 mod run;
 mod workload;
 
@@ -15,6 +16,7 @@ use crate::catalog::default_max_pods;
 use crate::units::ByteSize;
 
 pub use queue::{AmountFile, ClusterQueueFile, NetworkTopologyFile, RoleFile, TierFile, TopologyMode};
+pub use reservation::ReservationFile;
 pub use run::{BudgetFile, GpuChoice, MetricsFile, PreemptionFile, ProfileFile, Retry, SchedulerFile};
 pub use workload::{
     ArrivalFile, ComponentFile, DurationFile, JobTraceFile, JobTraceFormat, PresetName, QueueFile,
@@ -45,6 +47,9 @@ pub struct ScenarioFile {
     /// Queues and what they are entitled to. Jobs of other queues go to a queue that is entitled to nothing.
     #[serde(default, skip_serializing_if = "is_default")]
     pub queue: Vec<ClusterQueueFile>,
+    /// Nodes and GPUs that are kept over windows of time.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reservation: Vec<ReservationFile>,
     /// The policies and how they run.
     pub scheduler: SchedulerFile,
     /// What evicting a job costs.

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod queue;
+mod reservation;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,7 @@ pub(crate) fn resolve(
     let tiers = resolver.tiers(&file.cluster);
     let blocked_nodes = resolver.blocked_nodes(&file.cluster, &nodes);
     let queues = resolver.queues(&file.queue);
+    let reservations = resolver.reservations(&file.reservation, &nodes);
     let workload = resolver.workload(file, &nodes);
     let scheduler = resolver.scheduler(file);
     let preemption = resolver.preemption(file);
@@ -64,6 +66,7 @@ pub(crate) fn resolve(
         tiers,
         blocked_nodes,
         queues,
+        reservations,
         workload: workload?,
         queue_nodes: file.workload.queue_nodes,
         scheduler,
@@ -160,6 +163,10 @@ impl Resolver<'_, '_> {
             decision_latency: self.span("scheduler.decision_latency_s", scheduler.decision_latency_s),
             retry: scheduler.retry,
             gpu_choice: scheduler.gpu_choice,
+            backfill_depth: scheduler.backfill_depth,
+            aging_per_point: scheduler
+                .aging_per_point_s
+                .map(|per_point_s| self.positive_span("scheduler.aging_per_point_s", per_point_s)),
         }
     }
 

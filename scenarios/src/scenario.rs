@@ -27,6 +27,8 @@ pub struct Scenario {
     pub blocked_nodes: BTreeSet<String>,
     /// Queues and what they are entitled to.
     pub queues: Vec<ClusterQueue>,
+    /// What is kept over windows of time.
+    pub reservations: Vec<Reservation>,
     /// Where the jobs come from.
     pub workload: Workload,
     /// Which nodes the jobs of a queue may use.
@@ -106,6 +108,32 @@ pub struct ClusterQueue {
     pub guarantee: Amount,
     /// Whether others may take back what it borrowed.
     pub reclaimable: bool,
+}
+
+/// Nodes or GPUs that are kept over a window of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// Its name.
+    pub name: String,
+    /// When the window opens.
+    pub start: Duration,
+    /// When it closes.
+    pub end: Duration,
+    /// What is kept.
+    pub kept: Kept,
+    /// Queues whose jobs may use it.
+    pub queues: Vec<String>,
+    /// Users whose jobs may use it.
+    pub users: Vec<String>,
+}
+
+/// What a reservation keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// Nodes, by name.
+    Nodes(Vec<String>),
+    /// So many GPUs, on the last nodes of the cluster.
+    Gpus(u32),
 }
 
 /// An amount of resources; what is `None` is open.
@@ -222,6 +250,10 @@ pub struct Scheduler {
     pub retry: Retry,
     /// Who chooses the GPUs on the chosen node.
     pub gpu_choice: GpuChoice,
+    /// Jobs behind the head of each queue that backfilling looks at.
+    pub backfill_depth: Option<u32>,
+    /// Waiting that aging counts as one point of priority.
+    pub aging_per_point: Option<Duration>,
 }
 
 /// When scheduling cycles start.

@@ -17,7 +17,7 @@ use crate::rows::{Column, Rows};
 /// The columns, in the order in which they are written. A file may leave out all but `job_id`, `submit_s`,
 /// `duration_s` and `gpus_per_task`, and may have them in any order; what is left out, or blank in a row, has its
 /// default.
-pub const COLUMNS: [&str; 13] = [
+pub const COLUMNS: [&str; 16] = [
     "job_id",
     "user",
     "queue",
@@ -31,6 +31,9 @@ pub const COLUMNS: [&str; 13] = [
     "gpu_models",
     "priority",
     "status",
+    "account",
+    "qos",
+    "limit_s",
 ];
 
 /// Jobs of a canonical file, streamed. Rows must be in order of submission.
@@ -55,6 +58,9 @@ struct Columns {
     models: Option<Column>,
     priority: Option<Column>,
     status: Option<Column>,
+    account: Option<Column>,
+    qos: Option<Column>,
+    limit: Option<Column>,
 }
 
 impl Reader {
@@ -79,6 +85,9 @@ impl Reader {
             models: rows.optional("gpu_models"),
             priority: rows.optional("priority"),
             status: rows.optional("status"),
+            account: rows.optional("account"),
+            qos: rows.optional("qos"),
+            limit: rows.optional("limit_s"),
         };
         Ok(Self { rows, columns, previous_s: 0.0, ended: false })
     }
@@ -121,6 +130,12 @@ impl Reader {
             gpu_models: split_models(models),
             priority: rows.whole_or(columns.priority, 0, i32::MIN, i32::MAX)?,
             status,
+            account: rows.name_or_empty(columns.account)?.into(),
+            qos: rows.name_or_empty(columns.qos)?.into(),
+            limit_s: match columns.limit {
+                Some(limit) if !rows.text(limit).is_empty() => Some(rows.seconds(limit)?),
+                _ => None,
+            },
         };
         *previous_s = submit_s;
         Ok(Some(record))
@@ -179,6 +194,12 @@ fn write_row(output: &mut csv::Writer<Output>, number: &mut String, job: &JobRec
     output.write_field(job.gpu_models_text())?;
     write_number(output, &job.priority)?;
     output.write_field(job.status.name())?;
+    output.write_field(&*job.account)?;
+    output.write_field(&*job.qos)?;
+    match &job.limit_s {
+        Some(limit_s) => write_number(output, limit_s)?,
+        None => output.write_field("")?,
+    }
     // Ends the row.
     output.write_record(None::<&[u8]>)
 }

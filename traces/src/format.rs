@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::error::TraceError;
 use crate::record::{JobRecord, NodeRecord};
 use crate::rows::Rows;
-use crate::{canonical, openb, philly};
+use crate::{canonical, openb, philly, sacct};
 
 /// Formats of job traces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,11 +16,13 @@ pub enum TraceFormat {
     Openb,
     /// The derivative of Microsoft's Philly trace with one row per job.
     Philly,
+    /// Slurm's accounting: `sacct --parsable2` with a header.
+    Sacct,
 }
 
 impl TraceFormat {
     /// All formats, in the order of declaration.
-    pub const ALL: [Self; 3] = [Self::Canonical, Self::Openb, Self::Philly];
+    pub const ALL: [Self; 4] = [Self::Canonical, Self::Openb, Self::Philly, Self::Sacct];
 
     /// The name in scenarios and on the command line.
     pub const fn name(self) -> &'static str {
@@ -28,6 +30,7 @@ impl TraceFormat {
             Self::Canonical => "canonical",
             Self::Openb => "openb",
             Self::Philly => "philly",
+            Self::Sacct => "sacct",
         }
     }
 
@@ -39,6 +42,7 @@ impl TraceFormat {
             (known(&canonical::COLUMNS), Self::Canonical),
             (known(&openb::POD_COLUMNS), Self::Openb),
             (known(&philly::JOB_COLUMNS), Self::Philly),
+            (known(&sacct::COLUMNS), Self::Sacct),
         ];
         // The first of the best, so that the order above breaks ties.
         let (columns, format) =
@@ -46,7 +50,7 @@ impl TraceFormat {
         if columns == 0 {
             let header: String = rows.header().join(",").chars().take(200).collect();
             let message =
-                format!("expected the header of a canonical, openb or philly trace, got {header:?}");
+                format!("expected the header of a canonical, openb, philly or sacct trace, got {header:?}");
             return Err(TraceError::line(rows.path(), 1, message));
         }
         Ok(format)
@@ -59,12 +63,19 @@ pub type Jobs = Box<dyn Iterator<Item = Result<JobRecord, TraceError>> + Send>;
 /// Opens a job trace; without a format it is told from the header. Canonical files are streamed; the others are not in
 /// order of submission, so they are read whole and sorted.
 pub fn open(path: &Path, format: Option<TraceFormat>) -> Result<Jobs, TraceError> {
-    let rows = Rows::open(path)?;
+    let mut rows = Rows::open(path)?;
+    // What no other format has: the delimiter tells.
+    let is_delimited =
+        |rows: &Rows| matches!(rows.header(), [header] if header.contains(char::from(sacct::DELIMITER)));
+    if format == Some(TraceFormat::Sacct) || format.is_none() && is_delimited(&rows) {
+        rows = Rows::open_delimited(path, sacct::DELIMITER)?;
+    }
     let format = format.map_or_else(|| TraceFormat::detect(&rows), Ok)?;
     Ok(match format {
         TraceFormat::Canonical => Box::new(canonical::Reader::new(rows)?),
         TraceFormat::Openb => Box::new(openb::jobs(rows)?.into_iter().map(Ok)),
         TraceFormat::Philly => Box::new(philly::jobs(rows)?.into_iter().map(Ok)),
+        TraceFormat::Sacct => Box::new(sacct::jobs(rows)?.into_iter().map(Ok)),
     })
 }
 

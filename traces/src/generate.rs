@@ -217,6 +217,9 @@ impl GeneratorConfig {
             gpu_models: size.gpu_models.clone(),
             priority: 0,
             status: JobStatus::Completed,
+            account: Box::default(),
+            qos: Box::default(),
+            limit_s: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Readers, a writer and generators of job traces.
 //!
 //! ```text
-//!   openb, Philly, canonical CSV (plain or .gz) ──► open ──┐
+//!   openb, Philly, sacct, canonical (plain or .gz) ──► open ──┐
 //!                                                          ├──► JobRecord in order of submission
 //!   GeneratorConfig + seed ──► Generator ──────────────────┘        │
 //!                                                                  ├──► canonical::Writer
@@ -20,6 +20,7 @@ pub mod openb;
 pub mod philly;
 pub mod record;
 mod rows;
+pub mod sacct;
 
 pub use error::TraceError;
 pub use format::{Jobs, NodeFormat, TraceFormat, open, read_nodes};

@@ -220,6 +220,9 @@ pub(crate) fn jobs(mut rows: Rows) -> Result<Vec<JobRecord>, TraceError> {
             gpu_models: split_models(&pod.gpu_spec),
             priority: 0,
             status: life.status,
+            account: Box::default(),
+            qos: Box::default(),
+            limit_s: None,
         })
     };
     let mut jobs = pods.into_iter().map(job).collect::<Result<Vec<_>, TraceError>>()?;

@@ -64,6 +64,9 @@ pub(crate) fn jobs(mut rows: Rows) -> Result<Vec<JobRecord>, TraceError> {
             gpu_models: Vec::new(),
             priority: 0,
             status: JobStatus::Completed,
+            account: Box::default(),
+            qos: Box::default(),
+            limit_s: None,
         };
         jobs.push((submitted, job));
     }

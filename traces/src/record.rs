@@ -51,6 +51,12 @@ pub struct JobRecord {
     pub priority: i32,
     /// How the job ended where it was recorded.
     pub status: JobStatus,
+    /// Account that is charged; `""` = not known.
+    pub account: Box<str>,
+    /// Quality of service that was asked for; `""` = the default one.
+    pub qos: Box<str>,
+    /// Time limit that the user set, in seconds; `None` = none. It is what the user expects at most, not what is true.
+    pub limit_s: Option<f64>,
 }
 
 impl JobRecord {
@@ -79,6 +85,9 @@ impl JobRecord {
         check_text("queue", &self.queue)?;
         check_seconds("submit_s", self.submit_s)?;
         check_seconds("duration_s", self.duration_s)?;
+        check_text("account", &self.account)?;
+        check_text("qos", &self.qos)?;
+        self.limit_s.map_or(Ok(()), |limit_s| check_seconds("limit_s", limit_s))?;
         check_whole("tasks", self.tasks, 1, MAX_TASKS)?;
         check_whole("gpus_per_task", self.gpus_per_task, 0, MAX_GPUS_PER_TASK)?;
         if self.gpus_per_task == 0 {

@@ -72,10 +72,19 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Opens a file and reads its header.
+    /// Opens a file of comma-separated values and reads its header.
     pub(crate) fn open(path: &Path) -> Result<Self, TraceError> {
-        let reader =
-            csv::ReaderBuilder::new().has_headers(false).buffer_capacity(1 << 16).from_reader(open(path)?);
+        Self::open_delimited(path, b',')
+    }
+
+    /// Opens a file and reads its header. Only where the delimiter is a comma have quotes a meaning.
+    pub(crate) fn open_delimited(path: &Path, delimiter: u8) -> Result<Self, TraceError> {
+        let reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .delimiter(delimiter)
+            .quoting(delimiter == b',')
+            .buffer_capacity(1 << 16)
+            .from_reader(open(path)?);
         let (path, record) = (path.to_owned(), StringRecord::new());
         let mut rows = Self { reader, path, header: Vec::new(), record, line: 0 };
         if !rows.advance()? {

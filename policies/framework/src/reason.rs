@@ -66,11 +66,13 @@ pub enum Rejection {
     RevocableZone,
     /// It is on the block list of the configuration.
     Blocked,
+    /// What it has left is promised to other jobs, or kept by a reservation, while the task would run.
+    Reserved,
 }
 
 impl Rejection {
     /// All of them, in order of their codes.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Unschedulable,
         Self::NodeName,
         Self::UntoleratedTaint,
@@ -98,6 +100,7 @@ impl Rejection {
         Self::NodeGroupLimit,
         Self::RevocableZone,
         Self::Blocked,
+        Self::Reserved,
     ];
 
     /// Whether it speaks of what other tasks hold of the node's resources, so that room may come.
@@ -142,6 +145,7 @@ impl Rejection {
             Self::NodeGroupLimit => "in a node group where its queue has reached its limit",
             Self::RevocableZone => "in a revocable zone, closed or not for this task",
             Self::Blocked => "on the block list",
+            Self::Reserved => "reserved for others while it would run",
         }
     }
 
@@ -174,7 +178,8 @@ impl Rejection {
             | Self::TopologySpread
             | Self::PodAntiAffinity
             | Self::ExistingPodAntiAffinity
-            | Self::Nominated => false,
+            | Self::Nominated
+            | Self::Reserved => false,
         }
     }
 }

@@ -7,9 +7,10 @@ use alloc::vec::Vec;
 use foretell_framework::state::JobSpec;
 use foretell_framework::{
     Action, ClusterEvent, ClusterState, JobId, OrderJobs, PlaceJob, Plugins, QueueId, Reason, Session,
-    ShapeId, Stamp,
+    ShapeId, Stamp, Time,
 };
 
+use crate::backfill::SharedHolds;
 use crate::task_by_task::TaskByTask;
 
 /// What becomes of the jobs behind one that does not fit.
@@ -38,6 +39,9 @@ pub struct Allocate {
     /// Lanes that were closed since the last release; some may have been opened again.
     closed: Vec<usize>,
     seen_released: Stamp,
+    reservations: Option<SharedHolds>,
+    /// The next instant at which what is kept changes.
+    boundary: Option<Time>,
 }
 
 #[derive(Default)]
@@ -50,14 +54,26 @@ struct Lane {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum LaneKey {
     Queue(QueueId),
-    Shape { shape: ShapeId, min_member: u32 },
+    Shape {
+        shape: ShapeId,
+        min_member: u32,
+    },
+    /// Where reservations tell jobs apart by their length and their owner, each is a lane of its own.
+    Job(u64),
 }
 
 /// The most orders that a profile combines.
 pub const MAX_ORDERS: usize = 3;
 
 /// Keys of the orders in turn, then the job's sequence number, so that no two jobs are equal.
-type OrderKey = ([u64; MAX_ORDERS], u64);
+pub(crate) type OrderKey = ([u64; MAX_ORDERS], u64);
+
+/// Where a job stands under some orders.
+pub(crate) fn order_key(orders: &[Box<dyn OrderJobs>], job: &JobSpec) -> OrderKey {
+    let mut keys = [0; MAX_ORDERS];
+    keys.iter_mut().zip(orders).for_each(|(key, order)| *key = order.key(job));
+    (keys, job.sequence)
+}
 
 impl Allocate {
     /// Jobs ordered by the first of the orders that tells them apart, then by submission. Orders beyond the first
@@ -72,6 +88,8 @@ impl Allocate {
             open: BTreeSet::new(),
             closed: Vec::new(),
             seen_released: Stamp::ZERO,
+            reservations: None,
+            boundary: None,
         }
     }
 
@@ -82,15 +100,31 @@ impl Allocate {
         self
     }
 
+    /// Honouring what is kept by reservations: [`HonourReservations`](crate::HonourReservations) must be among the
+    /// plugins, with the same holds.
+    #[must_use]
+    pub fn with_reservations(mut self, holds: SharedHolds) -> Self {
+        self.reservations = Some(holds);
+        self
+    }
+
     fn key(&self, job: &JobSpec) -> OrderKey {
-        let mut keys = [0; MAX_ORDERS];
-        keys.iter_mut().zip(&self.order).for_each(|(key, order)| *key = order.key(job));
-        (keys, job.sequence)
+        order_key(&self.order, job)
+    }
+
+    /// Opens all lanes that were closed.
+    fn reopen(&mut self) {
+        for index in core::mem::take(&mut self.closed) {
+            if core::mem::take(&mut self.lanes[index].closed) {
+                self.open_head(index);
+            }
+        }
     }
 
     fn lane_key(&self, shape: ShapeId, job: &JobSpec) -> LaneKey {
         match self.head_of_line {
             HeadOfLine::Blocks => LaneKey::Queue(job.queue),
+            HeadOfLine::IsSkipped if self.reservations.is_some() => LaneKey::Job(job.sequence),
             HeadOfLine::IsSkipped => LaneKey::Shape { shape, min_member: job.min_member },
         }
     }
@@ -164,17 +198,29 @@ impl Action for Allocate {
         let released = session.state().released();
         if released > self.seen_released {
             self.seen_released = released;
-            for index in core::mem::take(&mut self.closed) {
-                if core::mem::take(&mut self.lanes[index].closed) {
-                    self.open_head(index);
-                }
+            self.reopen();
+        }
+        if let Some(holds) = &self.reservations {
+            holds.borrow_mut().refresh(session.state());
+            let boundary = holds.borrow().next_boundary(session.now);
+            if let Some(boundary) = boundary {
+                session.wake_by(boundary);
+            }
+            // What is kept differs from window to window.
+            if core::mem::replace(&mut self.boundary, boundary) != boundary {
+                self.reopen();
             }
         }
         while let Some((key, index)) = self.open.pop_first() {
             let lane = &mut self.lanes[index];
             let Some(&job) = lane.jobs.get(&key) else { continue };
+            let now = session.now;
             let (mut transaction, random) = session.begin();
+            if let Some(holds) = &self.reservations {
+                holds.borrow_mut().ask(transaction.state(), job, now);
+            }
             let is_complete = self.place.place(&mut transaction, plugins, random, job);
+            self.reservations.iter().for_each(|holds| holds.borrow_mut().asked());
             if transaction.state().job(job).is_some_and(foretell_framework::Job::is_ready) {
                 transaction.commit();
             }
@@ -198,7 +244,13 @@ impl Action for Allocate {
             let head = session.state().job(head_job)?.spec.sequence;
             return Some(Reason::BehindHead { head });
         }
+        let now = session.now;
         let (mut transaction, random) = session.begin();
-        Some(self.place.explain(&mut transaction, plugins, random, id))
+        if let Some(holds) = &self.reservations {
+            holds.borrow_mut().ask(transaction.state(), id, now);
+        }
+        let reason = self.place.explain(&mut transaction, plugins, random, id);
+        self.reservations.iter().for_each(|holds| holds.borrow_mut().asked());
+        Some(reason)
     }
 }

@@ -6,9 +6,14 @@ extern crate alloc;
 extern crate std;
 
 mod allocate;
+mod backfill;
 mod order;
 mod task_by_task;
 
 pub use allocate::{Allocate, HeadOfLine, MAX_ORDERS};
-pub use order::{FirstInFirstOut, PriorityFirst, ShortestJobFirst};
+pub use backfill::{
+    AdvanceReservation, Attempt, Backfill, BackfillConfig, Backfiller, Holds, HonourReservations, Kept,
+    Promise, Promises, SharedHolds, expected_end,
+};
+pub use order::{Aging, FirstInFirstOut, PriorityFirst, ShortestJobFirst};
 pub use task_by_task::TaskByTask;

@@ -14,6 +14,33 @@ impl OrderJobs for PriorityFirst {
     }
 }
 
+/// Higher priority plus age first: every so much waiting counts as one point of priority.
+///
+/// All jobs age alike, so who goes first of two never changes, and the key can be of the submission alone: of the
+/// instant at which the job would have to be submitted to stand where it stands with no priority.
+pub struct Aging {
+    /// Waiting that is worth one point.
+    pub per_point: Time,
+}
+
+impl Aging {
+    /// An hour.
+    pub const DEFAULT_PER_POINT: Time = Time::from_nanos(3_600_000_000_000);
+}
+
+impl OrderJobs for Aging {
+    fn name(&self) -> &'static str {
+        "Aging"
+    }
+
+    fn key(&self, job: &JobSpec) -> u64 {
+        let points = i128::from(job.priority) * i128::from(self.per_point.as_nanos());
+        let as_if = i128::from(job.submitted.as_nanos()) - points;
+        let as_if = as_if.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+        (as_if - i128::from(i64::MIN)) as u64
+    }
+}
+
 /// Earlier submission first.
 pub struct FirstInFirstOut;
 

@@ -18,6 +18,7 @@ mod volcano_nodes;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::format;
+use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
@@ -27,18 +28,26 @@ use foretell_actions::{BlockedNodes, Consolidation, ConsolidationConfig};
 use foretell_default::DefaultConfig;
 use foretell_drf::ElasticQuotaGate;
 use foretell_framework::select::{BestFitGpus, BestNode};
-use foretell_framework::{Filter, OrderJobs, Plugins, Profile, TaskGate, TypicalTasks};
+use foretell_framework::{
+    Action, Filter, OrderJobs, PlaceJob, Plugins, Profile, TaskGate, Time, TypicalTasks,
+};
 use foretell_gang::{Coscheduling, CoschedulingConfig};
 use foretell_kai::{Kai, KaiConfig};
 use foretell_kueue::{CycleConfig, Preemptor, QuotaAdmission};
-use foretell_ordering::{Allocate, FirstInFirstOut, HeadOfLine, PriorityFirst, ShortestJobFirst, TaskByTask};
+use foretell_ordering::{
+    Aging, Allocate, Backfill, FirstInFirstOut, HeadOfLine, Holds, HonourReservations, PriorityFirst,
+    Promises, SharedHolds, ShortestJobFirst, TaskByTask,
+};
 use foretell_packing::{
     BestFit, DotProduct, Fgd, FgdGpus, GpuAllocated, GpuClustering, GpuPacking, Preference, RandomGpus,
     RandomNode, WorstFitGpus,
 };
+use foretell_slurm::{PartitionNodes, SharedNodes, Slurm};
 use foretell_topology::{ByDomain, Division, DomainPlacement, GpuInterconnect, InterconnectGpus};
 use thiserror::Error;
 
+pub use foretell_ordering::{AdvanceReservation, BackfillConfig, Kept};
+pub use foretell_slurm::{SlurmConfig, SlurmError, parse as parse_slurm};
 pub use kube_config::{KubeConfig, KubeProfile};
 pub use volcano::{
     BUILT_IN as VOLCANO_PROFILES, VolcanoError, VolcanoProfile, built_in as volcano_config,
@@ -68,6 +77,12 @@ pub struct PolicyConfig {
     pub coscheduling: CoschedulingConfig,
     /// What of KAI-Scheduler is configured.
     pub kai: KaiConfig,
+    /// Parameters of `easy` and `conservative`.
+    pub backfill: BackfillConfig,
+    /// Waiting that `aging` counts as one point of priority; an hour if `None`.
+    pub aging: Option<Time>,
+    /// Nodes and GPUs that are kept for some jobs at times, which every ORDER+PLACEMENT honours.
+    pub reservations: Vec<AdvanceReservation>,
 }
 
 /// A name that means no policy.
@@ -116,12 +131,25 @@ pub const CONSOLIDATE: Description = (
     "moves running jobs together so that a waiting one fits; with all but Volcano's profiles",
 );
 
-/// Orders of waiting jobs. In all of them higher priority goes first.
-pub const ORDERS: [Description; 4] = [
+/// Orders of waiting jobs. In all of them higher priority goes first, in `aging` unless the other waits for longer.
+pub const ORDERS: [Description; 8] = [
     ("fifo", "first in, first out; the head of a queue blocks those behind it"),
     ("fifo-skip", "first in, first out; jobs that fit go ahead of those that do not"),
     ("sjf", "shortest job first by the trace's duration; the head of a queue blocks"),
     ("sjf-skip", "shortest job first by the trace's duration; jobs that fit go ahead"),
+    (
+        "easy",
+        "first in, first out; jobs go ahead that do not delay the head of a queue, by expected durations",
+    ),
+    (
+        "conservative",
+        "first in, first out; jobs go ahead that delay no job before them, by expected durations",
+    ),
+    ("aging", "highest priority plus age first, an hour for a point; the head of a queue blocks"),
+    (
+        "slurm",
+        "Slurm's multifactor priority with fair tree and backfill, at common settings; alone with binpack",
+    ),
 ];
 
 /// Ways to place a task.
@@ -153,6 +181,7 @@ pub fn all_names() -> Vec<String> {
         .chain(KUEUE_PROFILES)
         .chain(VOLCANO_PROFILES)
         .map(|(name, _)| name.to_string())
+        .chain(core::iter::once("slurm".to_string()))
         .chain(PLACEMENTS.iter().map(|(name, _)| (*name).to_string()))
         .chain(combined)
         .collect()
@@ -191,6 +220,37 @@ pub fn build_kube(name: &str, kube: &KubeConfig, config: &PolicyConfig) -> Profi
     let default = kube.main_profile().map(|profile| profile.config.clone()).unwrap_or_default();
     let actions = vec![foretell_default::action(&default)];
     adapted(Profile::new(name.to_string(), foretell_default::plugins(&default), actions), name, config)
+}
+
+/// The policy that a `slurm.conf` describes; nodes are taken as `binpack` takes them.
+pub fn build_slurm(name: &str, slurm: &SlurmConfig, config: &PolicyConfig) -> Profile {
+    adapted(slurm_profile(name, None, binpack(), slurm, config), name, config)
+}
+
+fn slurm_profile(
+    name: &str,
+    by_domain: Option<Box<dyn PlaceJob>>,
+    plugins: Plugins,
+    slurm: &SlurmConfig,
+    config: &PolicyConfig,
+) -> Profile {
+    let holds = SharedHolds::new(Holds::new(config.reservations.clone()).into());
+    let nodes = SharedNodes::default();
+    let mut action = Slurm::new(slurm.clone(), Rc::clone(&holds), Rc::clone(&nodes));
+    if let Some(place) = by_domain {
+        action = action.with_placement(place);
+    }
+    let filters: [Box<dyn Filter>; 2] =
+        [Box::new(HonourReservations { holds }), Box::new(PartitionNodes { nodes })];
+    let plugins = plugins.with_filters(foretell_default::filters()).with_filters(filters);
+    Profile::new(name.to_string(), plugins, vec![Box::new(action)])
+}
+
+/// The placement of whole jobs by topology domain, if the placement is one.
+fn by_domain(placement: &str, config: &PolicyConfig) -> Option<Box<dyn PlaceJob>> {
+    let division = division(placement)?;
+    let config = DomainPlacement { division, ..config.topology.clone() };
+    Some(Box::new(ByDomain::new(config)))
 }
 
 /// What a scenario asks of every policy: its name, the choice of GPUs, nodes that take no tasks.
@@ -236,20 +296,57 @@ fn build_base(name: &str, config: &PolicyConfig) -> Option<Profile> {
     if let Some(volcano) = volcano::built_in(name) {
         return volcano::profile(name, &volcano).map(|built| built.profile).ok();
     }
-    let (order, placement) = name.split_once('+').unwrap_or(("fifo", name));
-    let mut allocate = allocate(order)?;
-    let division = division(placement);
-    if let Some(division) = division {
-        let config = DomainPlacement { division, ..config.topology.clone() };
-        allocate = allocate.with_placement(Box::new(ByDomain::new(config)));
+    let (order, placement) =
+        name.split_once('+').unwrap_or(if name == "slurm" { ("slurm", "binpack") } else { ("fifo", name) });
+    if order == "slurm" {
+        let plugins = placement_plugins(placement, config)?;
+        let by_domain = by_domain(placement, config);
+        return Some(slurm_profile(name, by_domain, plugins, &SlurmConfig::default(), config));
     }
-    let plugins = placement_plugins(placement, config)?;
+    let is_by_domain = division(placement).is_some();
+    let holds = SharedHolds::new(Holds::new(config.reservations.clone()).into());
+    let action = line(order, config, &holds, by_domain(placement, config))?;
+    let plugins = placement_plugins(placement, config)?.with_filters(foretell_default::filters());
     // Who places by the fabric between nodes goes by the links inside them too.
-    let plugins = if division.is_some() { by_links(plugins) } else { plugins };
-    Some(profile(plugins.with_filters(foretell_default::filters()), Box::new(allocate)))
+    let plugins = if is_by_domain { by_links(plugins) } else { plugins };
+    let honours: Box<dyn Filter> = Box::new(HonourReservations { holds });
+    Some(profile(plugins.with_filters([honours]), action))
 }
 
-fn allocate(order: &str) -> Option<Allocate> {
+/// The action that works through the jobs in an order.
+fn line(
+    order: &str,
+    config: &PolicyConfig,
+    holds: &SharedHolds,
+    placement: Option<Box<dyn PlaceJob>>,
+) -> Option<Box<dyn Action>> {
+    let promises = match order {
+        "easy" => Promises::Heads,
+        "conservative" => Promises::All,
+        _ => {
+            let mut allocate = allocate(order, config)?;
+            if !config.reservations.is_empty() {
+                allocate = allocate.with_reservations(Rc::clone(holds));
+            }
+            return Some(Box::new(match placement {
+                Some(placement) => allocate.with_placement(placement),
+                None => allocate,
+            }));
+        }
+    };
+    let orders: Vec<Box<dyn OrderJobs>> = vec![Box::new(PriorityFirst), Box::new(FirstInFirstOut)];
+    let backfill = Backfill::new(orders, promises, config.backfill, holds);
+    Some(Box::new(match placement {
+        Some(placement) => backfill.with_placement(placement),
+        None => backfill,
+    }))
+}
+
+fn allocate(order: &str, config: &PolicyConfig) -> Option<Allocate> {
+    if order == "aging" {
+        let per_point = config.aging.unwrap_or(Aging::DEFAULT_PER_POINT);
+        return Some(Allocate::new(vec![Box::new(Aging { per_point })], HeadOfLine::Blocks));
+    }
     let (order, head_of_line): (Box<dyn OrderJobs>, _) = match order {
         "fifo" => (Box::new(FirstInFirstOut), HeadOfLine::Blocks),
         "fifo-skip" => (Box::new(FirstInFirstOut), HeadOfLine::IsSkipped),
@@ -269,12 +366,15 @@ fn division(placement: &str) -> Option<Division> {
     }
 }
 
+fn binpack() -> Plugins {
+    Plugins::new(Box::new(BestNode), Box::new(BestFitGpus))
+        .with_score(Box::new(GpuAllocated(Preference::Most)), 1)
+}
+
 fn placement_plugins(placement: &str, config: &PolicyConfig) -> Option<Plugins> {
     let best = || Plugins::new(Box::new(BestNode), Box::new(BestFitGpus));
     Some(match placement {
-        "binpack" | "topology" | "topology-even" => {
-            best().with_score(Box::new(GpuAllocated(Preference::Most)), 1)
-        }
+        "binpack" | "topology" | "topology-even" => binpack(),
         "spread" => Plugins::new(Box::new(BestNode), Box::new(WorstFitGpus))
             .with_score(Box::new(GpuAllocated(Preference::Least)), 1),
         "random" => Plugins::new(Box::new(RandomNode), Box::new(RandomGpus)),

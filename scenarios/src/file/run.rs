@@ -31,9 +31,16 @@ pub struct SchedulerFile {
     /// Who chooses the GPUs on the chosen node.
     #[serde(default)]
     pub gpu_choice: GpuChoice,
+    /// Jobs behind the head of each queue that `easy` and `conservative` look at; 500 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backfill_depth: Option<u32>,
+    /// Waiting that `aging` counts as one point of priority; an hour if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub aging_per_point_s: Option<f64>,
 }
 
-/// A policy described by a `volcano-scheduler.conf` or a `KubeSchedulerConfiguration`, in a file or in place.
+/// A policy described by a `volcano-scheduler.conf`, a `KubeSchedulerConfiguration` or a `slurm.conf`, in a file or in place.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileFile {

@@ -74,6 +74,8 @@ pub enum JobTraceFormat {
     Openb,
     /// The derivative of Microsoft's Philly trace with one row per job.
     Philly,
+    /// Slurm's accounting: `sacct --parsable2` with a header.
+    Sacct,
 }
 
 /// Jobs drawn from distributions. Without a preset, `sizes` and `duration` are needed.

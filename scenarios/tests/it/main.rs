@@ -2,6 +2,8 @@
 
 mod profiles;
 mod queues;
+mod reservations;
+mod slurm;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -8,6 +8,7 @@ mod simulation;
 mod waits;
 mod work;
 
+use foretell_framework::selector::Labels;
 use foretell_framework::state::NetworkTopology;
 use foretell_framework::{TaskSpec, Time};
 
@@ -39,6 +40,10 @@ pub struct Submission {
     pub preemptable: Option<bool>,
     /// How close together its pods must or should be.
     pub network_topology: Option<NetworkTopology>,
+    /// The most that its user says it runs. Policies are told this instead of the duration.
+    pub time_limit: Option<Time>,
+    /// What else policies are told of it.
+    pub annotations: Labels,
     /// How the trace says that it ended: completed, failed or cancelled.
     pub end: JobStatus,
 }

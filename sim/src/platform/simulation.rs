@@ -45,6 +45,9 @@ pub struct Config {
     pub budget: Budget,
     /// The most jobs that may wait at a time.
     pub max_queued_jobs: Option<u64>,
+    /// Until when something may change by itself, such as a reservation: up to then the policy may wake itself although
+    /// nothing else is left to happen.
+    pub idle_wake_until: Time,
     /// Whether to find out what jobs wait for ([`Record::Waited`]).
     pub explain_waits: bool,
 }
@@ -256,7 +259,7 @@ where
         let idle = self.next.is_none() && self.running == 0;
         if let Some(time) = wake_at
             && self.waiting > 0
-            && !(idle && time > self.last_event + IDLE_WAKE_LIMIT)
+            && !(idle && time > (self.last_event + IDLE_WAKE_LIMIT).max(self.config.idle_wake_until))
         {
             self.scheduler.request(time, queue);
         }
@@ -415,8 +418,10 @@ fn job_spec(state: &mut ClusterState, sequence: u64, submission: &Submission) ->
     let network_topology = submission.network_topology.clone();
     let gang = GangSpec { role_minima, network_topology, ..GangSpec::default() };
     JobSpec {
+        user: submission.user.clone(),
         priority: submission.priority,
-        expected_duration: submission.duration,
+        expected_duration: submission.time_limit.or(submission.duration),
+        annotations: submission.annotations.clone(),
         min_member: submission.min_member(),
         preemptable: submission.preemptable,
         gang: (gang != GangSpec::default()).then(|| Box::new(gang)),

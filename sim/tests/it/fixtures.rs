@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use foretell_registry::PolicyConfig;
 use foretell_sim::framework::{
-    ClusterState, GpuRequest, NodeSpec, Profile, Resources, TaskShape, TaskSpec, Time, TypicalTasks,
+    ClusterState, GpuRequest, Labels, NodeSpec, Profile, Resources, TaskShape, TaskSpec, Time, TypicalTasks,
 };
 use foretell_sim::log::{JobStatus, Metrics, Observer, Record, RunResult, Sampling};
 use foretell_sim::platform::{Config, Role, Simulation, SimulationError, Submission};
@@ -38,6 +38,8 @@ pub(crate) fn job(submit_s: f64, duration_s: f64, tasks: u32, gpus: u32) -> Subm
         priority: 0,
         preemptable: None,
         network_topology: None,
+        time_limit: None,
+        annotations: Labels::new(),
         end: JobStatus::Completed,
     }
 }

@@ -89,7 +89,7 @@ fn headers() {
     check("\u{feff}job_id,submit_s,duration_s,gpus_per_task\r\na,0,1,1\r\n", "");
     check(
         "x,y\n1,2\n",
-        "trace.csv:1: expected the header of a canonical, openb or philly trace, got \"x,y\"",
+        "trace.csv:1: expected the header of a canonical, openb, philly or sacct trace, got \"x,y\"",
     );
     check(
         "job_id,submit_s,duration_s\n",
@@ -102,7 +102,7 @@ fn headers() {
     check(
         "job_id,submit_s,duration_s,gpus_per_task,colour\n",
         "trace.csv:1: column \"colour\": unknown column; expected only job_id, user, queue, submit_s, \
-         duration_s, tasks, gpus_per_task, gpu_milli, cpu_milli, memory_bytes, gpu_models, priority, status",
+         duration_s, tasks, gpus_per_task, gpu_milli, cpu_milli, memory_bytes, gpu_models, priority, status, account, qos, limit_s",
     );
 }
 

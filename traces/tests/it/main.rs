@@ -7,3 +7,4 @@ mod info;
 mod presets;
 mod published;
 mod round_trip;
+mod sacct;

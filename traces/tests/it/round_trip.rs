@@ -27,6 +27,8 @@ prop_compose! {
         gpu_models in prop::collection::vec("[A-Za-z0-9, -]{1,8}", 0..4),
         priority in any::<i32>(),
         status in select(JobStatus::ALL.to_vec()),
+        (account, qos) in (name(), name()),
+        limit_s in prop::option::of(0.0..=MAX_TIME_S),
     ) -> JobRecord {
         let has_gpus = gpus_per_task > 0;
         JobRecord {
@@ -43,6 +45,9 @@ prop_compose! {
             gpu_models: if has_gpus { gpu_models } else { Vec::new() },
             priority,
             status,
+            account,
+            qos,
+            limit_s,
         }
     }
 }
@@ -84,6 +89,9 @@ fn plain_job() -> JobRecord {
         gpu_models: vec!["A100".into(), "H100".into()],
         priority: -1,
         status: JobStatus::Failed,
+        account: "".into(),
+        qos: "".into(),
+        limit_s: Some(60.0),
     }
 }
 
@@ -93,8 +101,8 @@ fn canonical_files_look_like_this() {
     let path = folder.path().join("trace.csv");
     write(&path, &[plain_job()]);
     let expected = "job_id,user,queue,submit_s,duration_s,tasks,gpus_per_task,gpu_milli,cpu_milli,\
-                    memory_bytes,gpu_models,priority,status\n\
-                    a,,,0.25,10,2,8,1000,500,1024,A100|H100,-1,failed\n";
+                    memory_bytes,gpu_models,priority,status,account,qos,limit_s\n\
+                    a,,,0.25,10,2,8,1000,500,1024,A100|H100,-1,failed,,,60\n";
     assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
 }
 

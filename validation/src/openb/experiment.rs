@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use foretell_scenarios::registry::{self, PolicyConfig, UnknownPolicy};
 use foretell_scenarios::sim::framework::{
-    ClusterState, GpuRequest, NodeSpec, Resources, StateError, TaskShape, TaskSpec, Time, TypicalTasks,
+    ClusterState, GpuRequest, Labels, NodeSpec, Resources, StateError, TaskShape, TaskSpec, Time,
+    TypicalTasks,
 };
 use foretell_scenarios::sim::log::{FragmentationIndex, JobStatus, Observer, Record};
 use foretell_scenarios::sim::platform::{Config, Retry, Role, Simulation, SimulationError, Submission};
@@ -129,6 +130,8 @@ impl Experiment {
                 priority: 0,
                 preemptable: None,
                 network_topology: None,
+                time_limit: None,
+                annotations: Labels::new(),
                 end: JobStatus::Completed,
             })
         });

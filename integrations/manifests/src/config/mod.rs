@@ -1,5 +1,5 @@
 //! Configuration files of schedulers: `volcano-scheduler.conf` and `KubeSchedulerConfiguration`, plain or inside a
-//! `ConfigMap`.
+//! `ConfigMap`; and `slurm.conf`.
 
 mod kube;
 mod volcano;
@@ -7,7 +7,10 @@ mod volcano;
 use std::collections::BTreeMap;
 
 use foretell_framework::Profile;
-use foretell_registry::{KubeConfig, PolicyConfig, VolcanoConfig, VolcanoError, build_kube, build_volcano};
+use foretell_registry::{
+    KubeConfig, PolicyConfig, SlurmConfig, SlurmError, VolcanoConfig, VolcanoError, build_kube, build_slurm,
+    build_volcano, parse_slurm,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -25,6 +28,8 @@ pub enum SchedulerConfig {
     Volcano(VolcanoConfig),
     /// Of kube-scheduler.
     Kube(KubeConfig),
+    /// Of Slurm.
+    Slurm(Box<SlurmConfig>),
 }
 
 impl SchedulerConfig {
@@ -32,6 +37,7 @@ impl SchedulerConfig {
     pub fn profile(&self, name: &str, config: &PolicyConfig) -> Result<(Profile, Vec<String>), VolcanoError> {
         match self {
             Self::Kube(kube) => Ok((build_kube(name, kube, config), Vec::new())),
+            Self::Slurm(slurm) => Ok((build_slurm(name, slurm, config), Vec::new())),
             Self::Volcano(volcano) => {
                 build_volcano(name, volcano, config).map(|built| (built.profile, built.warnings))
             }
@@ -52,6 +58,13 @@ struct Header {
 
 /// Reads a configuration, whichever it is, and what it has that is not supported. `file` names it in errors.
 pub fn read_config(text: &str, file: &str) -> Result<(SchedulerConfig, Vec<String>), ManifestError> {
+    if is_slurm(text) {
+        let (config, warnings) = parse_slurm(text).map_err(|SlurmError { line, key, message }| {
+            let error = ManifestError::new(file, line as u64, message);
+            ManifestError { field: key, ..error }
+        })?;
+        return Ok((SchedulerConfig::Slurm(Box::new(config)), warnings));
+    }
     let documents = documents(text);
     let [document] = documents.as_slice() else {
         let message = format!("expected one YAML document; got {}", documents.len());
@@ -69,6 +82,14 @@ pub fn read_config(text: &str, file: &str) -> Result<(SchedulerConfig, Vec<Strin
         return read_header(&document.parse(file)?, &document, file);
     }
     read_header(&header, document, file)
+}
+
+/// Whether the first line that says something is of the form `KEY=VALUE`, which is no YAML of the others.
+fn is_slurm(text: &str) -> bool {
+    let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
+    first.and_then(|line| line.split_once('=')).is_some_and(|(key, _)| {
+        !key.is_empty() && key.chars().all(|character| character.is_ascii_alphanumeric())
+    })
 }
 
 fn is_config_file(name: &str) -> bool {

@@ -9,6 +9,12 @@ use crate::quota::Quota;
 use crate::selector::{LabelSelector, Labels};
 use crate::time::Time;
 
+/// The annotation of a job that names the account that is charged for it.
+pub const ACCOUNT_ANNOTATION: &str = "foretell.dev/account";
+
+/// The annotation of a job that names the quality of service that was asked for.
+pub const QOS_ANNOTATION: &str = "foretell.dev/qos";
+
 /// What a driver says of a job when it submits it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct JobSpec {
@@ -18,6 +24,8 @@ pub struct JobSpec {
     pub name: Box<str>,
     /// Its namespace; empty where there are none.
     pub namespace: Box<str>,
+    /// Who submitted it; empty where that is not known.
+    pub user: Box<str>,
     /// The queue that it waits in.
     pub queue: QueueId,
     /// Larger goes first.
@@ -48,6 +56,7 @@ impl JobSpec {
             sequence,
             name: Box::default(),
             namespace: Box::default(),
+            user: Box::default(),
             queue,
             priority: 0,
             submitted: Time::ZERO,

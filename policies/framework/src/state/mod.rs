@@ -19,8 +19,8 @@ use slotmap::SlotMap;
 
 pub use error::{PlacementError, StateError};
 pub use job::{
-    GangSpec, Job, JobPhase, JobSpec, LevelConstraint, NestedGroup, NetworkTopology, Placement,
-    SubGroupPolicy, Task, TaskDetails, TaskStatus, TopologyMode,
+    ACCOUNT_ANNOTATION, GangSpec, Job, JobPhase, JobSpec, LevelConstraint, NestedGroup, NetworkTopology,
+    Placement, QOS_ANNOTATION, SubGroupPolicy, Task, TaskDetails, TaskStatus, TopologyMode,
 };
 pub use node::{Domain, Node, NodeSpec};
 pub use objects::{ClusterObjects, DisruptionBudget, ElasticQuota, ResourceQuota};

@@ -1,5 +1,7 @@
 //! The `Allocate` action against the obvious loop over all waiting jobs.
 
+mod backfill;
+
 use std::collections::BTreeSet;
 
 use foretell_framework::select::BestNode;

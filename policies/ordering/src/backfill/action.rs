@@ -1,0 +1,280 @@
+//! The action of EASY and of conservative backfilling.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+
+use foretell_framework::{
+    Action, ClusterEvent, ClusterState, JobId, OrderJobs, PlaceJob, Plugins, QueueId, Reason, Session, Stamp,
+    Time,
+};
+
+use super::engine::{Attempt, Backfiller};
+use super::holds::SharedHolds;
+use super::room::{INSTANT, expected_end};
+use crate::allocate::{OrderKey, order_key};
+use crate::task_by_task::TaskByTask;
+
+/// Who is promised a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Promises {
+    /// The head of each queue's line (EASY).
+    Heads,
+    /// Every job that is looked at (conservative).
+    All,
+}
+
+/// Parameters of backfilling.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BackfillConfig {
+    /// Jobs behind the head of each line that are looked at.
+    pub depth: u32,
+}
+
+impl Default for BackfillConfig {
+    /// Slurm's default for the jobs that one pass tries (`bf_max_job_test`).
+    fn default() -> Self {
+        Self { depth: 500 }
+    }
+}
+
+/// Takes jobs in order; behind one that does not fit, starts those that delay no promise.
+///
+/// Every queue is a line of its own. Under EASY the promise to a head is made anew in every cycle. Under conservative
+/// backfilling a promise lasts: when something ends early, jobs in order move to the earliest window that is free beside
+/// what the others were promised, which is never later than before; when something runs longer than was said, or a node
+/// changes, all promises are made anew.
+pub struct Backfill {
+    order: Vec<Box<dyn OrderJobs>>,
+    promises: Promises,
+    config: BackfillConfig,
+    backfiller: Backfiller,
+    lines: BTreeMap<QueueId, BTreeMap<OrderKey, JobId>>,
+    /// Whether something happened since the last cycle.
+    changed: bool,
+    seen_released: Stamp,
+    /// When those that left since the last cycle were expected to.
+    left: Vec<Time>,
+    /// Something came that no promise foresaw.
+    broken: bool,
+    /// When something changes by itself: a window opens or closes, the time of a promise comes.
+    boundary: Option<Time>,
+}
+
+impl Backfill {
+    /// Jobs ordered by the first of the orders that tells them apart, then by submission, as in
+    /// [`Allocate`](crate::Allocate).
+    pub fn new(
+        order: Vec<Box<dyn OrderJobs>>,
+        promises: Promises,
+        config: BackfillConfig,
+        holds: &SharedHolds,
+    ) -> Self {
+        Self {
+            order,
+            promises,
+            config,
+            backfiller: Backfiller::new(Rc::clone(holds), Box::new(TaskByTask)),
+            lines: BTreeMap::new(),
+            changed: false,
+            seen_released: Stamp::ZERO,
+            left: Vec::new(),
+            broken: false,
+            boundary: None,
+        }
+    }
+
+    /// With another way to place the tasks of a job than one by one.
+    #[must_use]
+    pub fn with_placement(mut self, place: Box<dyn PlaceJob>) -> Self {
+        self.backfiller = self.backfiller.with_placement(place);
+        self
+    }
+
+    fn remove(&mut self, queue: QueueId, key: OrderKey) {
+        if let Some(line) = self.lines.get_mut(&queue) {
+            line.remove(&key);
+        }
+    }
+
+    /// Starts a job, and takes it out of its line if it is complete.
+    fn start(
+        &mut self,
+        session: &mut Session<'_>,
+        plugins: &mut Plugins,
+        (queue, key, job): Candidate,
+    ) -> Attempt {
+        let attempt = self.backfiller.try_start(session, plugins, job);
+        if attempt == Attempt::Complete {
+            self.remove(queue, key);
+        }
+        attempt
+    }
+
+    /// Heads that fit, in order, until the head of every line waits and has its promise; then those behind them.
+    fn easy(&mut self, session: &mut Session<'_>, plugins: &mut Plugins) {
+        self.backfiller.holds().borrow_mut().clear();
+        let mut heads: Vec<Candidate> = self.lines.iter().filter_map(head).collect();
+        // Latest first, so that the next comes off the end.
+        heads.sort_unstable_by_key(|&(_, key, _)| core::cmp::Reverse(key));
+        let mut behind: Vec<Candidate> = Vec::new();
+        let depth = self.config.depth as usize;
+        while let Some(candidate) = heads.pop() {
+            let (queue, key, job) = candidate;
+            let attempt = self.start(session, plugins, candidate);
+            let after = (core::ops::Bound::Excluded(key), core::ops::Bound::Unbounded);
+            let rest = self.lines.get(&queue).into_iter().flat_map(|line| line.range(after));
+            let mut rest = rest.map(|(&key, &job)| (queue, key, job));
+            if attempt == Attempt::Failed {
+                behind.extend(rest.take(depth));
+                self.backfiller.promise(session.state(), plugins, job, session.now, Time::MAX);
+            } else if let Some(next) = rest.next() {
+                let position = heads.partition_point(|&(_, key, _)| key > next.1);
+                heads.insert(position, next);
+            }
+        }
+        behind.sort_unstable_by_key(|&(_, key, _)| key);
+        for candidate in behind {
+            self.start(session, plugins, candidate);
+        }
+    }
+
+    /// Every job has its window; those whose window has come start.
+    fn conservative(&mut self, session: &mut Session<'_>, plugins: &mut Plugins) {
+        let now = session.now;
+        let depth = (self.config.depth as usize).saturating_add(1);
+        let lines = self.lines.iter();
+        let mut jobs: Vec<Candidate> = lines
+            .flat_map(|(&queue, line)| line.iter().take(depth).map(move |(&key, &job)| (queue, key, job)))
+            .collect();
+        jobs.sort_unstable_by_key(|&(_, key, _)| key);
+        let early = core::mem::take(&mut self.left).into_iter().any(|expected| expected != now);
+        let was_missed = self.backfiller.holds().borrow().promises().any(|(_, promise)| promise.from < now);
+        if core::mem::take(&mut self.broken) || was_missed {
+            self.backfiller.holds().borrow_mut().clear();
+        }
+        let promised = |backfiller: &Backfiller, job| {
+            backfiller.holds().borrow().promise(job).map(|promise| promise.from)
+        };
+        if early {
+            for &(_, _, job) in &jobs {
+                if let Some(before) = promised(&self.backfiller, job) {
+                    let after = self.backfiller.promise(session.state(), plugins, job, now, Time::MAX);
+                    if after != Some(before) {
+                        // What it leaves may be of use to those before it: they are asked again in the next cycle.
+                        self.left.push(Time::MAX);
+                    }
+                }
+            }
+        }
+        // Those whose time has come start before others are planned around them: they may go elsewhere than planned.
+        for &candidate in &jobs {
+            let is_due = promised(&self.backfiller, candidate.2).is_some_and(|from| from <= now);
+            if is_due && self.start(session, plugins, candidate) == Attempt::Failed {
+                // Something runs longer than was said: what was promised no longer holds.
+                self.backfiller.holds().borrow_mut().clear();
+                break;
+            }
+        }
+        for candidate in jobs {
+            let (_, _, job) = candidate;
+            let Some(entry) = session.state().job(job).filter(|entry| !entry.is_complete()) else { continue };
+            // One that runs already and would take more is promised nothing.
+            let starts = entry.is_ready()
+                || promised(&self.backfiller, job).is_none() && {
+                    let from = self.backfiller.promise(session.state(), plugins, job, now, Time::MAX);
+                    from.is_none_or(|from| from <= now)
+                };
+            if starts && self.start(session, plugins, candidate) == Attempt::Failed {
+                self.broken = true;
+            }
+        }
+    }
+}
+
+/// A job that waits, with where it stands.
+type Candidate = (QueueId, OrderKey, JobId);
+
+fn head((&queue, line): (&QueueId, &BTreeMap<OrderKey, JobId>)) -> Option<Candidate> {
+    line.first_key_value().map(|(&key, &job)| (queue, key, job))
+}
+
+impl Action for Backfill {
+    fn name(&self) -> &'static str {
+        match self.promises {
+            Promises::Heads => "easy",
+            Promises::All => "conservative",
+        }
+    }
+
+    fn notify(&mut self, state: &ClusterState, _plugins: &mut Plugins, event: ClusterEvent) {
+        self.changed = true;
+        let (added, removed) = match event {
+            ClusterEvent::JobAdded(job) => (Some(job), None),
+            ClusterEvent::JobRemoved(job) => (None, Some(job)),
+            ClusterEvent::TaskWaiting(task) => {
+                self.broken = true;
+                (state.task(task).map(|task| task.job), None)
+            }
+            ClusterEvent::NodeChanged(_) => {
+                self.broken = true;
+                (None, None)
+            }
+            ClusterEvent::TasksReleased | ClusterEvent::TaskChanged(_) => (None, None),
+        };
+        if let Some((id, job)) = added.and_then(|id| Some((id, state.job(id)?))) {
+            self.lines.entry(job.spec.queue).or_default().insert(order_key(&self.order, &job.spec), id);
+        }
+        if let Some((id, job)) = removed.and_then(|id| Some((id, state.job(id)?))) {
+            if job.placed() > 0 {
+                self.left.push(expected_end(state, id, Time::ZERO));
+            } else if self.backfiller.holds().borrow().promise(id).is_some() {
+                // What was promised to it is free earlier than foreseen.
+                self.left.push(Time::MAX);
+            }
+            self.backfiller.holds().borrow_mut().remove(id);
+            self.remove(job.spec.queue, order_key(&self.order, &job.spec));
+        }
+    }
+
+    fn run(&mut self, session: &mut Session<'_>, plugins: &mut Plugins) {
+        let released = session.state().released();
+        let passed = self.boundary.is_some_and(|boundary| boundary <= session.now);
+        if !self.changed && !passed && !self.broken && released <= self.seen_released {
+            return;
+        }
+        (self.changed, self.seen_released) = (false, released);
+        self.backfiller.open(session);
+        match self.promises {
+            Promises::Heads => self.easy(session, plugins),
+            Promises::All => self.conservative(session, plugins),
+        }
+        self.boundary = self.backfiller.holds().borrow().next_boundary(session.now);
+        if self.promises == Promises::All {
+            let holds = self.backfiller.holds().borrow();
+            // What waits for something that should have ended already waits for its end, not for a time.
+            let soon = session.now + INSTANT;
+            let starts = holds.promises().map(|(_, promise)| promise.from).filter(|&from| from > soon);
+            self.boundary = self.boundary.into_iter().chain(starts).min();
+            if let Some(boundary) = self.boundary {
+                session.wake_by(boundary);
+            }
+        }
+    }
+
+    fn explain(&mut self, session: &mut Session<'_>, plugins: &mut Plugins, id: JobId) -> Option<Reason> {
+        let job = session.state().job(id)?;
+        let (queue, key) = (job.spec.queue, order_key(&self.order, &job.spec));
+        let line = self.lines.get(&queue)?;
+        line.get(&key)?;
+        let (_, &head) = line.first_key_value()?;
+        match self.backfiller.explain(session, plugins, id) {
+            // It would fit, but was not looked at, or has its time later.
+            Reason::NotTried if head != id => {
+                Some(Reason::BehindHead { head: session.state().job(head)?.spec.sequence })
+            }
+            reason => Some(reason),
+        }
+    }
+}

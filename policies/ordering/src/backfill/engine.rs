@@ -1,0 +1,164 @@
+//! What every backfilling policy does with one job: start it if that delays nobody, or promise it a window.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use core::cell::RefCell;
+
+use foretell_framework::{
+    ClusterState, Job, JobId, PlaceJob, Plugins, Reason, Session, ShapeId, Time, Transaction,
+};
+use rand::Rng;
+
+use super::holds::{Promise, SharedHolds};
+use super::planner::{Planner, Wanted};
+
+/// What came of an attempt to start a job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Attempt {
+    /// All its tasks have places.
+    Complete,
+    /// It has what it needs and would take more.
+    Partial,
+    /// It waits.
+    Failed,
+}
+
+/// Starts jobs and makes promises; the policy decides in which order, and to whom.
+pub struct Backfiller {
+    holds: SharedHolds,
+    place: Box<dyn PlaceJob>,
+    planner: Planner,
+    /// Jobs of a shape that would end at this time or later were tried in vain in this cycle.
+    failing: BTreeMap<(u32, ShapeId, u32), Time>,
+    /// Which nodes are in question, for a policy that keeps jobs to some.
+    scope: u32,
+    /// Whether the planner has seen this cycle's state.
+    planner_is_open: bool,
+}
+
+impl Backfiller {
+    /// One that places the tasks of a job in this way. The filter
+    /// [`HonourReservations`](super::HonourReservations) must be among the plugins, with the same holds.
+    pub fn new(holds: SharedHolds, place: Box<dyn PlaceJob>) -> Self {
+        let planner = Planner::default();
+        Self { holds, place, planner, failing: BTreeMap::new(), scope: 0, planner_is_open: false }
+    }
+
+    /// With another way to place the tasks of a job.
+    #[must_use]
+    pub fn with_placement(mut self, place: Box<dyn PlaceJob>) -> Self {
+        self.place = place;
+        self
+    }
+
+    /// From now on questions are about this set of nodes, whose number the policy chooses; filters of the policy see to it
+    /// that jobs stay there. What was found for one set is not taken for another.
+    pub const fn set_scope(&mut self, scope: u32) {
+        self.scope = scope;
+    }
+
+    /// What is promised and kept.
+    pub fn holds(&self) -> &RefCell<super::Holds> {
+        &self.holds
+    }
+
+    /// Begins a cycle. Promises stay until they are taken back.
+    pub fn open(&mut self, session: &mut Session<'_>) {
+        self.failing.clear();
+        self.planner_is_open = false;
+        let mut holds = self.holds.borrow_mut();
+        holds.refresh(session.state());
+        if let Some(boundary) = holds.next_boundary(session.now) {
+            session.wake_by(boundary);
+        }
+    }
+
+    /// Starts a job if it fits now, and beside all that is promised to others.
+    pub fn try_start(&mut self, session: &mut Session<'_>, plugins: &mut Plugins, id: JobId) -> Attempt {
+        let Some(job) = session.state().job(id) else { return Attempt::Failed };
+        let now = session.now;
+        let until = now + job.spec.expected_duration.unwrap_or(Time::MAX);
+        let was_ready = job.is_ready();
+        let shape = (self.scope, job.shape, job.spec.min_member);
+        let has_promise = self.holds.borrow().promise(id).is_some();
+        // What is promised to a job it may use, so it is told apart from others of its shape.
+        let failing_until = if has_promise { until.min(Time::ZERO + super::room::INSTANT) } else { until };
+        if !was_ready && self.failing.get(&shape).is_some_and(|&failing| failing <= failing_until) {
+            return Attempt::Failed;
+        }
+        let place = &mut self.place;
+        let (mut transaction, random) = session.begin();
+        self.holds.borrow_mut().ask(transaction.state(), id, now);
+        let is_complete = place.place(&mut transaction, plugins, random, id);
+        self.holds.borrow_mut().asked();
+        if transaction.state().job(id).is_some_and(Job::is_ready) {
+            transaction.commit();
+            self.holds.borrow_mut().remove(id);
+            if self.planner_is_open {
+                self.planner.started(session.state(), id, now);
+            }
+            return if is_complete { Attempt::Complete } else { Attempt::Partial };
+        }
+        drop(transaction);
+        if was_ready {
+            return Attempt::Partial;
+        }
+        // Where there is no room even without promises, no job of the shape need be tried again in this cycle.
+        let may_fit = !self.holds.borrow().is_empty() && {
+            let (mut transaction, random) = session.begin();
+            place.place(&mut transaction, plugins, random, id);
+            transaction.state().job(id).is_some_and(Job::is_ready)
+        };
+        if !may_fit {
+            self.failing.insert(shape, Time::ZERO);
+        } else if !has_promise {
+            let failing = self.failing.entry(shape).or_insert(until);
+            *failing = until.min(*failing);
+        }
+        Attempt::Failed
+    }
+
+    /// Places the tasks of a job in a transaction, however it ends, and says whether it could run.
+    pub fn try_place(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        plugins: &mut Plugins,
+        random: &mut dyn Rng,
+        id: JobId,
+    ) -> bool {
+        self.place.place(transaction, plugins, random, id);
+        transaction.state().job(id).is_some_and(Job::is_ready)
+    }
+
+    /// Promises a job the earliest window that is free, if one begins by `latest`. Returns when it begins.
+    pub fn promise(
+        &mut self,
+        state: &ClusterState,
+        plugins: &mut Plugins,
+        id: JobId,
+        now: Time,
+        latest: Time,
+    ) -> Option<Time> {
+        if !self.planner_is_open {
+            self.planner.open(state, now);
+            self.planner_is_open = true;
+        }
+        self.holds.borrow_mut().remove(id);
+        // The plugins look at the holds too while the planner does.
+        let wanted = Wanted { job: id, scope: self.scope, now, latest };
+        let promise = self.planner.earliest(state, plugins, &self.holds.borrow(), wanted)?;
+        let Promise { from, .. } = promise;
+        self.holds.borrow_mut().add(id, promise);
+        Some(from)
+    }
+
+    /// Why a job is not started now.
+    pub fn explain(&mut self, session: &mut Session<'_>, plugins: &mut Plugins, id: JobId) -> Reason {
+        let now = session.now;
+        let (mut transaction, random) = session.begin();
+        self.holds.borrow_mut().ask(transaction.state(), id, now);
+        let reason = self.place.explain(&mut transaction, plugins, random, id);
+        self.holds.borrow_mut().asked();
+        reason
+    }
+}

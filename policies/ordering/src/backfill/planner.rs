@@ -1,0 +1,247 @@
+//! Finds the earliest window in which a job fits beside what runs and what is held.
+
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use foretell_framework::{ClassId, ClusterState, Job, JobId, NodeId, Plugins, Stamp, Time};
+
+use super::holds::{Asking, Holds, Promise};
+use super::room::{INSTANT, Question, task_end};
+
+/// What a window is sought for.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) job: JobId,
+    /// The set of nodes that the filters leave to it.
+    pub(super) scope: u32,
+    pub(super) now: Time,
+    /// When it must begin at the latest.
+    pub(super) latest: Time,
+}
+
+/// Plans jobs' windows. What runs is taken to end as expected; only nodes that something changes on are looked at again
+/// from one instant to the next.
+#[derive(Default)]
+pub(super) struct Planner {
+    /// When tasks that run are expected to leave which node, earliest first.
+    ends: Vec<(Time, NodeId)>,
+    /// Which nodes of a set could take tasks of a class if they had the resources.
+    eligible: BTreeMap<(u32, ClassId), Vec<bool>>,
+    /// The nodes for which that was found.
+    eligible_of: Stamp,
+}
+
+impl Planner {
+    /// Takes note of when what runs is expected to end. Returns whether something should have ended already.
+    pub(super) fn open(&mut self, state: &ClusterState, now: Time) {
+        self.ends.clear();
+        for (id, node) in state.node_ids().zip(state.nodes()) {
+            self.ends.extend(node.tasks().iter().map(|&task| (task_end(state, task, now), id)));
+        }
+        self.ends.sort_unstable();
+        self.ends.dedup();
+    }
+
+    /// A job was given places in this cycle.
+    pub(super) fn started(&mut self, state: &ClusterState, job: JobId, now: Time) {
+        let Some(job) = state.job(job) else { return };
+        for &id in job.tasks() {
+            let Some(placement) = state.task(id).and_then(|task| task.placement()) else { continue };
+            let end = (task_end(state, id, now), placement.node);
+            if let Err(position) = self.ends.binary_search(&end) {
+                self.ends.insert(position, end);
+            }
+        }
+    }
+
+    /// The earliest window for a job that does not start after `latest`.
+    pub(super) fn earliest(
+        &mut self,
+        state: &ClusterState,
+        plugins: &mut Plugins,
+        holds: &Holds,
+        wanted: Wanted,
+    ) -> Option<Promise> {
+        let Wanted { job: id, scope, now, latest } = wanted;
+        let job = state.job(id)?;
+        let span = job.spec.expected_duration.unwrap_or(Time::MAX);
+        let needs = needs(state, job);
+        for &(class, _) in &needs {
+            self.find_eligible(state, plugins, scope, class);
+        }
+        let asking = Asking { job: id, now, until: now + span };
+        let question = Question { holds, state, asking, also: &[] };
+        let mut search =
+            Search { question, span, eligible: &self.eligible, scope, rooms: Vec::new(), at: now };
+        for &(class, _) in &needs {
+            let rooms = state.node_ids().map(|node| search.room(class, node)).collect();
+            search.rooms.push(rooms);
+        }
+        let at_first = search.rooms.clone();
+        let (rises, falls) = changes(state, holds, id, now, span);
+        let mut rises = merge(&self.ends, &rises).peekable();
+        let mut falls = falls.into_iter().peekable();
+        loop {
+            if search.is_enough(&needs)
+                && let Some(places) = search.places(&needs, &at_first)
+            {
+                return Some(Promise { from: search.at, until: search.at + span, places });
+            }
+            // Between two instants at which something ends, room only shrinks.
+            let &(next, _) = rises.peek()?;
+            if next == Time::MAX || next > latest {
+                return None;
+            }
+            search.at = next;
+            let mut touched = Vec::new();
+            while let Some((_, node)) = rises.next_if(|&(at, _)| at <= next) {
+                touched.push(node);
+            }
+            while let Some((_, node)) = falls.next_if(|&(at, _)| at <= next) {
+                touched.push(node);
+            }
+            touched.sort_unstable();
+            touched.dedup();
+            for (index, &(class, _)) in needs.iter().enumerate() {
+                for &node in &touched {
+                    search.rooms[index][node.index()] = search.room(class, node);
+                }
+            }
+        }
+    }
+
+    fn find_eligible(&mut self, state: &ClusterState, plugins: &mut Plugins, scope: u32, class: ClassId) {
+        if self.eligible_of < state.node_specs_changed() {
+            self.eligible.clear();
+            self.eligible_of = state.node_specs_changed();
+        }
+        self.eligible.entry((scope, class)).or_insert_with(|| {
+            state
+                .node_ids()
+                .map(|node| plugins.filter_apart_from_resources(state, class, node).is_ok())
+                .collect()
+        });
+    }
+}
+
+/// A search for a window.
+struct Search<'a> {
+    question: Question<'a>,
+    span: Time,
+    eligible: &'a BTreeMap<(u32, ClassId), Vec<bool>>,
+    scope: u32,
+    /// Of each class that is needed, on each node, from `at` on for the whole span.
+    rooms: Vec<Vec<u64>>,
+    at: Time,
+}
+
+impl Search<'_> {
+    fn room(&self, class: ClassId, node: NodeId) -> u64 {
+        if !self.eligible.get(&(self.scope, class)).is_some_and(|eligible| eligible[node.index()]) {
+            return 0;
+        }
+        let task = self.question.state.class_spec(class);
+        self.question.room(task, node, self.at, self.at + self.span)
+    }
+
+    /// Whether there is room for each class by itself.
+    fn is_enough(&self, needs: &[(ClassId, u32)]) -> bool {
+        needs.iter().zip(&self.rooms).all(|(&(_, count), rooms)| {
+            let mut left = u64::from(count);
+            rooms.iter().any(|&room| {
+                left = left.saturating_sub(room);
+                left == 0
+            }) || count == 0
+        })
+    }
+
+    /// Where the tasks go: to nodes that have little room before and little beyond, so that others find more elsewhere.
+    fn places(
+        &mut self,
+        needs: &[(ClassId, u32)],
+        at_first: &[Vec<u64>],
+    ) -> Option<Vec<(NodeId, ClassId, u32)>> {
+        let mut places: Vec<(NodeId, ClassId, u32)> = Vec::new();
+        for (index, &(class, count)) in needs.iter().enumerate() {
+            let mut rooms = self.rooms[index].clone();
+            if !places.is_empty() {
+                let task = self.question.state.class_spec(class);
+                let Question { holds, state, asking, .. } = self.question;
+                let question = Question { holds, state, asking, also: &places };
+                for &(node, ..) in &places {
+                    let room = &mut rooms[node.index()];
+                    *room = (*room).min(question.room(task, node, self.at, self.at + self.span));
+                }
+            }
+            let mut nodes: Vec<usize> = (0..rooms.len()).filter(|&node| rooms[node] > 0).collect();
+            nodes.sort_by_key(|&node| (at_first[index][node], rooms[node]));
+            let mut left = u64::from(count);
+            for node in nodes {
+                let taken = rooms[node].min(left);
+                places.push((NodeId::new(node), class, taken as u32));
+                left -= taken;
+                if left == 0 {
+                    break;
+                }
+            }
+            if left > 0 {
+                return None;
+            }
+        }
+        Some(places)
+    }
+}
+
+/// How many tasks of each class a job needs to run.
+fn needs(state: &ClusterState, job: &Job) -> Vec<(ClassId, u32)> {
+    let minima = job.spec.gang.as_ref().map_or(&[][..], |gang| &gang.role_minima);
+    let mut left = job.spec.min_member;
+    let mut needs = vec![];
+    for &(class, count) in &job.spec.tasks {
+        let role = &state.class_spec(class).role;
+        let minimum = minima.iter().find(|(name, _)| name == role).map_or(count, |&(_, minimum)| minimum);
+        let needed = minimum.min(count).min(left);
+        left -= needed;
+        if needed > 0 {
+            needs.push((class, needed));
+        }
+    }
+    needs
+}
+
+/// When and where room may grow, and when it may shrink, by what is held for others, earliest first.
+type Changes = Vec<(Time, NodeId)>;
+
+fn changes(state: &ClusterState, holds: &Holds, job: JobId, now: Time, span: Time) -> (Changes, Changes) {
+    let (mut rises, mut falls) = (Vec::new(), Vec::new());
+    let mut add = |from: Time, until: Time, node: NodeId| {
+        if until > now {
+            rises.push((until, node));
+        }
+        // The window of a job that starts later than this reaches into the hold.
+        falls.push((from.since(span) + INSTANT, node));
+    };
+    for (_, promise) in holds.promises().filter(|&(other, _)| other != job) {
+        promise.places.iter().for_each(|&(node, ..)| add(promise.from, promise.until, node));
+    }
+    for node in state.node_ids() {
+        holds.windows(node).iter().for_each(|window| add(window.from, window.until, node));
+    }
+    rises.sort_unstable();
+    falls.sort_unstable();
+    (rises, falls)
+}
+
+/// Two lists in order as one.
+fn merge<'a>(
+    left: &'a [(Time, NodeId)],
+    right: &'a [(Time, NodeId)],
+) -> impl Iterator<Item = (Time, NodeId)> + 'a {
+    let (mut left, mut right) = (left.iter().copied().peekable(), right.iter().copied().peekable());
+    core::iter::from_fn(move || match (left.peek(), right.peek()) {
+        (Some(one), Some(other)) if other < one => right.next(),
+        (Some(_), _) => left.next(),
+        (None, _) => right.next(),
+    })
+}
