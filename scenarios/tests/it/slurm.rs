@@ -37,6 +37,6 @@ fn a_configuration_is_a_policy() {
 fn what_is_wrong_is_said() {
     check(
         &policies("PriorityWeightAge=much\n"),
-        "13:10: scheduler.profiles[0].config: site:1: PriorityWeightAge: expected a whole number, got `much`",
+        "14:10: scheduler.profiles[0].config: site:1: PriorityWeightAge: expected a whole number, got `much`",
     );
 }
