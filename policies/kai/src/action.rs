@@ -8,7 +8,7 @@ use alloc::vec;
 use foretell_framework::select::{BestFitGpus, BestNode, tightest_gpus};
 use foretell_framework::{
     Action, ClusterEvent, ClusterState, EvictionReason, GpuSet, JobId, NodeId, Plugins, Profile, Reason,
-    Session, TaskId, Transaction, WHOLE_GPU_MILLI,
+    Session, TaskId, TaskStatus, Time, Transaction, WHOLE_GPU_MILLI,
 };
 
 use alloc::vec::Vec;
@@ -20,6 +20,8 @@ use crate::model::{FIRST_NEW_GROUP, Model, Status};
 /// KAI-Scheduler's cycle: all its verbs, over one picture of the cluster.
 pub struct Kai {
     config: KaiConfig,
+    /// Since when jobs have been seen to run without their minimum, where the driver does not say.
+    stale_since: BTreeMap<JobId, Time>,
 }
 
 /// What is decided of a task.
@@ -36,7 +38,7 @@ struct Order {
 impl Kai {
     /// A cycle with this configuration.
     pub const fn new(config: KaiConfig) -> Self {
-        Self { config }
+        Self { config, stale_since: BTreeMap::new() }
     }
 
     /// Plugins for a profile of this action. It filters and scores for itself: they only say what an empty cluster would
@@ -50,9 +52,20 @@ impl Kai {
         Profile::new(name, Self::plugins(), vec![Box::new(Self::new(config))])
     }
 
-    fn decide(&self, session: &Session<'_>) -> Vec<Order> {
+    fn remember_stale(&mut self, model: &mut Model) {
+        let stale: Vec<usize> = (0..model.jobs.len()).filter(|&job| model.is_stale(job)).collect();
+        let known = stale.into_iter().map(|job| {
+            let entry = &mut model.jobs[job];
+            let remembered = self.stale_since.get(&entry.id).copied().unwrap_or(model.now);
+            (entry.id, *entry.stale_since.get_or_insert(remembered))
+        });
+        self.stale_since = known.collect();
+    }
+
+    fn decide(&mut self, session: &Session<'_>) -> Vec<Order> {
         let state = session.state();
-        let model = Model::read(state, session.now, self.config.usage_factor);
+        let mut model = Model::read(state, session.now, self.config.usage_factor);
+        self.remember_stale(&mut model);
         let mut cycle = Cycle { state, config: &self.config, model, moved: Vec::new() };
         cycle.run();
         let Cycle { model, moved, .. } = cycle;
@@ -99,8 +112,15 @@ impl Action for Kai {
         transaction.commit();
     }
 
-    fn explain(&mut self, _session: &mut Session<'_>, _plugins: &mut Plugins, _job: JobId) -> Option<Reason> {
-        None
+    fn explain(&mut self, session: &mut Session<'_>, plugins: &mut Plugins, job: JobId) -> Option<Reason> {
+        let state = session.state();
+        let entry = state.job(job)?;
+        let mut tasks = entry.tasks().iter().filter_map(|&task| state.task(task));
+        let class = tasks.find(|task| task.status() == TaskStatus::Waiting)?.class;
+        let rejections = plugins.rejections(state, class);
+        let (placed, min_member) = (entry.placed(), entry.spec.min_member);
+        // Where a node would take it, its queue, its gang or its domain stands in the way.
+        (!rejections.counts.is_empty()).then_some(Reason::NoNode { placed, min_member, rejections })
     }
 }
 

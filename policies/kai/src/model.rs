@@ -9,7 +9,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use foretell_framework::state::LevelConstraint;
-use foretell_framework::{ClassId, NodeId, TaskId, Time};
+use foretell_framework::{ClassId, JobId, NodeId, TaskId, Time};
 
 /// CPU in thousandths of a core, memory in bytes, GPUs in thousandths: what queues are measured by.
 pub(crate) type Amounts = [i64; 3];
@@ -146,6 +146,7 @@ pub(crate) struct GroupSet {
 /// A job.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
+    pub(crate) id: JobId,
     pub(crate) queue: usize,
     pub(crate) priority: i32,
     pub(crate) is_preemptible: bool,
@@ -158,6 +159,8 @@ pub(crate) struct Job {
     pub(crate) last_start: Option<Time>,
     /// Since when it has run without its minimum.
     pub(crate) stale_since: Option<Time>,
+    /// Whether some task of it has ended well.
+    pub(crate) has_succeeded: bool,
 }
 
 /// What tasks hold of a device that they share, by how: to stay, on their way out, promised.
@@ -465,6 +468,12 @@ impl Model {
     /// How many of some tasks hold a place or are promised one.
     pub(crate) fn used(&self, tasks: &[usize]) -> usize {
         tasks.iter().filter(|&&task| self.tasks[task].place.status.is_used()).count()
+    }
+
+    /// Whether a job runs without its minimum.
+    pub(crate) fn is_stale(&self, job: usize) -> bool {
+        let entry = &self.jobs[job];
+        self.active(&entry.tasks) > 0 && !entry.has_succeeded && !self.has_minimum(job)
     }
 
     /// Whether every part of a job has its minimum.

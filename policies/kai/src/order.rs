@@ -228,9 +228,14 @@ impl Model {
         self.jobs[job].pod_sets.iter().all(|set| set.tasks.iter().filter(could).count() >= set.min_member)
     }
 
-    /// The tasks of a victim to stop next, of those that are left, and whether more are left then: one at a time above
-    /// the minimum, else all.
-    pub(crate) fn tasks_to_evict(&self, job: usize, rest: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    /// The tasks of a victim to stop next, of those that are left, and those that are left then: one at a time above the
+    /// minimum, then all, or none if it keeps its minimum.
+    pub(crate) fn tasks_to_evict(
+        &self,
+        job: usize,
+        rest: &[usize],
+        keeps_minimum: bool,
+    ) -> (Vec<usize>, Vec<usize>) {
         let sets = &self.jobs[job].pod_sets;
         let is_left = |task: &usize| rest.contains(task) && self.tasks[*task].place.status.is_active();
         for set in self.ordered_pod_sets(job).into_iter().rev() {
@@ -242,6 +247,7 @@ impl Model {
                 return (alloc::vec![last], others.filter(is_left).collect());
             }
         }
-        (rest.iter().copied().filter(is_left).collect(), Vec::new())
+        let all = rest.iter().copied().filter(|task| !keeps_minimum && is_left(task));
+        (all.collect(), Vec::new())
     }
 }

@@ -6,7 +6,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use foretell_framework::{
-    ClusterState, Dimension, JobSpec, Labels, NodeId, QueueSpec, Quota, TaskId, TaskSpec, TaskStatus, Time,
+    ClusterState, Dimension, JobId, JobSpec, Labels, NodeId, QueueSpec, Quota, TaskId, TaskSpec, TaskStatus,
+    Time,
 };
 
 use crate::division::{Claim, Claimant, divide};
@@ -29,8 +30,8 @@ impl Model {
             model.add_node(state, id, dimensions);
         }
         model.add_queues(state);
-        for (_, job) in state.jobs() {
-            model.add_job(state, &job.spec, job.tasks(), dimensions);
+        for (id, job) in state.jobs() {
+            model.add_job(state, id, &job.spec, job.tasks(), dimensions);
         }
         for index in 0..model.tasks.len() {
             model.add_request(index);
@@ -91,10 +92,19 @@ impl Model {
         }
     }
 
-    fn add_job(&mut self, state: &ClusterState, spec: &JobSpec, tasks: &[TaskId], dimensions: usize) {
+    fn add_job(
+        &mut self,
+        state: &ClusterState,
+        id: JobId,
+        spec: &JobSpec,
+        tasks: &[TaskId],
+        dimensions: usize,
+    ) {
         let (pod_sets, group_sets) = structure(spec);
         let index = self.jobs.len();
         let mut job = Job {
+            id,
+            has_succeeded: false,
             queue: spec.queue.index(),
             priority: spec.priority,
             is_preemptible: spec.preemptable.unwrap_or(true),
@@ -135,6 +145,7 @@ impl Model {
             });
             job.tasks.push(position);
             job.pod_sets[pod_set].tasks.push(position);
+            job.has_succeeded |= entry.status() == TaskStatus::Succeeded;
             let started = entry.details.started;
             if job.last_start.is_none() && started.is_some() {
                 job.last_start = started;

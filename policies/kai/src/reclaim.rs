@@ -7,14 +7,14 @@ use foretell_framework::EvictionReason;
 
 use crate::cycle::Cycle;
 use crate::model::{Amounts, add, subtract};
-use crate::solve::{Fate, Search};
+use crate::solve::{Fate, InVain, Search};
 
 impl Cycle<'_> {
     /// Lets jobs of queues that are below their share take from others.
     pub(crate) fn reclaim(&mut self) {
-        let mut jobs = self.waiting_jobs();
+        let (mut jobs, mut in_vain) = (self.waiting_jobs(), InVain::default());
         while let Some(job) = jobs.pop(&self.model) {
-            if !self.can_reclaim(job) {
+            if !self.can_reclaim(job) || in_vain.covers(&self.model, job) {
                 continue;
             }
             let queue = self.model.jobs[job].queue;
@@ -24,14 +24,21 @@ impl Cycle<'_> {
                     victim_job.queue != queue
                         && victim_job.is_preemptible
                         && self.model.active(&victim_job.tasks) > 0
-                        && self.may_be_reclaimed(victim, queue)
                 })
                 .collect();
             let held_before: Vec<Amounts> = self.model.queues.iter().map(|queue| queue.allocated).collect();
-            let search =
-                Search { job, candidates: &candidates, max_victims: usize::MAX, held_before: &held_before };
+            let is_young = |victim: &&usize| !self.may_be_reclaimed(**victim, queue);
+            let search = Search {
+                job,
+                candidates: &candidates,
+                protected: &candidates.iter().filter(is_young).copied().collect::<Vec<_>>(),
+                max_victims: usize::MAX,
+                held_before: &held_before,
+            };
             if self.solve(&search, reclaim_is_fair) {
                 self.decide(Some((EvictionReason::Reclaimed, Some(job))));
+            } else {
+                in_vain.add(&self.model, job);
             }
         }
     }

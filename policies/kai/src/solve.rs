@@ -2,9 +2,12 @@
 
 use alloc::vec::Vec;
 
+use foretell_framework::ClassId;
+use foretell_framework::state::LevelConstraint;
+
 use crate::allocate::Target;
 use crate::cycle::Cycle;
-use crate::model::{Amounts, Status};
+use crate::model::{Amounts, Model, Status};
 use crate::order::JobsByQueue;
 
 /// For whom room is made, and of whom.
@@ -13,6 +16,8 @@ pub(crate) struct Search<'a> {
     pub(crate) job: usize,
     /// Jobs that may be victims.
     pub(crate) candidates: &'a [usize],
+    /// Those of them that keep their minimum.
+    pub(crate) protected: &'a [usize],
     /// The most tasks that may be told to stop.
     pub(crate) max_victims: usize,
     /// What each queue held before.
@@ -25,6 +30,35 @@ pub(crate) struct Fate {
     pub(crate) stopped: Vec<usize>,
     /// With a promise of another place.
     pub(crate) moved: Vec<usize>,
+}
+
+/// Jobs for which a verb found no room, so that it looks no further for others that ask for the same.
+#[derive(Default)]
+pub(crate) struct InVain(Vec<(usize, bool, Vec<ClassId>, Vec<PodSetShape>)>);
+
+/// What of a part of a job decides where it fits: its minimum, the levels that keep it together.
+type PodSetShape = (usize, Option<LevelConstraint>);
+
+impl InVain {
+    fn key(model: &Model, job: usize) -> (usize, bool, Vec<ClassId>, Vec<PodSetShape>) {
+        let tasks = model.tasks_to_allocate(job, false);
+        let classes = tasks.into_iter().map(|task| model.tasks[task].class).collect();
+        let entry = &model.jobs[job];
+        let mut sets: Vec<PodSetShape> =
+            entry.pod_sets.iter().map(|set| (set.min_member, set.levels.clone())).collect();
+        sets.extend(entry.group_sets.iter().map(|set| (0, set.levels.clone())));
+        (entry.queue, entry.is_preemptible, classes, sets)
+    }
+
+    /// Whether the search was in vain for a job like this one, of no less priority: it was taken before.
+    pub(crate) fn covers(&self, model: &Model, job: usize) -> bool {
+        !self.0.is_empty() && self.0.contains(&Self::key(model, job))
+    }
+
+    /// Remembers that the search was in vain.
+    pub(crate) fn add(&mut self, model: &Model, job: usize) {
+        self.0.push(Self::key(model, job));
+    }
 }
 
 /// Whether a trial is allowed.
@@ -69,7 +103,8 @@ impl Cycle<'_> {
         let mut count = known.len();
         while let Some(victim) = queue.pop(&self.model) {
             let rest = queue.rest_of(&self.model, victim);
-            let (chosen, rest) = self.model.tasks_to_evict(victim, &rest);
+            let keeps_minimum = search.protected.contains(&victim);
+            let (chosen, rest) = self.model.tasks_to_evict(victim, &rest, keeps_minimum);
             if !rest.is_empty() {
                 queue.push_rest(&self.model, victim, rest);
             }

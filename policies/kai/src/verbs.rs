@@ -5,13 +5,12 @@ use alloc::vec::Vec;
 use foretell_framework::{EvictionReason, Time};
 
 use crate::cycle::Cycle;
-use crate::model::Amounts;
-use crate::solve::{Fate, Search};
+use crate::solve::{Fate, InVain, Rule, Search};
 
 impl Cycle<'_> {
     /// Lets jobs stop others of lower priority in their own queue.
     pub(crate) fn preempt(&mut self) {
-        let mut jobs = self.waiting_jobs();
+        let (mut jobs, mut in_vain) = (self.waiting_jobs(), InVain::default());
         while let Some(job) = jobs.pop(&self.model) {
             let entry = &self.model.jobs[job];
             let candidates: Vec<usize> = (0..self.model.jobs.len())
@@ -21,16 +20,27 @@ impl Cycle<'_> {
                         && victim_job.is_preemptible
                         && victim_job.priority < entry.priority
                         && self.model.active(&victim_job.tasks) > 0
-                        && self.may_be_preempted(victim)
                 })
                 .collect();
-            self.make_room(job, &candidates, usize::MAX, EvictionReason::Preempted, |_, _, _| true);
+            if candidates.is_empty() {
+                continue;
+            }
+            let protected: Vec<usize> =
+                candidates.iter().copied().filter(|&victim| !self.may_be_preempted(victim)).collect();
+            let search = Search {
+                job,
+                candidates: &candidates,
+                protected: &protected,
+                max_victims: usize::MAX,
+                held_before: &[],
+            };
+            self.make_room(&search, EvictionReason::Preempted, |_, _, _| true, &mut in_vain);
         }
     }
 
     /// Moves tasks of any queue so that a job finds room, if all of them find other places.
     pub(crate) fn consolidate(&mut self) {
-        let mut jobs = self.waiting_jobs();
+        let (mut jobs, mut in_vain) = (self.waiting_jobs(), InVain::default());
         while let Some(job) = jobs.pop(&self.model) {
             // What cannot be taken back must not bring unrest to others.
             if !self.model.jobs[job].is_preemptible {
@@ -42,28 +52,26 @@ impl Cycle<'_> {
                     victim != job && entry.is_preemptible && self.model.active(&entry.tasks) > 0
                 })
                 .collect();
-            let max_victims = self.config.max_consolidation_victims;
+            let search = Search {
+                job,
+                candidates: &candidates,
+                protected: &[],
+                max_victims: self.config.max_consolidation_victims,
+                held_before: &[],
+            };
             let all_moved = |_: &Cycle<'_>, _: &Search<'_>, fate: &Fate| fate.stopped.is_empty();
-            self.make_room(job, &candidates, max_victims, EvictionReason::Consolidated, all_moved);
+            self.make_room(&search, EvictionReason::Consolidated, all_moved, &mut in_vain);
         }
     }
 
-    fn make_room(
-        &mut self,
-        job: usize,
-        candidates: &[usize],
-        max_victims: usize,
-        reason: EvictionReason,
-        rule: crate::solve::Rule,
-    ) {
-        let tasks = self.model.tasks_to_allocate(job, false);
-        if !self.may_hold(job, &tasks) {
+    fn make_room(&mut self, search: &Search<'_>, reason: EvictionReason, rule: Rule, in_vain: &mut InVain) {
+        if in_vain.covers(&self.model, search.job) {
             return;
         }
-        let held_before: Vec<Amounts> = self.model.queues.iter().map(|queue| queue.allocated).collect();
-        let search = Search { job, candidates, max_victims, held_before: &held_before };
-        if self.solve(&search, rule) {
-            self.decide(Some((reason, Some(job))));
+        if self.solve(search, rule) {
+            self.decide(Some((reason, Some(search.job))));
+        } else {
+            in_vain.add(&self.model, search.job);
         }
     }
 
@@ -78,8 +86,9 @@ impl Cycle<'_> {
                 .copied()
                 .filter(|&task| self.model.tasks[task].place.status.is_active())
                 .collect();
+            // One that is found without its minimum now has been so since now, as far as is known.
             let since = entry.stale_since.unwrap_or(self.model.now);
-            if active.is_empty() || elapsed(since, self.model.now) < grace || self.model.has_minimum(job) {
+            if !self.model.is_stale(job) || elapsed(since, self.model.now) < grace {
                 continue;
             }
             for task in active {
@@ -108,12 +117,9 @@ impl Cycle<'_> {
         self.is_old_enough(job, least)
     }
 
-    /// Jobs with more than their minimum may lose that at any age.
     fn is_old_enough(&self, job: usize, least: Option<Time>) -> bool {
-        let entry = &self.model.jobs[job];
-        let (Some(least), Some(started)) = (least, entry.last_start) else { return true };
-        let has_more = entry.pod_sets.iter().any(|set| self.model.active(&set.tasks) > set.min_member);
-        elapsed(started, self.model.now) >= least || has_more
+        let started = self.model.jobs[job].last_start;
+        least.zip(started).is_none_or(|(least, started)| elapsed(started, self.model.now) >= least)
     }
 }
 

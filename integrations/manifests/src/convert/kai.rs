@@ -176,21 +176,24 @@ impl<'a> Builder<'a> {
         let class = self.state.task(task)?.class;
         let annotations = pod.metadata.annotations.as_ref()?;
         let request = self.state.class_spec(class).gpus;
-        if request.count != 1
+        if request.count == 0
             || ![GPU_FRACTION_KEY, GPU_MEMORY_KEY].iter().any(|key| annotations.contains_key(*key))
         {
             return None;
         }
         let group = pod.metadata.labels.as_ref().and_then(|labels| labels.get(GPU_GROUP_KEY));
-        if let Some(&device) = group.and_then(|group| self.shared_gpus.get(&(node, group.as_str()))) {
+        if request.count == 1
+            && let Some(&device) = group.and_then(|group| self.shared_gpus.get(&(node, group.as_str())))
+        {
             return Some([device].into_iter().collect());
         }
-        let free = self.state.gpu_free_milli(node);
-        let device = free.iter().position(|&free| free == WHOLE_GPU_MILLI)?;
-        if let Some(group) = group {
+        let free = self.state.gpu_free_milli(node).iter().enumerate();
+        let untouched = free.filter(|&(_, &free)| free == WHOLE_GPU_MILLI).map(|(device, _)| device);
+        let devices: GpuSet = untouched.take(request.count as usize).collect();
+        if let (Some(group), Some(device)) = (group, devices.iter().next()) {
             self.shared_gpus.insert((node, group.as_str()), device);
         }
-        Some([device].into_iter().collect())
+        (devices.len() == request.count).then_some(devices)
     }
 }
 

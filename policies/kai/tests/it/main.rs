@@ -2,3 +2,4 @@
 
 mod cycle;
 mod division;
+mod verbs;
