@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use clap::{Args, Subcommand};
-use foretell_validation::{Cell, Progress, Report, conformance, openb};
+use foretell_validation::{Cell, Progress, Report, conformance, gavel, openb};
 use indicatif::ProgressBar;
 
 use crate::progress::Bars;
@@ -26,6 +26,23 @@ enum Suite {
     /// Runs every case file under the folder. Exits with 1 if a case fails that is not known to be an artefact of the
     /// original test, and with 2 if the data are unusable.
     Conformance(ConformanceArgs),
+    /// Reproduce the experiments of Gavel (OSDI'20) beside its published figures.
+    ///
+    /// Jobs come from its generator draw by draw; per-VC and physical traces are read as they are. Exits with 1 if a
+    /// figure is beyond its tolerance and with 2 if the data are unusable.
+    Gavel(GavelArgs),
+}
+
+#[derive(Args)]
+struct GavelArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Every published figure and every trace, which takes long.
+    #[arg(long)]
+    full: bool,
+    /// Only these policies, such as `max_min_fairness_perf`.
+    #[arg(long = "policy", value_name = "NAME,...", value_delimiter = ',')]
+    policies: Vec<String>,
 }
 
 #[derive(Args)]
@@ -69,6 +86,7 @@ pub(crate) fn run(args: &ValidateArgs) -> CommandResult {
     match &args.suite {
         Suite::Openb(args) => run_openb(args),
         Suite::Conformance(args) => run_conformance(args),
+        Suite::Gavel(args) => run_gavel(args),
     }
 }
 
@@ -98,6 +116,17 @@ fn run_conformance(args: &ConformanceArgs) -> CommandResult {
     output::print(&summary.summary)?;
     output::print(report.details().trim_end())?;
     Ok(if summary.passed() { Outcome::Success } else { Outcome::CheckFailed })
+}
+
+fn run_gavel(args: &GavelArgs) -> CommandResult {
+    let data = data_dir(&args.common)?;
+    let selection = gavel::Selection { full: args.full, policies: args.policies.clone() };
+    let report =
+        with_progress(&args.common, "gavel", "figures", |progress| gavel::run(&data, &selection, progress))??;
+    write_json(&args.common, &report.to_json())?;
+    output::print(&table(&report))?;
+    output::print(&report.summary)?;
+    Ok(if report.passed() { Outcome::Success } else { Outcome::CheckFailed })
 }
 
 fn data_dir(common: &CommonArgs) -> Result<PathBuf, &'static str> {

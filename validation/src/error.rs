@@ -92,6 +92,14 @@ pub enum DataError {
         /// Trace, policy and seed.
         run: String,
     },
+    /// A document without the fields that it should have.
+    #[error("{}: expected {expected}", .path.display())]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// What should be there.
+        expected: String,
+    },
     /// One of its lines is not what it should be.
     #[error("{}:{line}: expected {expected}", .path.display())]
     Line {

@@ -4,6 +4,7 @@
 
 pub mod conformance;
 mod error;
+pub mod gavel;
 pub mod openb;
 mod report;
 

@@ -1,0 +1,27 @@
+//! The traces in their archive.
+
+use std::io::Read;
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+
+use crate::DataError;
+
+/// The trace files of a `.tar.gz`, by name.
+pub(super) fn read(path: &Path) -> Result<Vec<(String, String)>, DataError> {
+    let io = |cause| DataError::io(path, cause);
+    let file = std::fs::File::open(path).map_err(io)?;
+    let mut archive = tar::Archive::new(MultiGzDecoder::new(file));
+    let mut found = Vec::new();
+    for entry in archive.entries().map_err(io)? {
+        let mut entry = entry.map_err(io)?;
+        let name = entry.path().map_err(io)?.display().to_string();
+        if name.ends_with(".trace") {
+            let mut text = String::new();
+            entry.read_to_string(&mut text).map_err(io)?;
+            found.push((name, text));
+        }
+    }
+    found.sort();
+    Ok(found)
+}

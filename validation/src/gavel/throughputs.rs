@@ -1,0 +1,125 @@
+//! Measured throughputs per type of GPU, alone and in pairs.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use foretell_gavel::PairThroughputs;
+use serde_json::Value;
+
+use crate::DataError;
+
+/// The types of GPU, in the order in which Gavel offers them.
+pub(super) const GPU_TYPES: [&str; 3] = ["v100", "p100", "k80"];
+
+/// A kind of job: its model with batch size, and the number of GPUs.
+pub(super) type Kind = (String, u32);
+
+/// Steps per second.
+pub(super) struct Throughputs {
+    kinds: Vec<Kind>,
+    by_kind: BTreeMap<Kind, usize>,
+    /// Per kind and type: alone.
+    alone: Vec<[f64; GPU_TYPES.len()]>,
+    /// Per kind and other kind: per type, of the first and the second.
+    together: BTreeMap<(usize, usize), [(f64, f64); GPU_TYPES.len()]>,
+}
+
+impl Throughputs {
+    /// Reads Gavel's `simulation_throughputs.json.gz`.
+    pub(super) fn read(path: &Path) -> Result<Self, DataError> {
+        let file = std::fs::File::open(path).map_err(|cause| DataError::io(path, cause))?;
+        let mut text = String::new();
+        MultiGzDecoder::new(file).read_to_string(&mut text).map_err(|cause| DataError::io(path, cause))?;
+        let bad = |expected: String| DataError::Field { path: path.to_owned(), expected };
+        let document: Value =
+            serde_json::from_str(&text).map_err(|error| bad(format!("JSON, but: {error}")))?;
+        let mut found = Self {
+            kinds: Vec::new(),
+            by_kind: BTreeMap::new(),
+            alone: Vec::new(),
+            together: BTreeMap::new(),
+        };
+        for (at, gpu_type) in GPU_TYPES.iter().enumerate() {
+            let table = document.get(gpu_type).and_then(Value::as_object);
+            let table = table.ok_or_else(|| bad(format!("a table `{gpu_type}`")))?;
+            for (name, others) in table {
+                let kind_of = |name: &str| {
+                    parse_kind(name)
+                        .ok_or_else(|| bad(format!("a kind like ('A3C', 1) in place of `{name}` of {gpu_type}")))
+                };
+                let kind = found.number(kind_of(name)?);
+                let others = others.as_object().ok_or_else(|| bad(format!("a table for {name} of {gpu_type}")))?;
+                for (other, value) in others {
+                    let wrong = || bad(format!("steps per second for {other} with {name} of {gpu_type}"));
+                    if other == "null" {
+                        found.alone[kind][at] = value.as_f64().ok_or_else(wrong)?;
+                        continue;
+                    }
+                    let pair = (kind, found.number(kind_of(other)?));
+                    let steps = |index: usize| value.get(index).and_then(Value::as_f64).ok_or_else(wrong);
+                    found.together.entry(pair).or_default()[at] = (steps(0)?, steps(1)?);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn number(&mut self, kind: Kind) -> usize {
+        if let Some(&number) = self.by_kind.get(&kind) {
+            return number;
+        }
+        let number = self.kinds.len();
+        self.kinds.push(kind.clone());
+        self.alone.push([0.0; GPU_TYPES.len()]);
+        self.by_kind.insert(kind, number);
+        number
+    }
+
+    /// The number of a kind, if it was measured.
+    pub(super) fn kind(&self, kind: &Kind) -> Option<usize> {
+        self.by_kind.get(kind).copied()
+    }
+
+    /// Number of GPUs of a kind.
+    pub(super) fn scale_factor(&self, kind: usize) -> u32 {
+        self.kinds[kind].1
+    }
+
+    /// Steps per second alone, per type; zero where the kind cannot run.
+    pub(super) fn alone(&self, kind: usize) -> [f64; GPU_TYPES.len()] {
+        self.alone[kind]
+    }
+}
+
+impl PairThroughputs for Throughputs {
+    fn together(&self, one: usize, other: usize, gpu_type: usize) -> (f64, f64) {
+        if let Some(found) = self.together.get(&(one, other)) {
+            return found[gpu_type];
+        }
+        self.together.get(&(other, one)).map_or((0.0, 0.0), |found| (found[gpu_type].1, found[gpu_type].0))
+    }
+}
+
+/// A kind as Python prints it: `('ResNet-18 (batch size 16)', 1)`.
+fn parse_kind(text: &str) -> Option<Kind> {
+    let (model, scale_factor) = text.strip_prefix("('")?.strip_suffix(')')?.rsplit_once("', ")?;
+    Some((model.to_owned(), scale_factor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_parse() {
+        let check = |text, expected: Option<(&str, u32)>| {
+            assert_eq!(parse_kind(text), expected.map(|(model, scale)| (model.to_owned(), scale)), "{text}");
+        };
+        check("('ResNet-18 (batch size 16)', 1)", Some(("ResNet-18 (batch size 16)", 1)));
+        check("('A3C', 8)", Some(("A3C", 8)));
+        check("A3C", None);
+        check("('A3C', x)", None);
+    }
+}
