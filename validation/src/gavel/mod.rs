@@ -37,7 +37,12 @@ pub struct Selection {
 /// 36 GPUs of each type; rounds of 360 s, allocations at most every 1000 s.
 const WORKERS: [u32; 3] = [36, 36, 36];
 const ROUND_S: f64 = 360.0;
-const RESET_INTERVAL_S: f64 = 1000.0;
+const RESET_INTERVAL_S: f64 = 1920.0;
+
+/// Under which the traces are run.
+const TRACE_POLICY: &str = "fifo_perf";
+/// GPUs of each type for the per-VC traces, by their `cluster_specs_heterogeneous.json`.
+const TRACE_WORKERS: [u32; 3] = [300, 300, 300];
 
 /// Seeds whose makespans the published figure is the mean of.
 const STATIC_SEEDS: [u64; 3] = [0, 1, 2];
@@ -60,11 +65,18 @@ struct Task<'a> {
 pub fn run(data: &Path, selection: &Selection, progress: &Progress<'_>) -> Result<Report, Error> {
     let root = if data.join("gavel").is_dir() { data.join("gavel") } else { data.to_owned() };
     let throughputs_path = root.join("simulation_throughputs.json.gz");
-    let throughputs = Throughputs::read(&throughputs_path)?;
+    let mut throughputs = Throughputs::read(&throughputs_path)?;
     let figures = published::read(&root.join("notebook_text_outputs.txt.gz"))?;
     let unmeasured = |kind: String| Error::UnknownName { path: throughputs_path.clone(), name: kind };
 
     let takes = |name: &str| selection.policies.is_empty() || selection.policies.iter().any(|one| one == name);
+    let mut traces = Vec::new();
+    for (name, text) in archive::read(&root.join("traces_msr_and_physical.tar.gz"))? {
+        if takes(TRACE_POLICY) && (selection.full || !name.contains("/msr/") || name.contains("seed=0")) {
+            let jobs = parse_trace(Path::new(&name), &text, &mut throughputs)?;
+            traces.push((name, jobs));
+        }
+    }
     let mut tasks = Vec::new();
     for ((experiment, load, name), &hours) in &figures {
         if !takes(name) || policy(name).is_none() || !(selection.full || is_quick(*experiment, *load, name)) {
@@ -72,13 +84,7 @@ pub fn run(data: &Path, selection: &Selection, progress: &Progress<'_>) -> Resul
         }
         tasks.push(task(*experiment, *load, name, hours, &throughputs).map_err(unmeasured)?);
     }
-    for (name, text) in archive::read(&root.join("traces_msr_and_physical.tar.gz"))? {
-        if !takes("fifo_perf") || !(selection.full || name.contains("seed=0") || name.contains("physical")) {
-            continue;
-        }
-        let jobs = parse_trace(Path::new(&name), &text, &throughputs)?;
-        tasks.push(trace_task(&name, jobs, &throughputs));
-    }
+    tasks.extend(traces.into_iter().map(|(name, jobs)| trace_task(&name, jobs, &throughputs)));
     if tasks.is_empty() {
         return Err(Error::NothingSelected { path: root });
     }
@@ -160,7 +166,7 @@ fn task<'a>(
 
 fn trace_task<'a>(name: &str, jobs: Vec<Job>, throughputs: &'a Throughputs) -> Task<'a> {
     let setting = Setting {
-        workers: WORKERS,
+        workers: if name.contains("/msr/") { TRACE_WORKERS } else { WORKERS },
         round_s: ROUND_S,
         reset_interval_s: RESET_INTERVAL_S,
         seed: 0,
@@ -168,7 +174,7 @@ fn trace_task<'a>(name: &str, jobs: Vec<Job>, throughputs: &'a Throughputs) -> T
     };
     Task {
         setting: name.trim_start_matches("traces/").to_owned(),
-        policy: "fifo_perf".to_owned(),
+        policy: TRACE_POLICY.to_owned(),
         is_makespan: false,
         published: None,
         runs: vec![(jobs, setting)],

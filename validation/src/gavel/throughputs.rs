@@ -82,6 +82,18 @@ impl Throughputs {
         self.by_kind.get(kind).copied()
     }
 
+    /// The number of a kind, which need not have been measured: a model on a number of GPUs for which there is no figure
+    /// is taken to run at its speed on one, as where the work grows with the GPUs. Nothing if the model is unknown.
+    pub(super) fn kind_or_alike(&mut self, kind: Kind) -> Option<usize> {
+        if let Some(number) = self.kind(&kind) {
+            return Some(number);
+        }
+        let alike = self.kind(&(kind.0.clone(), 1))?;
+        let number = self.number(kind);
+        self.alone[number] = self.alone[alike];
+        Some(number)
+    }
+
     /// Number of GPUs of a kind.
     pub(super) fn scale_factor(&self, kind: usize) -> u32 {
         self.kinds[kind].1

@@ -101,10 +101,14 @@ impl<'a> Generator<'a> {
     }
 }
 
-/// Reads a trace: tab-separated lines of job type, command, in newer files working directory, name of the steps flag,
-/// needs-data flag, steps, scale factor and arrival, as the traces of the per-VC study have it: arrival before scale
-/// factor.
-pub(super) fn parse_trace(path: &Path, text: &str, throughputs: &Throughputs) -> Result<Vec<Job>, DataError> {
+/// Reads a trace: tab-separated lines. Per-VC traces have job type, command, name of the steps flag, needs-data flag,
+/// steps, arrival and scale factor; physical traces have job type, command, directory, name of the steps flag,
+/// needs-data flag, steps, scale factor, priority, SLO and arrival.
+pub(super) fn parse_trace(
+    path: &Path,
+    text: &str,
+    throughputs: &mut Throughputs,
+) -> Result<Vec<Job>, DataError> {
     let mut jobs = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let bad = |expected: &str| DataError::Line {
@@ -116,7 +120,6 @@ pub(super) fn parse_trace(path: &Path, text: &str, throughputs: &Throughputs) ->
         let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
         let (steps, arrival, scale_factor) = match fields[..] {
             [_, _, _, _, steps, arrival, scale_factor] => (steps, arrival, scale_factor),
-            // Physical traces: directory after the command; priority, SLO and arrival after the scale factor.
             [_, _, _, _, _, steps, scale_factor, _, _, arrival] => (steps, arrival, scale_factor),
             _ => return Err(bad("7 or 10 fields between tabs")),
         };
@@ -124,8 +127,8 @@ pub(super) fn parse_trace(path: &Path, text: &str, throughputs: &Throughputs) ->
         let arrival_s = number(arrival).ok_or_else(|| bad("an arrival in seconds"))?;
         let scale_factor: u32 = scale_factor.parse().map_err(|_| bad("a whole scale factor"))?;
         let kind = throughputs
-            .kind(&(fields[0].to_owned(), scale_factor))
-            .ok_or_else(|| bad("a job type with measured throughputs for its scale factor"))?;
+            .kind_or_alike((fields[0].to_owned(), scale_factor))
+            .ok_or_else(|| bad("a job type with measured throughputs"))?;
         jobs.push(Job { kind, steps, arrival_s });
     }
     if jobs.is_empty() {
