@@ -24,10 +24,9 @@ pub enum FifoMode {
 ///
 /// The agnostic mode follows what Gavel's code does rather than what it says. A type of GPU is drawn at random among
 /// those with room, but the job is put on, and counted against, the last type looked at: types with idle GPUs are
-/// looked at from `k80` to `v100`, and so V100s are taken as long as one is idle, even by jobs for which too few are.
-/// V100s are then promised to more jobs than they can hold, and those take turns. The published figures (static traces:
-/// about the work of the V100s alone; single GPUs: V100 first, K80 last) and the outputs of its newest commit are met
-/// with this and with no sane reading.
+/// looked at from the last to the first, and so the first type is taken as long as one of its GPUs is idle, even by jobs
+/// for which too few are. Those GPUs are then promised to more jobs than they can hold, which take turns. This is
+/// inferred from the published figures, which it meets and no plainer reading does.
 pub struct Fifo {
     mode: FifoMode,
     placed: BTreeMap<Unit, usize>,
@@ -67,19 +66,13 @@ impl Fifo {
         let mut idle: Vec<usize> = (0..room.len()).rev().filter(|&gpu_type| room[gpu_type] > 0).collect();
         while let (Some(job), Some(&last)) = (queue.first().map(|id| jobs[id]), idle.last()) {
             let needs = i64::from(job.scale_factor);
-            let fitting: Vec<usize> = (0..idle.len())
-                .filter(|&at| job.throughputs[idle[at]] > 0.0 && room[idle[at]] >= needs)
-                .collect();
+            let fitting: Vec<usize> = (0..idle.len()).filter(|&at| room[idle[at]] >= needs).collect();
             queue.remove(0);
             if fitting.is_empty() {
                 return;
             }
             let (gpu_type, at) = match self.mode {
-                FifoMode::Agnostic => {
-                    let at = fitting[draw(fitting.len())];
-                    // Never where it cannot run at all: it would wait there for ever.
-                    (if job.throughputs[last] > 0.0 { last } else { idle[at] }, at)
-                }
+                FifoMode::Agnostic => (last, fitting[draw(fitting.len())]),
                 FifoMode::Fastest | FifoMode::Packed { .. } => {
                     let slower = |&one: &usize, &other: &usize| {
                         job.throughputs[idle[one]].total_cmp(&job.throughputs[idle[other]])
@@ -88,6 +81,10 @@ impl Fifo {
                     (idle[at], at)
                 }
             };
+            // A job that cannot run where there is room holds nobody up.
+            if job.throughputs[gpu_type] <= 0.0 {
+                continue;
+            }
             self.placed.insert(Unit::single(job.id), gpu_type);
             room[gpu_type] -= needs;
             if room[gpu_type] == 0 {
