@@ -159,8 +159,11 @@ impl Mechanism {
                 .iter()
                 .filter(|(_, account)| account.runs_on[gpu_type])
                 .map(|(&unit, account)| {
-                    let keys =
-                        [self.priority(account, gpu_type), account.deficit_s[gpu_type], account.share[gpu_type]];
+                    let keys = [
+                        self.priority(account, gpu_type),
+                        account.deficit_s[gpu_type],
+                        account.share[gpu_type],
+                    ];
                     (keys, unit, account.scale_factor)
                 })
                 .filter(|(keys, _, _)| !keeps_idle || keys[0] > 0.0)

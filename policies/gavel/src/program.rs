@@ -39,7 +39,12 @@ impl LinearProgram {
     }
 
     /// Adds a constraint; terms of weight zero are left out.
-    pub fn constrain(&mut self, terms: impl IntoIterator<Item = (usize, f64)>, relation: Relation, bound: f64) {
+    pub fn constrain(
+        &mut self,
+        terms: impl IntoIterator<Item = (usize, f64)>,
+        relation: Relation,
+        bound: f64,
+    ) {
         let terms = terms.into_iter().filter(|&(_, weight)| weight != 0.0).collect();
         self.rows.push(Row { terms, relation, bound });
     }

@@ -69,7 +69,8 @@ pub fn run(data: &Path, selection: &Selection, progress: &Progress<'_>) -> Resul
     let figures = published::read(&root.join("notebook_text_outputs.txt.gz"))?;
     let unmeasured = |kind: String| Error::UnknownName { path: throughputs_path.clone(), name: kind };
 
-    let takes = |name: &str| selection.policies.is_empty() || selection.policies.iter().any(|one| one == name);
+    let takes =
+        |name: &str| selection.policies.is_empty() || selection.policies.iter().any(|one| one == name);
     let mut traces = Vec::new();
     for (name, text) in archive::read(&root.join("traces_msr_and_physical.tar.gz"))? {
         if takes(TRACE_POLICY) && (selection.full || !name.contains("/msr/") || name.contains("seed=0")) {
@@ -158,7 +159,9 @@ fn task<'a>(
     let setting = match experiment {
         Experiment::StaticMultiple => format!("static-multiple, {load} jobs"),
         Experiment::ContinuousSingle => format!("continuous-single, {:.1} jobs/h", f64::from(load) / 100.0),
-        Experiment::ContinuousMultiple => format!("continuous-multiple, {:.1} jobs/h", f64::from(load) / 100.0),
+        Experiment::ContinuousMultiple => {
+            format!("continuous-multiple, {:.1} jobs/h", f64::from(load) / 100.0)
+        }
     };
     Ok(Task {
         setting,
@@ -242,7 +245,10 @@ mod tests {
             let task = task(experiment, load, name, expected, &throughputs).unwrap();
             let row = task.row();
             let Cell::Figure(ours, _) = row.cells[4] else { panic!("{row:?}") };
-            assert!((ours - expected).abs() < 0.0051, "{experiment:?} {load} {name}: {ours}, published {expected}");
+            assert!(
+                (ours - expected).abs() < 0.0051,
+                "{experiment:?} {load} {name}: {ours}, published {expected}"
+            );
         };
         check(Experiment::ContinuousSingle, 480, "fifo_perf", 22.24);
         check(Experiment::ContinuousSingle, 480, "fifo_packed", 21.14);

@@ -112,8 +112,10 @@ fifo: 17.58
 ### evaluation/other.ipynb cell 10
 fifo: 1.0
 ";
-        let found: Vec<_> =
-            parse(text).into_iter().map(|((experiment, load, name), hours)| (experiment, load, name, hours)).collect();
+        let found: Vec<_> = parse(text)
+            .into_iter()
+            .map(|((experiment, load, name), hours)| (experiment, load, name, hours))
+            .collect();
         let key = |experiment, load, name: &str, hours| (experiment, load, name.to_owned(), hours);
         assert_eq!(
             found,

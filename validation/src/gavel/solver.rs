@@ -20,7 +20,8 @@ impl Solver for Simplex {
                 Relation::AtMost => ComparisonOp::Le,
                 Relation::AtLeast => ComparisonOp::Ge,
             };
-            let terms: Vec<_> = row.terms.iter().map(|&(variable, weight)| (variables[variable], weight)).collect();
+            let terms: Vec<_> =
+                row.terms.iter().map(|&(variable, weight)| (variables[variable], weight)).collect();
             problem.add_constraint(terms.as_slice(), relation, row.bound);
         }
         let Ok(SolveOutcome::Solution(solution)) = problem.solve() else {

@@ -46,11 +46,13 @@ impl Throughputs {
             let table = table.ok_or_else(|| bad(format!("a table `{gpu_type}`")))?;
             for (name, others) in table {
                 let kind_of = |name: &str| {
-                    parse_kind(name)
-                        .ok_or_else(|| bad(format!("a kind like ('A3C', 1) in place of `{name}` of {gpu_type}")))
+                    parse_kind(name).ok_or_else(|| {
+                        bad(format!("a kind like ('A3C', 1) in place of `{name}` of {gpu_type}"))
+                    })
                 };
                 let kind = found.number(kind_of(name)?);
-                let others = others.as_object().ok_or_else(|| bad(format!("a table for {name} of {gpu_type}")))?;
+                let others =
+                    others.as_object().ok_or_else(|| bad(format!("a table for {name} of {gpu_type}")))?;
                 for (other, value) in others {
                     let wrong = || bad(format!("steps per second for {other} with {name} of {gpu_type}"));
                     if other == "null" {

@@ -117,7 +117,8 @@ pub(super) fn parse_trace(
             expected: expected.to_owned(),
         };
         let fields: Vec<&str> = line.split('\t').collect();
-        let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+        let number =
+            |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
         let (steps, arrival, scale_factor) = match fields[..] {
             [_, _, _, _, steps, arrival, scale_factor] => (steps, arrival, scale_factor),
             [_, _, _, _, _, steps, scale_factor, _, _, arrival] => (steps, arrival, scale_factor),
