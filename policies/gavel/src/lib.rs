@@ -16,12 +16,23 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod fairness;
 mod fifo;
+mod finish_time;
+mod gandiva;
+mod makespan;
 mod mechanism;
 mod program;
+mod shares;
+mod throughput;
 mod view;
 
+pub use fairness::{MaxMinFairness, MaxMinFairnessPerf};
 pub use fifo::{Fifo, FifoMode};
+pub use finish_time::FinishTimeFairnessPerf;
+pub use gandiva::Gandiva;
+pub use makespan::MinTotalDuration;
 pub use mechanism::{Mechanism, Placement};
 pub use program::{LinearProgram, Relation, Row, Solver};
+pub use throughput::{Isolated, MaxSumThroughput};
 pub use view::{Allocation, JobId, JobView, PairThroughputs, Policy, Share, Unit, View};

@@ -21,6 +21,8 @@ pub struct Placement {
 struct Account {
     /// GPUs that it takes.
     scale_factor: u32,
+    /// It was there at the last allocation. Before it has been, a job does not run.
+    is_known: bool,
     /// Where it can run.
     runs_on: Vec<bool>,
     /// Per type: its share.
@@ -72,6 +74,7 @@ impl Mechanism {
         self.type_time_s.iter_mut().for_each(|time| *time += initial_s);
         self.accounts.entry(unit).or_insert_with(|| Account {
             scale_factor,
+            is_known: false,
             runs_on,
             share: vec![0.0; self.types],
             time_s: vec![initial_s; self.types],
@@ -126,6 +129,7 @@ impl Mechanism {
                 account.share = fractions;
             }
         }
+        self.accounts.values_mut().for_each(|account| account.is_known = true);
         self.type_time_s = vec![initial_s * self.accounts.len() as f64; self.types];
         self.last_reset_s = now_s;
         self.is_stale = false;
@@ -157,7 +161,7 @@ impl Mechanism {
             let mut queue: Vec<([f64; 3], Unit, u32)> = self
                 .accounts
                 .iter()
-                .filter(|(_, account)| account.runs_on[gpu_type])
+                .filter(|(_, account)| account.is_known && account.runs_on[gpu_type])
                 .map(|(&unit, account)| {
                     let keys = [
                         self.priority(account, gpu_type),

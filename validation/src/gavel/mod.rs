@@ -110,8 +110,12 @@ pub fn run(data: &Path, selection: &Selection, progress: &Progress<'_>) -> Resul
 /// Whether a run is short enough for a default that takes less than a minute.
 fn is_quick(experiment: Experiment, load: u32, policy: &str) -> bool {
     match experiment {
-        Experiment::StaticMultiple => policy == "fifo" || load <= 100,
-        Experiment::ContinuousSingle => policy.starts_with("fifo") || load % 160 == 80,
+        Experiment::StaticMultiple => policy != "min_total_duration_perf" || load <= 300,
+        Experiment::ContinuousSingle => match policy {
+            "fifo" | "fifo_perf" | "fifo_packed" => true,
+            "max_min_fairness" | "max_min_fairness_perf" | "gandiva" => load % 160 == 80,
+            _ => false,
+        },
         Experiment::ContinuousMultiple => policy.starts_with("fifo"),
     }
 }
@@ -122,7 +126,11 @@ fn promised(experiment: Experiment, load: u32, policy: &str) -> Option<f64> {
     match (policy, experiment) {
         // Figures are printed with two decimals.
         ("fifo_perf" | "fifo_packed", _) => Some(0.15),
-        ("fifo", Experiment::StaticMultiple | Experiment::ContinuousSingle) => Some(2.0),
+        ("fifo" | "max_min_fairness", Experiment::StaticMultiple | Experiment::ContinuousSingle) => Some(2.0),
+        ("min_total_duration_perf", Experiment::StaticMultiple) => Some(5.0),
+        ("max_min_fairness_perf", Experiment::ContinuousSingle) => Some(10.0),
+        // Which jobs are paired is drawn.
+        ("gandiva", Experiment::ContinuousSingle) if load <= 400 => Some(0.15),
         // Near the load at which queues grow without bound, means hang on single draws.
         ("fifo", Experiment::ContinuousMultiple) => Some(if load < 120 { 2.0 } else { 15.0 }),
         _ => None,
