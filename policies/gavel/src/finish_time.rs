@@ -59,13 +59,13 @@ impl Policy for FinishTimeFairnessPerf {
         for job in view.jobs {
             let part = isolated_shares(job.scale_factor, view.jobs.len(), view.workers);
             let steps_per_s: f64 = job.throughputs.iter().zip(&part).map(|(steps, part)| steps * part).sum();
-            let mut past = self.history.get(&job.id).copied().unwrap_or_default();
-            if let Some((steps_left, steps_per_s)) = past.last {
-                past.isolated_s += (steps_left - job.steps_remaining) / steps_per_s;
+            let mut known = self.history.get(&job.id).copied().unwrap_or_default();
+            if let Some((steps_left, steps_per_s)) = known.last {
+                known.isolated_s += (steps_left - job.steps_remaining) / steps_per_s;
             }
-            past.last = Some((job.steps_remaining, steps_per_s));
-            history.insert(job.id, past);
-            isolated_s.push(past.isolated_s + job.steps_remaining / steps_per_s);
+            known.last = Some((job.steps_remaining, steps_per_s));
+            history.insert(job.id, known);
+            isolated_s.push(known.isolated_s + job.steps_remaining / steps_per_s);
         }
         self.history = history;
         let (mut low, mut high): (f64, f64) = (1e-3, RATIO_MAX);

@@ -15,8 +15,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<(String, String)>, DataError> {
     let mut found = Vec::new();
     for entry in archive.entries().map_err(io)? {
         let mut entry = entry.map_err(io)?;
-        let name = entry.path().map_err(io)?.display().to_string();
-        if name.ends_with(".trace") {
+        let inside = entry.path().map_err(io)?.into_owned();
+        let name = inside.display().to_string();
+        if inside.extension().is_some_and(|extension| extension == "trace") {
             let mut text = String::new();
             entry.read_to_string(&mut text).map_err(io)?;
             found.push((name, text));
