@@ -119,10 +119,10 @@ pub(super) fn parse_trace(
         let fields: Vec<&str> = line.split('\t').collect();
         let number =
             |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
-        let (steps, arrival, scale_factor) = match fields[..] {
-            [_, _, _, _, steps, arrival, scale_factor]
-            | [_, _, _, _, _, steps, scale_factor, _, _, arrival] => (steps, arrival, scale_factor),
-            _ => return Err(bad("7 or 10 fields between tabs")),
+        let ([_, _, _, _, steps, arrival, scale_factor]
+        | [_, _, _, _, _, steps, scale_factor, _, _, arrival]) = fields[..]
+        else {
+            return Err(bad("7 or 10 fields between tabs"));
         };
         let steps = number(steps).ok_or_else(|| bad("a number of steps"))?;
         let arrival_s = number(arrival).ok_or_else(|| bad("an arrival in seconds"))?;
