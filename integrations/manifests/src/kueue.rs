@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use foretell_framework::Time;
 use foretell_framework::spec::Taint;
 use foretell_kueue as model;
+use foretell_kueue::topology::{PodShape, TopologyGates, TopologySnapshot};
 use foretell_kueue::{FlavorId, NodeId, NodeSpec, QueueId, ResourceId, Search, Tree, Victims, WorkloadId};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::convert::amounts::{self, Amounts};
-use crate::convert::{key, pod, selectors};
+use crate::convert::{amounts, key, pod, pod_shape, selectors, topology_request, topology_snapshot};
 use crate::error::ManifestError;
 use crate::kinds::kueue::{
-    ClusterQueue, FairSharing, Preemption, PriorityClassRef, ResourceGroup, TopologyRequest, Workload,
+    ClusterQueue, FairSharing, PodSetAssignment, Preemption, PriorityClassRef, ResourceGroup,
+    TopologyAssignment, TopologyDomain, Workload,
 };
 use crate::objects::{Located, Objects, Origin};
 use crate::quantity;
@@ -64,6 +65,11 @@ impl QuotaNames {
         self.resources.binary_search_by(|known| known.as_str().cmp(name)).ok().map(ResourceId::new)
     }
 
+    /// The number of a resource that is named somewhere: all of them are known.
+    fn numbered(&self, name: &str) -> ResourceId {
+        self.resource(name).unwrap_or(ResourceId::new(self.resources.len()))
+    }
+
     /// The workload of a name, as `namespace/name`.
     pub fn workload(&self, name: &str) -> Option<WorkloadId> {
         self.workloads.iter().position(|known| known == name).map(WorkloadId::new)
@@ -75,11 +81,13 @@ impl QuotaNames {
 pub struct QuotaGates {
     /// `ReclaimablePods`: finished pods of a workload no longer count. On by default.
     pub reclaimable_pods: bool,
+    /// Those of topology-aware assignment.
+    pub topology: TopologyGates,
 }
 
 impl Default for QuotaGates {
     fn default() -> Self {
-        Self { reclaimable_pods: true }
+        Self { reclaimable_pods: true, topology: TopologyGates::default() }
     }
 }
 
@@ -130,6 +138,16 @@ fn resources(objects: &Objects) -> BTreeSet<String> {
             found.extend(assigned.resource_usage.keys().chain(assigned.flavors.keys()).cloned());
         }
     }
+    for pod in &objects.pods {
+        let requests = pod.spec.as_ref().map(|spec| amounts::pod_requests(spec, &pod.origin));
+        found.extend(requests.into_iter().flatten().flat_map(|requests| requests.requests.into_keys()));
+    }
+    let statuses = objects.nodes.iter().filter_map(|node| node.status.as_ref());
+    found.extend(
+        statuses
+            .flat_map(|status| status.allocatable.iter().chain(&status.capacity))
+            .flat_map(|list| list.keys().cloned()),
+    );
     found
 }
 
@@ -230,7 +248,32 @@ impl Reader<'_> {
             tree,
             namespaces: namespaces.collect(),
             pods: self.names.resource(PODS),
+            topologies: self.topologies()?,
+            topology_gates: self.gates.topology,
         })
+    }
+
+    /// The nodes of flavors whose topology is known.
+    fn topologies(&self) -> Result<BTreeMap<FlavorId, TopologySnapshot>, ManifestError> {
+        let mut found = BTreeMap::new();
+        for (index, flavor) in self.names.flavors.iter().enumerate() {
+            if !self.has_topology(flavor) {
+                continue;
+            }
+            let mut resource = |name: &str| self.names.numbered(name);
+            if let Some(snapshot) = topology_snapshot(self.objects, flavor, &mut resource)? {
+                found.insert(FlavorId::new(index), snapshot);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the topology that a flavor names, if it names one, is known.
+    fn has_topology(&self, flavor: &str) -> bool {
+        let declared = self.objects.resource_flavors.iter().find(|object| name(&object.metadata) == flavor);
+        let wanted = declared.and_then(|flavor| flavor.spec.topology_name.as_ref());
+        let topologies = &self.objects.topologies;
+        wanted.is_none_or(|wanted| topologies.iter().any(|topology| name(&topology.metadata) == wanted))
     }
 
     fn cohort(&self, name: Option<&str>) -> Option<NodeId> {
@@ -332,7 +375,8 @@ impl Reader<'_> {
         Ok(model::Queue {
             groups: spec.resource_groups.iter().map(group).collect(),
             strict,
-            active: !is_stopped && flavors.all(|flavor| is_declared(&flavor.name)),
+            active: !is_stopped
+                && flavors.all(|flavor| is_declared(&flavor.name) && self.has_topology(&flavor.name)),
             namespaces: namespaces.transpose()?,
             fungibility,
             preemption: preemption(&spec.preemption, origin)?,
@@ -359,20 +403,13 @@ impl Reader<'_> {
             let set_name = set.name.clone().unwrap_or_else(|| "main".to_owned());
             let default = k8s_openapi::api::core::v1::PodSpec::default();
             let pods = set.template.spec.as_ref().unwrap_or(&default);
-            let affinity = pods.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+            let mut resource = |name: &str| self.names.numbered(name);
             let request = set.topology_request.as_ref();
             pod_sets.push(model::PodSet {
                 count: set.count.saturating_sub(finished(&set_name)),
                 min_count: set.min_count,
-                requests: self.amounts(&amounts::pod_requests(pods, &workload.origin)?.requests),
-                node_selector: selectors::labels(pods.node_selector.iter().flatten()),
-                node_affinity: affinity.map(selectors::node_affinity).unwrap_or_default(),
-                tolerations: selectors::tolerations(
-                    pods.tolerations.as_deref().unwrap_or_default(),
-                    &workload.origin,
-                )?,
-                group: request.and_then(|request| request.pod_set_group_name.as_deref().map(Into::into)),
-                topology_levels: request.and_then(levels),
+                shape: pod_shape(pods, &workload.origin, &mut resource)?,
+                topology: request.map(topology_request).unwrap_or_default(),
             });
             set_names.push(set_name);
         }
@@ -382,10 +419,15 @@ impl Reader<'_> {
         let held = status.admission.as_ref().filter(|_| is_held);
         let admission = held.map(|admission| {
             let mut usage = model::Amounts::new();
+            let mut leaves = Vec::new();
             for assigned in &admission.pod_set_assignments {
                 let set_name = assigned.name.as_deref().unwrap_or("main");
                 let count = assigned.count.unwrap_or(0);
                 let left = count.saturating_sub(finished(set_name));
+                if let Some(index) = set_names.iter().position(|name| name == set_name) {
+                    let pods: &model::PodSet = &pod_sets[index];
+                    leaves.extend(self.leaves(model, assigned, &pods.shape));
+                }
                 let field = "status.admission.podSetAssignments.resourceUsage";
                 let amounts = amounts::amounts(&assigned.resource_usage, field, &workload.origin)?;
                 for (resource, amount) in amounts {
@@ -398,7 +440,7 @@ impl Reader<'_> {
                 }
             }
             let reserved = since(&status.conditions, &["QuotaReserved"], &[]).unwrap_or(Time::MAX);
-            Ok(model::Admission { reserved, usage })
+            Ok(model::Admission { reserved, usage, leaves })
         });
         let admission = admission.transpose()?;
 
@@ -424,11 +466,26 @@ impl Reader<'_> {
         })
     }
 
-    fn amounts(&self, amounts: &Amounts) -> BTreeMap<ResourceId, i64> {
-        let amount = |(name, &amount): (&String, &u64)| {
-            Some((self.names.resource(name)?, i64::try_from(amount).unwrap_or(i64::MAX)))
+    /// Where the pods of an admitted set are.
+    fn leaves(
+        &self,
+        model: &model::Model,
+        assigned: &PodSetAssignment,
+        shape: &PodShape,
+    ) -> Vec<model::LeafUse> {
+        let flavors = assigned.flavors.values().filter_map(|flavor| self.names.flavor(flavor));
+        let Some((flavor, topology)) =
+            flavors.into_iter().find_map(|flavor| Some((flavor, model.topologies.get(&flavor)?)))
+        else {
+            return Vec::new();
         };
-        amounts.iter().filter_map(amount).collect()
+        let domains = assigned.topology_assignment.iter().flat_map(TopologyAssignment::unpacked);
+        let used = |domain: TopologyDomain| {
+            let values: Vec<Box<str>> = domain.values.into_iter().map(Into::into).collect();
+            let leaf = topology.leaf(&values)?;
+            Some(model::LeafUse { flavor, leaf, shape: shape.clone(), pods: domain.count })
+        };
+        domains.filter_map(used).collect()
     }
 
     fn queue_of(&self, namespace: &str, local: Option<&str>) -> Option<QueueId> {
@@ -463,15 +520,6 @@ fn since(conditions: &[Condition], kinds: &[&str], reasons: &[&str]) -> Option<T
             && (reasons.is_empty() || reasons.contains(&condition.reason.as_str()))
     };
     conditions.iter().find(is_it).map(|condition| pod::time(&condition.last_transition_time))
-}
-
-/// The levels that pods ask for; none if they ask for no topology.
-fn levels(request: &TopologyRequest) -> Option<Vec<Box<str>>> {
-    let inner = request.podset_slice_required_topology_constraints.iter().flatten();
-    let named = [&request.required, &request.preferred, &request.pod_set_slice_required_topology];
-    let named = named.into_iter().flatten().chain(inner.map(|constraint| &constraint.topology));
-    let levels: Vec<Box<str>> = named.map(|level| level.as_str().into()).collect();
-    (request.unconstrained == Some(true) || !levels.is_empty()).then_some(levels)
 }
 
 fn amount(resource: &str, value: &Quantity, origin: &Origin) -> Result<i64, ManifestError> {

@@ -23,6 +23,7 @@ use crate::ids::{Cell, QueueId, WorkloadId};
 use crate::model::{Admission, Model, PodSet, Workload};
 use crate::preempt::{PreemptionReason, Target};
 use crate::snapshot::Snapshot;
+use crate::topology::PodShape;
 use crate::tree::Amounts;
 
 /// Admits jobs by the quotas of their queues, and places those that are admitted.
@@ -140,14 +141,19 @@ impl QuotaAdmission {
         }
         amounts.retain(|&cell, _| model.queues[queue.index()].group_of(model.tree.resource(cell)).is_some());
         let requests = amounts.iter().map(|(&cell, &amount)| (model.tree.resource(cell), amount)).collect();
+        let shape = PodShape { requests, ..PodShape::default() };
         Some(Workload {
             queue: Some(queue),
             // Of those admitted at one instant, the one that came last is displaced first.
             uid: alloc::format!("{:020}", u64::MAX - job.spec.sequence).into(),
             priority: job.spec.priority,
             queued: job.spec.submitted,
-            pod_sets: vec![PodSet { count: 1, requests, ..PodSet::default() }],
-            admission: held.map(|held| Admission { reserved: held.since, usage: amounts }),
+            pod_sets: vec![PodSet { count: 1, shape, ..PodSet::default() }],
+            admission: held.map(|held| Admission {
+                reserved: held.since,
+                usage: amounts,
+                ..Admission::default()
+            }),
             evicted: held.is_some_and(|held| held.evicted),
             ..Workload::default()
         })
@@ -350,7 +356,7 @@ impl Action for QuotaAdmission {
         let snapshot = Snapshot::new(model, &held);
         let node = QueueId::new(job.spec.queue.index()).node();
         let asked = Self::workload(state, model, id, None)?;
-        let short = asked.pod_sets[0].requests.iter().find_map(|(&resource, &amount)| {
+        let short = asked.pod_sets[0].shape.requests.iter().find_map(|&(resource, amount)| {
             let cell = Cell::new(resource.index());
             let available = snapshot.tree.available(node, cell).max(0);
             (amount > available).then_some((cell, amount, available))

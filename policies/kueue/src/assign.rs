@@ -9,7 +9,8 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 use crate::ids::{Cell, FlavorId, QueueId, ResourceId, WorkloadId};
-use crate::model::{Fungibility, PodSet, ResourceGroup, Search, Victims};
+use crate::model::{Fungibility, PodSet, ResourceGroup, Search, Victims, Workload};
+use crate::place::{self, Domains};
 use crate::snapshot::Snapshot;
 use crate::tree::Amounts;
 
@@ -77,8 +78,10 @@ pub struct PodSetChoice {
     pub choices: BTreeMap<ResourceId, Choice>,
     /// What all its pods together request.
     pub requests: BTreeMap<ResourceId, i64>,
-    /// Whether no flavor can be found for some resource.
+    /// Whether no flavor can be found for some resource, or no domain even in an empty topology.
     pub is_hopeless: bool,
+    /// Where its pods go, if they are assigned by topology.
+    pub domains: Option<Domains>,
 }
 
 impl PodSetChoice {
@@ -113,6 +116,13 @@ impl Assignment {
 
     fn choices(&self) -> impl Iterator<Item = (ResourceId, &Choice)> {
         self.pod_sets.iter().flat_map(|set| set.choices.iter().map(|(&resource, choice)| (resource, choice)))
+    }
+
+    /// Says where pods go.
+    pub(crate) fn set_domains(&mut self, domains: Vec<(usize, Domains)>) {
+        for (index, domains) in domains {
+            self.pod_sets[index].domains = Some(domains);
+        }
     }
 
     /// The cells of which others would have to give up quota.
@@ -216,8 +226,9 @@ pub fn assign(
         if is_done[first] {
             continue;
         }
+        let group = &set.topology.group;
         let is_member = |&(index, other): &(usize, &PodSet)| {
-            index == first || (index > first && set.group.is_some() && other.group == set.group)
+            index == first || (index > first && group.is_some() && other.topology.group == *group)
         };
         let members: Vec<_> =
             workload.pod_sets.iter().enumerate().filter(is_member).map(|(index, _)| index).collect();
@@ -246,14 +257,43 @@ pub fn assign(
             }
         }
     }
+    place_pods(snapshot, workload, &mut assignment);
     assignment
+}
+
+/// Finds domains for the pod sets that are assigned by topology. Those that find none now need others to go, and those
+/// that would find none even then do not fit.
+fn place_pods(snapshot: &Snapshot<'_>, workload: &Workload, assignment: &mut Assignment) {
+    if assignment.mode() == Mode::Fit {
+        match place::find(snapshot, workload, assignment, false) {
+            Ok(domains) => assignment.set_domains(domains),
+            Err(sets) => {
+                for index in sets {
+                    for choice in assignment.pod_sets[index].choices.values_mut() {
+                        choice.mode = Mode::Preempt;
+                    }
+                }
+            }
+        }
+    }
+    if assignment.mode() == Mode::Preempt
+        && let Err(sets) = place::find(snapshot, workload, assignment, true)
+    {
+        for index in sets {
+            assignment.pod_sets[index].is_hopeless = true;
+        }
+    }
 }
 
 /// What some pods of a set request together. Each is one pod too, where the queue has a quota of pods.
 fn requests(snapshot: &Snapshot<'_>, queue: QueueId, set: &PodSet, count: u32) -> BTreeMap<ResourceId, i64> {
     let count = i64::from(count);
-    let mut requests: BTreeMap<_, _> =
-        set.requests.iter().map(|(&resource, &amount)| (resource, amount.saturating_mul(count))).collect();
+    let mut requests: BTreeMap<_, _> = set
+        .shape
+        .requests
+        .iter()
+        .map(|&(resource, amount)| (resource, amount.saturating_mul(count)))
+        .collect();
     let pods = snapshot.model.pods;
     if let Some(pods) = pods.filter(|&pods| snapshot.model.queues[queue.index()].group_of(pods).is_some()) {
         requests.insert(pods, count);

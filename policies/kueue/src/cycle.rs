@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use crate::assign::{Assignment, Context, Cursor, Mode, assign};
 use crate::ids::{QueueId, WorkloadId};
 use crate::model::Model;
+use crate::place;
 use crate::preempt::{Preemptor, Target};
 use crate::snapshot::Snapshot;
 use crate::tree::Amounts;
@@ -101,7 +102,15 @@ pub fn run(
             outcomes.push(Outcome { workload: *id, verdict: Verdict::Inadmissible });
             continue;
         }
-        let (assignment, targets) = nominate(snapshot, *id, cursor.as_ref(), config);
+        let (mut assignment, targets) = nominate(snapshot, *id, cursor.as_ref(), config);
+        if assignment.mode() == Mode::Preempt {
+            // Where its pods go once the others are gone; if nobody is to go, what to keep free for it.
+            let gone: Vec<_> = targets.iter().map(|target| target.workload).collect();
+            let assumes_empty = gone.is_empty();
+            let domains = snapshot
+                .without(gone, |snapshot| place::find(snapshot, workload, &assignment, assumes_empty));
+            assignment.set_domains(domains.unwrap_or_default());
+        }
         entries.push(Entry { workload: *id, queue, assignment, targets });
     }
     let mut displaced = BTreeSet::new();
@@ -146,7 +155,8 @@ fn nominate(
 
 /// Decides about one entry, given what was decided about those before it.
 fn process(snapshot: &mut Snapshot<'_>, entry: Entry, displaced: &mut BTreeSet<WorkloadId>) -> Verdict {
-    let Entry { queue, assignment, targets, .. } = entry;
+    let Entry { workload, queue, assignment, targets } = entry;
+    let leaves = place::uses(snapshot.workload(workload), &assignment);
     let mode = assignment.mode();
     let waits = |assignment: &Assignment| {
         // StrictFIFO keeps its head; else it is set aside unless it has more flavors to try.
@@ -167,6 +177,7 @@ fn process(snapshot: &mut Snapshot<'_>, entry: Entry, displaced: &mut BTreeSet<W
         if !snapshot.model.queues[queue.index()].can_always_reclaim() {
             let reserved = reservation(snapshot, queue, &assignment);
             snapshot.tree.add(queue, &reserved);
+            snapshot.occupy(&leaves);
         }
         return verdict;
     }
@@ -178,12 +189,14 @@ fn process(snapshot: &mut Snapshot<'_>, entry: Entry, displaced: &mut BTreeSet<W
     let fits = snapshot.without(gone, |snapshot| {
         let available = |cell| snapshot.tree.available(queue.node(), cell).max(0);
         assignment.usage.iter().all(|(&cell, &amount)| amount <= available(cell))
+            && snapshot.has_room(&leaves)
     });
     if !fits {
         return Verdict::Pending(None);
     }
     displaced.extend(ids);
     snapshot.tree.add(queue, &assignment.usage);
+    snapshot.occupy(&leaves);
     if mode == Mode::Preempt { Verdict::Preempting(targets) } else { Verdict::Admitted(assignment) }
 }
 

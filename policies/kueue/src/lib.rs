@@ -20,6 +20,7 @@ mod assign;
 mod cycle;
 mod ids;
 mod model;
+mod place;
 mod preempt;
 mod share;
 mod snapshot;
@@ -31,9 +32,10 @@ pub use assign::{Assignment, Choice, Context, Cursor, Mode, Oracle, PodSetChoice
 pub use cycle::{CycleConfig, Outcome, Verdict, heads, run};
 pub use ids::{Cell, FlavorId, NodeId, QueueId, ResourceId, WorkloadId};
 pub use model::{
-    Admission, Flavor, Fungibility, Model, PodSet, Preemption, Queue, ResourceGroup, Search, Victims,
-    WhileBorrowing, Workload,
+    Admission, Flavor, Fungibility, LeafUse, Model, PodSet, Preemption, Queue, ResourceGroup, Search,
+    Victims, WhileBorrowing, Workload,
 };
+pub use place::Domains;
 pub use preempt::{FairRule, PreemptionReason, Preemptor, Target, offer_order};
 pub use share::Share;
 pub use snapshot::Snapshot;

@@ -4,14 +4,15 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use foretell_framework::spec::{NodeAffinity, NodeSelectorTerm, Taint, TaintEffect, Toleration};
+use foretell_framework::spec::{NodeSelectorTerm, Taint, TaintEffect, Toleration};
 use foretell_framework::{LabelSelector, Labels, Time};
 
 use crate::ids::{FlavorId, QueueId, ResourceId};
+use crate::topology::{LeafId, LevelRequest, PodShape, TopologyGates, TopologyRequest, TopologySnapshot};
 use crate::tree::{Amounts, Tree};
 
 /// Flavors, queues, and the tree of their quotas.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Model {
     /// The flavors, by id.
     pub flavors: Vec<Flavor>,
@@ -23,6 +24,10 @@ pub struct Model {
     pub namespaces: BTreeMap<Box<str>, Labels>,
     /// The resource of which every pod uses one, if some queue has a quota of it.
     pub pods: Option<ResourceId>,
+    /// The nodes of flavors that have a topology, without usage of workloads.
+    pub topologies: BTreeMap<FlavorId, TopologySnapshot>,
+    /// Feature gates of topology-aware assignment.
+    pub topology_gates: TopologyGates,
 }
 
 /// A kind of nodes.
@@ -154,18 +159,10 @@ pub struct PodSet {
     pub count: u32,
     /// How few will do; all if absent.
     pub min_count: Option<u32>,
-    /// What one pod requests. Zeros are kept.
-    pub requests: BTreeMap<ResourceId, i64>,
-    /// Labels that its nodes must have.
-    pub node_selector: Labels,
-    /// What its nodes must meet.
-    pub node_affinity: NodeAffinity,
-    /// Its tolerations.
-    pub tolerations: Vec<Toleration>,
-    /// Sets of one name get the same flavor.
-    pub group: Option<Box<str>>,
-    /// Levels that it asks for; none if it asks for no topology.
-    pub topology_levels: Option<Vec<Box<str>>>,
+    /// What one pod requests, zeros too, and which nodes it may go to.
+    pub shape: PodShape,
+    /// Where they want to be. Sets of one group get the same flavor.
+    pub topology: TopologyRequest,
 }
 
 /// The quota that a workload holds.
@@ -175,6 +172,21 @@ pub struct Admission {
     pub reserved: Time,
     /// What it uses.
     pub usage: Amounts,
+    /// Where its pods are, of sets that are assigned by topology.
+    pub leaves: Vec<LeafUse>,
+}
+
+/// Pods on a leaf of a topology.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LeafUse {
+    /// The flavor whose topology it is.
+    pub flavor: FlavorId,
+    /// The leaf.
+    pub leaf: LeafId,
+    /// What decides what a pod uses.
+    pub shape: PodShape,
+    /// How many.
+    pub pods: u32,
 }
 
 impl Queue {
@@ -210,9 +222,9 @@ impl Model {
     /// Whether pods of a set of a queue can go to nodes of a flavor.
     pub fn admits(&self, queue: QueueId, flavor: FlavorId, pods: &PodSet) -> bool {
         let flavor = &self.flavors[flavor.index()];
-        let wants_topology = pods.topology_levels.is_some() || self.is_topology_only(queue);
+        let wants_topology = pods.asks_for_topology() || self.is_topology_only(queue);
         let topology = match (&flavor.topology, wants_topology) {
-            (Some(levels), true) => pods.topology_levels.iter().flatten().all(|level| levels.contains(level)),
+            (Some(levels), true) => pods.levels().all(|level| levels.contains(level)),
             (topology, wants) => topology.is_some() == wants,
         };
         topology && flavor.is_tolerated_by(pods) && flavor.is_selected_by(pods)
@@ -222,14 +234,14 @@ impl Model {
 impl Flavor {
     fn is_tolerated_by(&self, pods: &PodSet) -> bool {
         let binding = self.taints.iter().filter(|taint| taint.effect != TaintEffect::PreferNoSchedule);
-        let tolerations = pods.tolerations.iter().chain(&self.tolerations);
+        let tolerations = pods.shape.tolerations.iter().chain(&self.tolerations);
         binding.into_iter().all(|taint| tolerations.clone().any(|toleration| toleration.tolerates(taint)))
     }
 
     /// Only the labels that the flavor has are looked at: others may be told by the nodes themselves.
     fn is_selected_by(&self, pods: &PodSet) -> bool {
         let labels = &self.node_labels;
-        let selected = &pods.node_selector;
+        let selected = &pods.shape.node_selector;
         if labels.iter().any(|(key, own)| selected.get(key).is_some_and(|value| value != own)) {
             return false;
         }
@@ -237,11 +249,33 @@ impl Flavor {
             let requirements = term.requirements.iter();
             requirements.filter(|requirement| labels.contains_key(&requirement.key)).cloned().collect()
         };
-        let terms: Vec<Vec<_>> = pods.node_affinity.required.iter().map(known).collect();
+        let terms: Vec<Vec<_>> = pods.shape.node_affinity.required.iter().map(known).collect();
         // A term about other labels only may hold on any node, and one term is enough.
         terms.is_empty()
             || terms.iter().any(Vec::is_empty)
             || terms.iter().any(|term| term.iter().all(|requirement| requirement.matches(labels)))
+    }
+}
+
+impl PodSet {
+    /// Whether it asks to be assigned by topology.
+    pub fn asks_for_topology(&self) -> bool {
+        self.topology.level.is_some() || !self.topology.slices.is_empty()
+    }
+
+    /// The levels that it asks for.
+    fn levels(&self) -> impl Iterator<Item = &Box<str>> {
+        let level = match &self.topology.level {
+            Some(LevelRequest::Required(level) | LevelRequest::Preferred(level)) => Some(level),
+            Some(LevelRequest::Unconstrained) | None => None,
+        };
+        level.into_iter().chain(self.topology.slices.iter().map(|slice| &slice.level))
+    }
+
+    /// What one pod requests of a resource.
+    pub fn request(&self, resource: ResourceId) -> i64 {
+        let known = self.shape.requests.iter().find(|&&(known, _)| known == resource);
+        known.map_or(0, |&(_, amount)| amount)
     }
 }
 

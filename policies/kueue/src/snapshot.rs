@@ -1,10 +1,12 @@
 //! Quotas with what is used of them at one moment, and what would be if.
 
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::ids::{QueueId, WorkloadId};
-use crate::model::{Model, Workload};
+use crate::ids::{FlavorId, QueueId, WorkloadId};
+use crate::model::{LeafUse, Model, Workload};
+use crate::topology::TopologySnapshot;
 use crate::tree::Tree;
 
 /// Quotas, workloads, and what these use of those.
@@ -16,6 +18,8 @@ pub struct Snapshot<'a> {
     pub workloads: &'a [Workload],
     /// Quotas with usage.
     pub tree: Tree,
+    /// Topologies with usage, by flavor.
+    pub topologies: BTreeMap<FlavorId, TopologySnapshot>,
     /// The workloads that hold quota, per queue.
     holders: Vec<Vec<WorkloadId>>,
 }
@@ -23,15 +27,17 @@ pub struct Snapshot<'a> {
 impl<'a> Snapshot<'a> {
     /// With the usage of all workloads that hold quota.
     pub fn new(model: &'a Model, workloads: &'a [Workload]) -> Self {
-        let mut tree = model.tree.clone();
-        let mut holders = vec![Vec::new(); model.queues.len()];
+        let (tree, topologies) = (model.tree.clone(), model.topologies.clone());
+        let holders = vec![Vec::new(); model.queues.len()];
+        let mut snapshot = Self { model, workloads, tree, topologies, holders };
         for (index, workload) in workloads.iter().enumerate() {
-            if let (Some(queue), Some(admission)) = (workload.queue, &workload.admission) {
-                tree.add(queue, &admission.usage);
-                holders[queue.index()].push(WorkloadId::new(index));
+            if let (Some(queue), Some(_)) = (workload.queue, &workload.admission) {
+                let id = WorkloadId::new(index);
+                snapshot.restore(id);
+                snapshot.holders[queue.index()].push(id);
             }
         }
-        Self { model, workloads, tree, holders }
+        snapshot
     }
 
     /// A workload.
@@ -49,6 +55,11 @@ impl<'a> Snapshot<'a> {
         let workload = self.workload(id);
         if let (Some(queue), Some(admission)) = (workload.queue, &workload.admission) {
             self.tree.remove(queue, &admission.usage);
+            for LeafUse { flavor, leaf, shape, pods } in &admission.leaves {
+                if let Some(topology) = self.topologies.get_mut(flavor) {
+                    topology.remove_usage(*leaf, shape, *pods);
+                }
+            }
         }
     }
 
@@ -57,7 +68,25 @@ impl<'a> Snapshot<'a> {
         let workload = self.workload(id);
         if let (Some(queue), Some(admission)) = (workload.queue, &workload.admission) {
             self.tree.add(queue, &admission.usage);
+            self.occupy(&admission.leaves);
         }
+    }
+
+    /// Adds pods to leaves.
+    pub(crate) fn occupy(&mut self, uses: &[LeafUse]) {
+        for LeafUse { flavor, leaf, shape, pods } in uses {
+            if let Some(topology) = self.topologies.get_mut(flavor) {
+                topology.add_usage(*leaf, shape, *pods);
+            }
+        }
+    }
+
+    /// Whether leaves have room for pods on top of what is used.
+    pub(crate) fn has_room(&self, uses: &[LeafUse]) -> bool {
+        self.topologies.iter().all(|(&flavor, topology)| {
+            let own = uses.iter().filter(|used| used.flavor == flavor);
+            topology.has_room(own.map(|used| (used.leaf, &used.shape, used.pods)))
+        })
     }
 
     /// What holds without some workloads.

@@ -15,6 +15,7 @@ use foretell_framework::{ClusterState, Dimension, LabelSelector, QueueId};
 
 use crate::ids::{Cell, FlavorId, NodeId, ResourceId};
 use crate::model::{Flavor, Fungibility, Model, Preemption, Queue, ResourceGroup, Victims};
+use crate::topology::TopologyGates;
 use crate::tree::{CycleError, NodeSpec, Quota, Tree};
 
 /// Amounts that a queue is entitled to, by dimension.
@@ -84,6 +85,8 @@ pub(super) fn model(state: &ClusterState) -> Result<Model, CycleError> {
         tree,
         namespaces: BTreeMap::new(),
         pods: None,
+        topologies: BTreeMap::new(),
+        topology_gates: TopologyGates::default(),
     })
 }
 

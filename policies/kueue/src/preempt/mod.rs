@@ -11,6 +11,7 @@ pub use fair::{FairRule, offer_order};
 use crate::assign::{Assignment, Oracle, Possibility};
 use crate::ids::{Cell, QueueId, WorkloadId};
 use crate::model::Victims;
+use crate::place;
 use crate::snapshot::Snapshot;
 use crate::tree::Amounts;
 
@@ -71,7 +72,7 @@ impl Preemptor {
         assignment: &Assignment,
     ) -> Vec<Target> {
         let contested = assignment.contested(snapshot);
-        self.find(snapshot, id, &contested, &assignment.usage)
+        self.find(snapshot, id, &contested, &assignment.usage, Some(assignment))
     }
 
     fn find(
@@ -80,9 +81,10 @@ impl Preemptor {
         id: WorkloadId,
         contested: &[Cell],
         usage: &Amounts,
+        assignment: Option<&Assignment>,
     ) -> Vec<Target> {
         let Some(queue) = snapshot.workload(id).queue else { return Vec::new() };
-        let attempt = Attempt { id, queue, contested, usage };
+        let attempt = Attempt { id, queue, contested, usage, assignment };
         match self {
             Self::Classical => classical::targets(snapshot, &attempt),
             Self::Fair(rules) => fair::targets(snapshot, &attempt, rules),
@@ -99,7 +101,7 @@ impl Oracle for Preemptor {
         amount: i64,
     ) -> (Possibility, u32) {
         let Some(queue) = snapshot.workload(workload).queue else { return (Possibility::NoCandidates, 0) };
-        let targets = self.find(snapshot, workload, &[cell], &Amounts::from([(cell, amount)]));
+        let targets = self.find(snapshot, workload, &[cell], &Amounts::from([(cell, amount)]), None);
         let ids: Vec<_> = targets.iter().map(|target| target.workload).collect();
         let is_own = |&id: &WorkloadId| snapshot.workload(id).queue == Some(queue);
         let possibility = if ids.is_empty() {
@@ -122,16 +124,22 @@ struct Attempt<'a> {
     /// The cells of which others would have to give up quota.
     contested: &'a [Cell],
     usage: &'a Amounts,
+    /// Its pods are to find domains too.
+    assignment: Option<&'a Assignment>,
 }
 
 impl Attempt<'_> {
     /// Whether it would fit as things stand.
     fn fits(&self, snapshot: &Snapshot<'_>, may_borrow: bool) -> bool {
         let node = self.queue.node();
-        self.usage.iter().all(|(&cell, &amount)| {
+        let has_quota = self.usage.iter().all(|(&cell, &amount)| {
             (may_borrow || !snapshot.tree.borrows_with(node, cell, amount))
                 && amount <= snapshot.tree.available(node, cell).max(0)
-        })
+        });
+        let workload = snapshot.workload(self.id);
+        let has_domains =
+            |assignment: &Assignment| place::find(snapshot, workload, assignment, false).is_ok();
+        has_quota && self.assignment.is_none_or(has_domains)
     }
 
     /// Whether a policy lets it displace a workload.

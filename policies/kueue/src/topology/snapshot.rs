@@ -228,6 +228,21 @@ impl TopologySnapshot {
         add(&mut self.used[row], &shape.requests, 1, -i64::from(pods));
     }
 
+    /// Whether leaves have room for pods on top of what is used.
+    pub fn has_room<'a>(&self, pods: impl IntoIterator<Item = (LeafId, &'a PodShape, u32)>) -> bool {
+        let mut remaining = self.remaining(false);
+        let mut taken = Vec::new();
+        for (leaf, shape, pods) in pods {
+            remaining.take(leaf, shape, pods);
+            taken.push((leaf, shape));
+        }
+        taken.into_iter().all(|(leaf, shape)| {
+            let left = remaining.of(leaf.index());
+            let asked = shape.requests.iter().map(|(resource, _)| 1 + resource.index());
+            core::iter::once(0).chain(asked).all(|column| left.get(column).is_none_or(|&left| left >= 0))
+        })
+    }
+
     /// What each leaf has left, row by row; of an empty topology if `assumes_empty`.
     pub(super) fn remaining(&self, assumes_empty: bool) -> Remaining {
         let left = if assumes_empty {

@@ -156,7 +156,7 @@ fn assigned(
             let amount = if quotas.names.resources[resource.index()] == "pods" {
                 i64::from(set.count)
             } else {
-                set.requests.get(&resource).map_or(0, |&amount| amount * i64::from(set.count))
+                set.request(resource) * i64::from(set.count)
             };
             found.requests.insert(resource, amount);
             *assignment.usage.entry(snapshot.tree.cell(flavor, resource)).or_default() += amount;

@@ -1,18 +1,17 @@
 //! Cases of one cycle.
 
-use foretell_kueue::{Assignment, CycleConfig, Preemptor, Snapshot, Verdict, WorkloadId, heads, run};
+use foretell_kueue::{
+    Assignment, CycleConfig, Domains, Preemptor, Snapshot, Verdict, WorkloadId, heads, run,
+};
 use foretell_manifests::Quotas;
 use serde_json::{Map, Value, json};
 
 use super::assignment::preemptor;
 use super::{Answer, compare, gate, read};
-use crate::conformance::{Case, Outcome};
+use crate::conformance::Case;
 
 /// What becomes of the heads of all queues.
 pub(super) fn one_cycle(case: &Case) -> Answer {
-    if !case.objects.topologies.is_empty() {
-        return Ok(Outcome::unsupported("topologies within a cycle"));
-    }
     let quotas = read(case)?;
     let mut snapshot = Snapshot::new(&quotas.model, &quotas.workloads);
     let config = CycleConfig {
@@ -81,7 +80,14 @@ fn admission(quotas: &Quotas, id: WorkloadId, assignment: &Assignment) -> Value 
             (quotas.names.resources[resource.index()].clone(), json!(flavor))
         };
         let flavors: Map<String, Value> = set.choices.iter().map(flavor).collect();
-        sets.insert(name.clone(), json!({ "flavors": flavors, "count": set.count }));
+        let mut entry = json!({ "flavors": flavors, "count": set.count });
+        if let Some(Domains { flavor, leaves }) = &set.domains {
+            let topology = &quotas.model.topologies[flavor];
+            let domain = |&(leaf, pods): &(_, u32)| (topology.leaf_values(leaf).join("/"), json!(pods));
+            let domains: Map<String, Value> = leaves.iter().map(domain).collect();
+            entry["topology"] = json!({ "levels": topology.naming_levels(), "domains": domains });
+        }
+        sets.insert(name.clone(), entry);
     }
     let queue = quotas.workloads[id.index()].queue.map(|queue| &quotas.names.nodes[queue.index()]);
     json!({ "clusterQueue": queue, "podSets": sets })

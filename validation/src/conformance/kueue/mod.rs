@@ -32,7 +32,8 @@ pub(super) fn run(case: &Case) -> Outcome {
 /// The quotas of a case.
 fn read(case: &Case) -> Result<Quotas, String> {
     let reclaimable_pods = gate(case, "ReclaimablePods", true);
-    quotas(&case.objects, QuotaGates { reclaimable_pods }).map_err(|error| error.to_string())
+    let gates = QuotaGates { reclaimable_pods, topology: topology::gates(case.get("/featureGates"))? };
+    quotas(&case.objects, gates).map_err(|error| error.to_string())
 }
 
 /// Whether a feature gate is on.

@@ -81,7 +81,7 @@ fn pod_sets(case: &Case, number: &mut dyn FnMut(&str) -> ResourceId) -> Result<V
     workload.spec.pod_sets.iter().map(set).collect()
 }
 
-fn gates(given: &Value) -> Result<TopologyGates, String> {
+pub(super) fn gates(given: &Value) -> Result<TopologyGates, String> {
     let mut gates = TopologyGates::default();
     for (name, value) in given.as_object().into_iter().flatten() {
         let gate = match name.as_str() {
