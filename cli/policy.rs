@@ -17,10 +17,15 @@ enum PolicyCommand {
 
 pub(crate) fn run(args: &PolicyArgs) -> CommandResult {
     let PolicyCommand::List = args.command;
-    let list = |descriptions: &[registry::Description]| {
-        let lines = descriptions.iter().map(|(name, meaning)| format!("  {name:<18}{meaning}\n"));
-        lines.collect::<String>()
+    let line = |(name, meaning): &registry::Description| {
+        let about = registry::about(name);
+        let about = about.map(|registry::About { durations, source, checked }| {
+            let durations = durations.name();
+            format!("  {:<18}  durations {durations}; from {source}; checked by {checked}\n", "")
+        });
+        format!("  {name:<18}{meaning}\n{}", about.unwrap_or_default())
     };
+    let list = |descriptions: &[registry::Description]| descriptions.iter().map(line).collect::<String>();
     output::print(&format!(
         "A policy is a scheduler's profile, or ORDER+PLACEMENT such as fifo+fgd; a PLACEMENT alone means\n\
          fifo+PLACEMENT.\n\nprofiles of kube-scheduler, scheduler-plugins, Kueue, KAI-Scheduler and Volcano\n{}{}{}{}{}\norders (higher priority first in all of them)\n{}\nplacements\n{}\nafter any of these\n{}",

@@ -1,8 +1,8 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use clap::{Args, Subcommand};
-use foretell_validation::{Cell, Progress, Report, conformance, gavel, openb};
+use foretell_validation::{Cell, Error, Progress, Report, conformance, gavel, helios, openb, tiresias};
 use indicatif::ProgressBar;
 
 use crate::progress::Bars;
@@ -31,6 +31,16 @@ enum Suite {
     /// Jobs come from its generator draw by draw; per-VC and physical traces are read as they are. Exits with 1 if a
     /// figure is beyond its tolerance and with 2 if the data are unusable.
     Gavel(GavelArgs),
+    /// Follow the outputs of Tiresias' own simulator (NSDI'19), job by job.
+    ///
+    /// Runs every oracle `measured_*.csv` in the data. Exits with 1 if a job starts, ends or is preempted otherwise, and with
+    /// 2 if the data are unusable.
+    Tiresias(CommonArgs),
+    /// The queueing study of Helios (SC'21) on the Philly trace, beside its published table.
+    ///
+    /// Exits with 1 if FIFO is not what an independent implementation has on the same jobs, and with 2 if the data are
+    /// unusable. The published table is of another version of the trace: it is shown, not judged.
+    Helios(CommonArgs),
 }
 
 #[derive(Args)]
@@ -87,6 +97,8 @@ pub(crate) fn run(args: &ValidateArgs) -> CommandResult {
         Suite::Openb(args) => run_openb(args),
         Suite::Conformance(args) => run_conformance(args),
         Suite::Gavel(args) => run_gavel(args),
+        Suite::Tiresias(args) => run_suite(args, "tiresias", "oracles", tiresias::run),
+        Suite::Helios(args) => run_suite(args, "helios", "runs", helios::run),
     }
 }
 
@@ -100,6 +112,21 @@ fn run_openb(args: &OpenbArgs) -> CommandResult {
     let report =
         with_progress(&args.common, "openb", "runs", |progress| openb::run(&data, &selection, progress))??;
     write_json(&args.common, &report.to_json())?;
+    output::print(&table(&report))?;
+    output::print(&report.summary)?;
+    Ok(if report.passed() { Outcome::Success } else { Outcome::CheckFailed })
+}
+
+/// A suite that takes nothing but its data.
+fn run_suite(
+    args: &CommonArgs,
+    suite: &'static str,
+    unit: &'static str,
+    run: impl FnOnce(&Path, &Progress<'_>) -> Result<Report, Error> + Send,
+) -> CommandResult {
+    let data = data_dir(args)?;
+    let report = with_progress(args, suite, unit, |progress| run(&data, progress))??;
+    write_json(args, &report.to_json())?;
     output::print(&table(&report))?;
     output::print(&report.summary)?;
     Ok(if report.passed() { Outcome::Success } else { Outcome::CheckFailed })

@@ -331,7 +331,63 @@ fn column_groups(summaries: &[&RunSummary]) -> Vec<Vec<Column>> {
         ],
         distribution_columns("delay", summaries, |summary| summary.queue_delay),
         distribution_columns("JCT", summaries, |summary| summary.completion_time),
+        size_columns(summaries),
+        fairness_columns(summaries),
         waste_columns(summaries),
+    ]
+}
+
+/// Mean queueing delay by size of job, where jobs differ in size.
+fn size_columns(summaries: &[&RunSummary]) -> Vec<Column> {
+    let mut names: Vec<&str> = Vec::new();
+    for group in summaries.iter().flat_map(|summary| &summary.by_size) {
+        if !names.contains(&&*group.name) {
+            names.push(&group.name);
+        }
+    }
+    if names.len() < 2 {
+        return Vec::new();
+    }
+    let mean_s = |summary: &RunSummary, name: &str| {
+        let group = summary.by_size.iter().find(|group| group.name == name)?;
+        (group.queue_delay.count > 0).then_some(group.queue_delay.mean_s)
+    };
+    let all = summaries.iter().flat_map(|summary| names.iter().filter_map(|name| mean_s(summary, name)));
+    let unit = typical_unit(all);
+    let column = |name: &&str| {
+        let values_s: Vec<_> = summaries.iter().map(|summary| mean_s(summary, name)).collect();
+        let best = same_work(summaries, |summary| summary.queue_delay.count);
+        duration_column(
+            &format!("delay of\n{}", name.replace(" GPUs", "").replace(" GPU", "")),
+            unit,
+            &values_s,
+            best,
+        )
+    };
+    names.iter().map(column).collect()
+}
+
+/// How evenly jobs fared.
+fn fairness_columns(summaries: &[&RunSummary]) -> Vec<Column> {
+    let best = |best| {
+        if same_work(summaries, |summary| summary.completion_time.count) == Best::Unmarked {
+            Best::Unmarked
+        } else {
+            best
+        }
+    };
+    let column = |header: &str, best, figure: fn(&RunSummary) -> f64| {
+        let values: Vec<_> = summaries
+            .iter()
+            .map(|summary| (summary.completion_time.count > 0).then(|| figure(summary)))
+            .collect();
+        let decimals = decimals(values.iter().copied().flatten());
+        Column::new(header.to_owned(), &values, best, |value| fixed(value, decimals))
+    };
+    vec![
+        column("slow-\ndown", best(Best::Lowest), |summary| summary.fairness.slowdown_mean),
+        column("slowd.\np99", best(Best::Lowest), |summary| summary.fairness.slowdown_p99),
+        column("Jain", best(Best::Highest), |summary| summary.fairness.jain),
     ]
 }
 

@@ -7,14 +7,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use foretell_registry::{
-    AdvanceReservation, BackfillConfig, Kept, PolicyConfig, UnknownPolicy, VolcanoError,
+    AdvanceReservation, BackfillConfig, Kept, OrderingConfig, PolicyConfig, TiresiasConfig, UnknownPolicy,
+    VolcanoError,
 };
 use foretell_sim::engine::{Budget, Progress};
 use foretell_sim::framework::spec::{LabelOperator, LabelRequirement, NodeAffinity, NodeSelectorTerm};
 use foretell_sim::framework::state::{ACCOUNT_ANNOTATION, NetworkTopology, QOS_ANNOTATION, TopologyMode};
 use foretell_sim::framework::{
-    ClusterState, GpuModelId, GpuRequest, Profile, Resources, StateError, TaskShape, TaskSpec, Time,
-    TypicalTasks,
+    ClusterState, GpuModelId, GpuRequest, Profile, Resources, RestartCost, StateError, TaskShape, TaskSpec,
+    Time, TypicalTasks,
 };
 use foretell_sim::log::{JobStatus, Metrics, Observer, RunResult, Sampling};
 use foretell_sim::platform::{
@@ -26,8 +27,8 @@ use thiserror::Error;
 
 use crate::catalog::Catalog;
 use crate::scenario::{
-    self, Cycle, GpuChoice, JobTrace, JobTraceFormat, JobTraits, QueueNodes, Reservation, Retry, Scenario,
-    Synthetic, Timeline, VIRTUAL_CLUSTER_LABEL, Workload,
+    self, Cycle, GpuChoice, JobTrace, JobTraceFormat, JobTraits, Ordering, Preemption, QueueNodes,
+    Reservation, Retry, Scenario, Synthetic, Timeline, VIRTUAL_CLUSTER_LABEL, Workload,
 };
 
 /// Why a scenario could not be run.
@@ -135,6 +136,7 @@ impl Plan {
                 .unwrap_or_default(),
             aging: scenario.scheduler.aging_per_point.map(time),
             reservations: scenario.reservations.iter().map(reservation).collect(),
+            ordering: ordering(&scenario),
             ..PolicyConfig::default()
         };
         for policy in &scenario.scheduler.policies {
@@ -217,12 +219,13 @@ impl Plan {
                 .max()
                 .unwrap_or_default(),
             explain_waits: metrics.wait_reasons,
+            estimate_error: scheduler.estimate_error,
             preemption: PreemptionCost {
                 checkpoints: match preemption.checkpoint_interval {
                     None => Checkpoints::Never,
                     Some(interval) => Checkpoints::Every(time(interval)),
                 },
-                restart_cost: time(preemption.restart_cost),
+                restart_cost: restart_cost(preemption),
                 termination_grace: time(preemption.termination_grace),
             },
         }
@@ -312,6 +315,28 @@ fn reservation(reservation: &Reservation) -> AdvanceReservation {
 }
 
 /// The pods of a job: its tasks, and those beside them.
+fn restart_cost(preemption: &Preemption) -> RestartCost {
+    let steps = preemption.restart_cost_by_gpus.iter();
+    RestartCost {
+        base: time(preemption.restart_cost),
+        above_gpus: steps.map(|&(gpus, cost)| (gpus, time(cost))).collect(),
+    }
+}
+
+/// What policies that order jobs by what they have had are told.
+fn ordering(scenario: &Scenario) -> OrderingConfig {
+    let Ordering { quantum, queue_limits_gpu_s, promote_after } = &scenario.scheduler.ordering;
+    OrderingConfig {
+        quantum: time(*quantum),
+        tiresias: TiresiasConfig {
+            limits_gpu_s: queue_limits_gpu_s.clone(),
+            promote_after: *promote_after,
+            ..TiresiasConfig::default()
+        },
+        restart_cost: restart_cost(&scenario.preemption),
+    }
+}
+
 fn roles(tasks: u32, spec: TaskSpec, traits: Option<&JobTraits>) -> Vec<Role> {
     let Some(traits) = traits else { return vec![Role::gang(tasks, spec)] };
     let minimum = traits.min_tasks.unwrap_or(tasks);

@@ -17,7 +17,10 @@ use crate::units::ByteSize;
 
 pub use queue::{AmountFile, ClusterQueueFile, NetworkTopologyFile, RoleFile, TierFile, TopologyMode};
 pub use reservation::ReservationFile;
-pub use run::{BudgetFile, GpuChoice, MetricsFile, PreemptionFile, ProfileFile, Retry, SchedulerFile};
+pub use run::{
+    BudgetFile, GpuChoice, MetricsFile, OrderingFile, PreemptionFile, ProfileFile, RestartStepFile, Retry,
+    SchedulerFile,
+};
 pub use workload::{
     ArrivalFile, ComponentFile, DurationFile, JobTraceFile, JobTraceFormat, PresetName, QueueFile,
     QueueNodes, SizeFile, SyntheticFile, UsersFile, WorkloadFile,

@@ -16,8 +16,8 @@ use foretell_manifests::SchedulerConfig;
 use foretell_registry::PolicyConfig;
 
 use crate::document::Document;
-use crate::file::{MetricsFile, ScenarioFile, SchedulerFile};
-use crate::scenario::{Budget, Cycle, Metrics, Preemption, Scenario, Scheduler, Timeline};
+use crate::file::{MetricsFile, OrderingFile, RestartStepFile, ScenarioFile, SchedulerFile};
+use crate::scenario::{Budget, Cycle, Metrics, Ordering, Preemption, Scenario, Scheduler, Timeline};
 use crate::suggest;
 
 /// What a scenario may refer to outside of its file. The caller reads it; this crate reads no environment.
@@ -167,6 +167,8 @@ impl Resolver<'_, '_> {
             aging_per_point: scheduler
                 .aging_per_point_s
                 .map(|per_point_s| self.positive_span("scheduler.aging_per_point_s", per_point_s)),
+            estimate_error: scheduler.estimate_error,
+            ordering: self.ordering(&scheduler.ordering),
         }
     }
 
@@ -218,8 +220,42 @@ impl Resolver<'_, '_> {
                 .checkpoint_interval_s
                 .map(|interval_s| self.span("preemption.checkpoint_interval_s", interval_s)),
             restart_cost: self.span("preemption.restart_cost_s", preemption.restart_cost_s),
+            restart_cost_by_gpus: self.restart_steps(&preemption.restart_cost_by_gpus),
             termination_grace: self.span("preemption.termination_grace_s", preemption.termination_grace_s),
         }
+    }
+
+    fn ordering(&mut self, file: &OrderingFile) -> Ordering {
+        let limits = &file.queue_limits_gpu_s;
+        for (position, pair) in limits.windows(2).enumerate() {
+            if pair[0] >= pair[1] {
+                let message = format!("expected more than the {} before", pair[0]);
+                self.problem(
+                    &format!("scheduler.ordering.queue_limits_gpu_s[{}]", position + 1),
+                    message,
+                    None,
+                );
+            }
+        }
+        Ordering {
+            quantum: self.positive_span("scheduler.ordering.quantum_s", file.quantum_s),
+            queue_limits_gpu_s: limits.clone(),
+            promote_after: file.promote_after,
+        }
+    }
+
+    fn restart_steps(&mut self, steps: &[RestartStepFile]) -> Vec<(u32, Duration)> {
+        let path = |position: usize, field| format!("preemption.restart_cost_by_gpus[{position}].{field}");
+        for (position, pair) in steps.windows(2).enumerate() {
+            if pair[0].above >= pair[1].above {
+                let message = format!("expected more than the {} of the step before", pair[0].above);
+                self.problem(&path(position + 1, "above"), message, None);
+            }
+        }
+        let steps = steps.iter().enumerate();
+        steps
+            .map(|(position, step)| (step.above, self.span(&path(position, "cost_s"), step.cost_s)))
+            .collect()
     }
 
     fn metrics(&mut self, file: &ScenarioFile) -> Metrics {

@@ -254,6 +254,21 @@ pub struct Scheduler {
     pub backfill_depth: Option<u32>,
     /// Waiting that aging counts as one point of priority.
     pub aging_per_point: Option<Duration>,
+    /// Standard deviation of the logarithm of estimated over true durations.
+    pub estimate_error: f64,
+    /// Parameters of policies that order jobs by what they have had.
+    pub ordering: Ordering,
+}
+
+/// Parameters of policies that order jobs by what they have had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ordering {
+    /// How often running jobs are compared with waiting ones.
+    pub quantum: Duration,
+    /// GPU-seconds at which a job leaves each queue for the next, ascending.
+    pub queue_limits_gpu_s: Vec<u64>,
+    /// How many times as long as it ran a job waits before it returns to the first queue; 0 for never.
+    pub promote_after: u64,
 }
 
 /// When scheduling cycles start.
@@ -266,12 +281,14 @@ pub enum Cycle {
 }
 
 /// What evicting a job costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preemption {
     /// Time between two checkpoints; zero saves all when a job is told to stop, `None` nothing ever.
     pub checkpoint_interval: Option<Duration>,
     /// Time that a job which starts again holds its GPUs before it computes.
     pub restart_cost: Duration,
+    /// The same for jobs of more than so many GPUs, ascending.
+    pub restart_cost_by_gpus: Vec<(u32, Duration)>,
     /// Time from being told to stop until a pod has left its node.
     pub termination_grace: Duration,
 }

@@ -19,6 +19,14 @@ pub enum Error {
     /// An experiment that the data describe and that cannot be run.
     #[error(transparent)]
     Experiment(#[from] ExperimentError),
+    /// A workload that cannot be run on the cluster that the data describe.
+    #[error("{}: {message}", .path.display())]
+    Run {
+        /// The file that states it.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
     /// A policy that foretell does not have.
     #[error("unknown policy `{name}`: expected one of {known}")]
     UnknownPolicy {

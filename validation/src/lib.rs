@@ -5,8 +5,11 @@
 pub mod conformance;
 mod error;
 pub mod gavel;
+pub mod helios;
 pub mod openb;
+mod queueing;
 mod report;
+pub mod tiresias;
 
 pub use error::{DataError, Error};
 pub use report::{Cell, Report, Row};

@@ -7,7 +7,9 @@ extern crate std;
 
 mod allocate;
 mod backfill;
+mod consolidate;
 mod order;
+mod reorder;
 mod task_by_task;
 
 pub use allocate::{Allocate, HeadOfLine, MAX_ORDERS};
@@ -15,5 +17,10 @@ pub use backfill::{
     AdvanceReservation, Attempt, Backfill, BackfillConfig, Backfiller, Holds, HonourReservations, Kept,
     Promise, Promises, SharedHolds, expected_end,
 };
+pub use consolidate::Consolidate;
 pub use order::{Aging, FirstInFirstOut, PriorityFirst, ShortestJobFirst};
+pub use reorder::{
+    DemotionInstant, Discipline, DurationHistory, Jobs, Keyed, LeastAttained, LeastPredicted, Rank, Reorder,
+    Service, ShortestRemaining, ShortestRemainingService, Slot, Tiresias, TiresiasConfig,
+};
 pub use task_by_task::TaskByTask;

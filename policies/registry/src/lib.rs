@@ -9,6 +9,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod about;
 pub mod kube;
 mod kube_config;
 mod volcano;
@@ -29,14 +30,15 @@ use foretell_default::DefaultConfig;
 use foretell_drf::ElasticQuotaGate;
 use foretell_framework::select::{BestFitGpus, BestNode};
 use foretell_framework::{
-    Action, Filter, OrderJobs, PlaceJob, Plugins, Profile, TaskGate, Time, TypicalTasks,
+    Action, Filter, OrderJobs, PlaceJob, Plugins, Profile, RestartCost, TaskGate, Time, TypicalTasks,
 };
 use foretell_gang::{Coscheduling, CoschedulingConfig};
 use foretell_kai::{Kai, KaiConfig};
 use foretell_kueue::{CycleConfig, Preemptor, QuotaAdmission};
 use foretell_ordering::{
-    Aging, Allocate, Backfill, FirstInFirstOut, HeadOfLine, Holds, HonourReservations, PriorityFirst,
-    Promises, SharedHolds, ShortestJobFirst, TaskByTask,
+    Aging, Allocate, Backfill, Consolidate, Discipline, FirstInFirstOut, HeadOfLine, Holds,
+    HonourReservations, Keyed, LeastAttained, LeastPredicted, PriorityFirst, Promises, Rank, Reorder,
+    SharedHolds, ShortestJobFirst, ShortestRemaining, ShortestRemainingService, TaskByTask, Tiresias,
 };
 use foretell_packing::{
     BestFit, DotProduct, Fgd, FgdGpus, GpuAllocated, GpuClustering, GpuPacking, Preference, RandomGpus,
@@ -46,6 +48,8 @@ use foretell_slurm::{PartitionNodes, SharedNodes, Slurm};
 use foretell_topology::{ByDomain, Division, DomainPlacement, GpuInterconnect, InterconnectGpus};
 use thiserror::Error;
 
+pub use about::{About, Durations, about, durations};
+pub use foretell_ordering::TiresiasConfig;
 pub use foretell_ordering::{AdvanceReservation, BackfillConfig, Kept};
 pub use foretell_slurm::{SlurmConfig, SlurmError, parse as parse_slurm};
 pub use kube_config::{KubeConfig, KubeProfile};
@@ -83,6 +87,27 @@ pub struct PolicyConfig {
     pub aging: Option<Time>,
     /// Nodes and GPUs that are kept for some jobs at times, which every ORDER+PLACEMENT honours.
     pub reservations: Vec<AdvanceReservation>,
+    /// Parameters of orders that change as jobs run.
+    pub ordering: OrderingConfig,
+}
+
+/// Parameters of orders that change as jobs run.
+#[derive(Clone, PartialEq, Debug)]
+pub struct OrderingConfig {
+    /// How often `las` compares running jobs with waiting ones.
+    pub quantum: Time,
+    /// Of `tiresias` and `gittins`.
+    pub tiresias: TiresiasConfig,
+    /// What a preempted job pays when it starts again, as far as `srtf` and `srsf` know.
+    pub restart_cost: RestartCost,
+}
+
+impl Default for OrderingConfig {
+    fn default() -> Self {
+        // Gavel's round.
+        let quantum = Time::from_nanos(360_000_000_000);
+        Self { quantum, tiresias: TiresiasConfig::default(), restart_cost: RestartCost::default() }
+    }
 }
 
 /// A name that means no policy.
@@ -132,7 +157,7 @@ pub const CONSOLIDATE: Description = (
 );
 
 /// Orders of waiting jobs. In all of them higher priority goes first, in `aging` unless the other waits for longer.
-pub const ORDERS: [Description; 8] = [
+pub const ORDERS: [Description; 15] = [
     ("fifo", "first in, first out; the head of a queue blocks those behind it"),
     ("fifo-skip", "first in, first out; jobs that fit go ahead of those that do not"),
     ("sjf", "shortest job first by the trace's duration; the head of a queue blocks"),
@@ -150,10 +175,22 @@ pub const ORDERS: [Description; 8] = [
         "slurm",
         "Slurm's multifactor priority with fair tree and backfill, at common settings; alone with binpack",
     ),
+    ("srtf", "shortest remaining time first; preempts, and pays for restarts"),
+    ("srsf", "shortest remaining GPU-time first; preempts"),
+    ("las", "least attained GPU-time first; preempts, knows no durations"),
+    (
+        "tiresias",
+        "discretised two-dimensional LAS: queues by attained GPU-time; preempts, knows no durations",
+    ),
+    ("gittins", "the same, in a queue by Gittins index, learned from jobs that ended"),
+    ("qssf", "least predicted GPU-time first, learned from jobs that ended; the head blocks"),
+    ("qssf-skip", "the same; jobs that fit go ahead"),
 ];
 
 /// Ways to place a task.
-pub const PLACEMENTS: [Description; 11] = [
+pub const PLACEMENTS: [Description; 13] = [
+    ("first-fit", "the first node that fits"),
+    ("whole-nodes", "large jobs on idle nodes and the rest on the freest, small jobs best fit: Helios' rule"),
     ("binpack", "the node with the most GPU allocated"),
     ("spread", "the node with the least GPU allocated"),
     ("random", "any node that fits"),
@@ -305,12 +342,48 @@ fn build_base(name: &str, config: &PolicyConfig) -> Option<Profile> {
     }
     let is_by_domain = division(placement).is_some();
     let holds = SharedHolds::new(Holds::new(config.reservations.clone()).into());
-    let action = line(order, config, &holds, by_domain(placement, config))?;
+    let place: Option<Box<dyn PlaceJob>> = match by_domain(placement, config) {
+        None if placement == "whole-nodes" => Some(Box::new(Consolidate)),
+        place => place,
+    };
+    let action: Box<dyn Action> = match discipline(order, &config.ordering) {
+        Some(discipline) => reorder(order, discipline, place, &config.ordering),
+        None => line(order, config, &holds, place)?,
+    };
     let plugins = placement_plugins(placement, config)?.with_filters(foretell_default::filters());
     // Who places by the fabric between nodes goes by the links inside them too.
     let plugins = if is_by_domain { by_links(plugins) } else { plugins };
     let honours: Box<dyn Filter> = Box::new(HonourReservations { holds });
     Some(profile(plugins.with_filters([honours]), action))
+}
+
+/// The action that works through jobs in an order that changes as they run.
+fn reorder(
+    order: &str,
+    discipline: Box<dyn Discipline>,
+    place: Option<Box<dyn PlaceJob>>,
+    config: &OrderingConfig,
+) -> Box<dyn Action> {
+    let head_of_line = if order == "qssf" { HeadOfLine::Blocks } else { HeadOfLine::IsSkipped };
+    let mut reorder = Reorder::new(discipline, head_of_line).with_restart_cost(config.restart_cost.clone());
+    if let Some(place) = place {
+        reorder = reorder.with_placement(place);
+    }
+    Box::new(reorder)
+}
+
+fn discipline(order: &str, config: &OrderingConfig) -> Option<Box<dyn Discipline>> {
+    let tiresias = |gittins| Tiresias::new(TiresiasConfig { gittins, ..config.tiresias.clone() });
+    let rank: Box<dyn Rank> = match order {
+        "srtf" => Box::new(ShortestRemaining),
+        "srsf" => Box::new(ShortestRemainingService),
+        "las" => Box::new(LeastAttained { quantum: config.quantum }),
+        "qssf" | "qssf-skip" => Box::new(LeastPredicted::default()),
+        "tiresias" => return Some(Box::new(tiresias(false))),
+        "gittins" => return Some(Box::new(tiresias(true))),
+        _ => return None,
+    };
+    Some(Box::new(Keyed::new(rank)))
 }
 
 /// The action that works through the jobs in an order.
@@ -375,6 +448,7 @@ fn placement_plugins(placement: &str, config: &PolicyConfig) -> Option<Plugins> 
     let best = || Plugins::new(Box::new(BestNode), Box::new(BestFitGpus));
     Some(match placement {
         "binpack" | "topology" | "topology-even" => binpack(),
+        "first-fit" | "whole-nodes" => best(),
         "spread" => Plugins::new(Box::new(BestNode), Box::new(WorstFitGpus))
             .with_score(Box::new(GpuAllocated(Preference::Least)), 1),
         "random" => Plugins::new(Box::new(RandomNode), Box::new(RandomGpus)),

@@ -6,8 +6,8 @@ use std::collections::BinaryHeap;
 use foretell_framework::{EvictionReason, Time};
 use foretell_reports::Manifest;
 use foretell_sim::log::{
-    Distribution, EvictionOutcome, EvictionResult, GroupSummary, JobCounts, JobResult, JobStatus, RunResult,
-    RunSummary, TimelineRow,
+    Distribution, EvictionOutcome, EvictionResult, Fairness, GroupSummary, JobCounts, JobResult, JobStatus,
+    RunResult, RunSummary, TimelineRow,
 };
 
 pub(crate) fn manifest() -> Manifest {
@@ -38,6 +38,7 @@ pub(crate) fn job(
         gpu_milli: 1000,
         gpu_milli_total: u64::from(gpus) * 1000,
         submit: Time::from_s(submit_s),
+        duration: None,
         start: start_s.map(Time::from_s),
         finish: finish_s.map(Time::from_s),
         status: match (start_s, finish_s) {
@@ -179,6 +180,12 @@ pub(crate) fn summary(policy: &str) -> RunSummary {
         queue_length_max: 4_321,
         queue_delay: times(81_747, 5_432.1),
         completion_time: times(81_346, 54_321.0),
+        fairness: Fairness { slowdown_mean: 3.21, slowdown_p99: 45.6, jain: 0.789 },
+        by_size: ["up to 1 GPU", "2 to 8 GPUs"]
+            .iter()
+            .enumerate()
+            .map(|(index, name)| group(index as u32, name))
+            .collect(),
         by_queue: queues.iter().enumerate().map(|(index, name)| group(index as u32, name)).collect(),
         by_user: (0..20).map(|index| group(index, &format!("user-{index:02}"))).collect(),
         reasons: vec![

@@ -1,7 +1,7 @@
 //! Goldens of the terminal tables, and that no line is wider than asked for.
 
 use foretell_reports::{comparison_table, summary_table};
-use foretell_sim::log::{Distribution, JobCounts, RunSummary};
+use foretell_sim::log::{Distribution, Fairness, JobCounts, RunSummary};
 use proptest::prelude::*;
 
 use crate::fixture::{summaries, summary};
@@ -34,6 +34,8 @@ fn summary_of_nothing() {
         jobs: JobCounts::default(),
         queue_delay: Distribution::default(),
         completion_time: Distribution::default(),
+        fairness: Fairness::default(),
+        by_size: Vec::new(),
         by_queue: Vec::new(),
         by_user: Vec::new(),
         reasons: Vec::new(),

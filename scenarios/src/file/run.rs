@@ -38,6 +38,36 @@ pub struct SchedulerFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub aging_per_point_s: Option<f64>,
+    /// How far off the durations are that policies are told: the standard deviation of the natural logarithm of estimated
+    /// over true duration. 0 tells the truth.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub estimate_error: f64,
+    /// Parameters of policies that order jobs by what they have had.
+    #[serde(default)]
+    pub ordering: OrderingFile,
+}
+
+/// Parameters of policies that order jobs by what they have had: `las`, `tiresias`, `gittins`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OrderingFile {
+    /// `las`: how often running jobs are compared with waiting ones.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub quantum_s: f64,
+    /// `tiresias`, `gittins`: the GPU-seconds at which a job leaves each queue for the next, ascending; there is one queue
+    /// more than limits.
+    pub queue_limits_gpu_s: Vec<u64>,
+    /// `tiresias`, `gittins`: a job that has waited this many times as long as it has run returns to the first queue; 0
+    /// returns none.
+    pub promote_after: u64,
+}
+
+impl Default for OrderingFile {
+    fn default() -> Self {
+        // Gavel's round; the limits of Tiresias' published simulator.
+        Self { quantum_s: 360.0, queue_limits_gpu_s: vec![3250, 7200], promote_after: 0 }
+    }
 }
 
 /// A policy described by a `volcano-scheduler.conf`, a `KubeSchedulerConfiguration` or a `slurm.conf`, in a file or in place.
@@ -87,6 +117,9 @@ pub struct PreemptionFile {
     /// Time that a job which starts again holds its GPUs before it computes.
     #[schemars(range(min = 0))]
     pub restart_cost_s: f64,
+    /// The same for larger jobs, in ascending order of size; the last step that applies counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub restart_cost_by_gpus: Vec<RestartStepFile>,
     /// Time from being told to stop until a pod has left its node.
     #[schemars(range(min = 0))]
     pub termination_grace_s: f64,
@@ -95,8 +128,24 @@ pub struct PreemptionFile {
 impl Default for PreemptionFile {
     fn default() -> Self {
         // Kubernetes' `terminationGracePeriodSeconds`.
-        Self { checkpoint_interval_s: None, restart_cost_s: 0.0, termination_grace_s: 30.0 }
+        Self {
+            checkpoint_interval_s: None,
+            restart_cost_s: 0.0,
+            restart_cost_by_gpus: Vec::new(),
+            termination_grace_s: 30.0,
+        }
     }
+}
+
+/// What jobs of more than some size pay to start again.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RestartStepFile {
+    /// Jobs of more GPUs than this.
+    pub above: u32,
+    /// Time that such a job holds its GPUs before it computes again.
+    #[schemars(range(min = 0))]
+    pub cost_s: f64,
 }
 
 /// What is measured.

@@ -161,6 +161,7 @@ impl Observer for Metrics {
                     gpu_milli: gpus.milli,
                     gpu_milli_total: submission.gpu_milli_total(),
                     submit: now,
+                    duration: submission.duration,
                     start: None,
                     finish: None,
                     status: JobStatus::Queued,

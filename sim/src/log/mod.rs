@@ -11,7 +11,7 @@ pub use fragmentation::FragmentationIndex;
 pub use metrics::Metrics;
 pub use record::{EvictionOutcome, Observer, Record};
 pub use results::{
-    Distribution, EvictionResult, GroupSummary, JobCounts, JobResult, JobStatus, RunResult, RunSummary,
-    TimelineRow,
+    Distribution, EvictionResult, Fairness, GroupSummary, JobCounts, JobResult, JobStatus, RunResult,
+    RunSummary, TimelineRow,
 };
 pub use timeline::Sampling;

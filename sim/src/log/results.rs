@@ -44,6 +44,8 @@ pub struct JobResult {
     pub gpu_milli_total: u64,
     /// When it was submitted.
     pub submit: Time,
+    /// How long it runs with all its pods and undisturbed; `None` runs for ever.
+    pub duration: Option<Time>,
     /// When enough of its tasks had been placed and it began to run, the first time.
     pub start: Option<Time>,
     /// When it ended.
@@ -60,10 +62,20 @@ pub struct JobResult {
     pub gpu_lost: u128,
 }
 
+/// Run times below this count as this, so that a job of a second that waited a minute does not rule a mean.
+const SLOWDOWN_BOUND_S: f64 = 10.0;
+
 impl JobResult {
     /// Queueing delay: from submission to start.
     pub fn queue_delay(&self) -> Option<Time> {
         self.start.map(|start| start.since(self.submit))
+    }
+
+    /// Bounded slowdown: how many times as long it took as it would have alone, where both are at least ten seconds
+    /// (Feitelson's bound), at least 1.
+    pub fn slowdown(&self) -> Option<f64> {
+        let (took_s, alone_s) = (self.completion_time()?.as_s(), self.duration?.as_s());
+        Some((took_s / alone_s.max(SLOWDOWN_BOUND_S)).max(1.0))
     }
 
     /// Job completion time: from submission to the end.
@@ -170,6 +182,17 @@ pub struct GroupSummary {
     pub completion_time: Distribution,
 }
 
+/// How jobs fared against having the cluster for themselves.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Fairness {
+    /// Mean of the jobs' bounded slowdowns ([`JobResult::slowdown`]; finish-time ratio), over jobs that ended.
+    pub slowdown_mean: f64,
+    /// 99th percentile of them, nearest rank.
+    pub slowdown_p99: f64,
+    /// Jain's index of their speeds, the inverse of slowdown: 1 if all jobs are slowed alike, 1/n if one has it all.
+    pub jain: f64,
+}
+
 /// What a capacity planner wants to know of a run.
 #[derive(Clone, PartialEq, Debug)]
 pub struct RunSummary {
@@ -212,6 +235,10 @@ pub struct RunSummary {
     pub queue_delay: Distribution,
     /// From submission to end, over jobs that ended.
     pub completion_time: Distribution,
+    /// How evenly jobs fared; zero if none ended.
+    pub fairness: Fairness,
+    /// The same per size of job in GPUs, smallest first.
+    pub by_size: Vec<GroupSummary>,
     /// The same per queue (virtual cluster), in order of name.
     pub by_queue: Vec<GroupSummary>,
     /// The same per user, in order of GPU time, most first.

@@ -1,8 +1,8 @@
 //! From the jobs and integrals of a run to its figures.
 
-use foretell_framework::Time;
+use foretell_framework::{Time, WHOLE_GPU_MILLI};
 
-use super::{Distribution, GroupSummary, JobCounts, JobResult, JobStatus, RunSummary, TimelineRow};
+use super::{Distribution, Fairness, GroupSummary, JobCounts, JobResult, JobStatus, RunSummary, TimelineRow};
 use crate::platform::Counts;
 
 /// Integrals over time of what the timeline shows, exact: thousandths of GPUs (or jobs) times nanoseconds.
@@ -70,6 +70,12 @@ pub(super) fn summarise(
     let lost = jobs.iter().map(|job| job.gpu_lost).sum();
     let mut by_queue = groups(jobs, queues, |job| job.queue);
     by_queue.sort_by(|group, other| group.name.cmp(&other.name));
+    let sizes = SIZES.map(|(name, _)| name.to_owned());
+    let by_size = groups(jobs, &sizes, |job| {
+        let fits = |(_, most): &(&str, u64)| job.gpu_milli_total <= most * u64::from(WHOLE_GPU_MILLI);
+        SIZES.iter().position(fits).unwrap_or(SIZES.len() - 1) as u32
+    });
+    let by_size = by_size.into_iter().filter(|group| group.jobs.submitted > 0).collect();
     let mut by_user = groups(jobs, users, |job| job.user);
     by_user.sort_by(|group, other| {
         other.gpu_s.total_cmp(&group.gpu_s).then_with(|| group.name.cmp(&other.name))
@@ -98,6 +104,8 @@ pub(super) fn summarise(
         queue_length_max: integrals.queued_max,
         queue_delay: distribution(all.queue_delays),
         completion_time: distribution(all.completion_times),
+        fairness: fairness(jobs),
+        by_size,
         by_queue,
         by_user,
         reasons: run.reasons,
@@ -135,6 +143,26 @@ impl Group {
         self.queue_delays.extend(job.queue_delay());
         self.completion_times.extend(job.completion_time());
         self.gpu_milli_nanos += job.gpu_held;
+    }
+}
+
+/// Sizes of jobs: what one node mostly holds, and what it does not. With the most GPUs of each.
+const SIZES: [(&str, u64); 3] =
+    [("up to 1 GPU", 1), ("2 to 8 GPUs", 8), ("more than 8 GPUs", u64::MAX / 1000)];
+
+fn fairness(jobs: &[JobResult]) -> Fairness {
+    let mut slowdowns: Vec<f64> = jobs.iter().filter_map(JobResult::slowdown).collect();
+    slowdowns.sort_by(f64::total_cmp);
+    let count = slowdowns.len();
+    if count == 0 {
+        return Fairness::default();
+    }
+    let speeds = || slowdowns.iter().map(|slowdown| 1.0 / slowdown);
+    let (sum, squares) = (speeds().sum::<f64>(), speeds().map(|speed| speed * speed).sum::<f64>());
+    Fairness {
+        slowdown_mean: slowdowns.iter().sum::<f64>() / count as f64,
+        slowdown_p99: slowdowns[(count * 99).div_ceil(100) - 1],
+        jain: sum * sum / (count as f64 * squares),
     }
 }
 
@@ -178,6 +206,36 @@ fn distribution(mut values: Vec<Time>) -> Distribution {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fairness_of_two_jobs_by_hand() {
+        let job = |submit_s: f64, duration_s: f64, finish_s: f64| JobResult {
+            id: "".into(),
+            queue: 0,
+            user: 0,
+            tasks: 1,
+            min_tasks: 1,
+            gpus_per_task: 1,
+            gpu_milli: 1000,
+            gpu_milli_total: 1000,
+            submit: Time::from_s(submit_s),
+            duration: Some(Time::from_s(duration_s)),
+            start: None,
+            finish: Some(Time::from_s(finish_s)),
+            status: JobStatus::Completed,
+            reason: None,
+            evictions: 0,
+            gpu_held: 0,
+            gpu_lost: 0,
+        };
+        // Slowed 4 times; and a job of one second that took twenty, which counts as one of ten.
+        let got = fairness(&[job(0.0, 100.0, 400.0), job(5.0, 1.0, 25.0)]);
+        assert_eq!(
+            got,
+            Fairness { slowdown_mean: 3.0, slowdown_p99: 4.0, jain: 0.75 * 0.75 / (2.0 * 0.3125) }
+        );
+        assert_eq!(fairness(&[]), Fairness::default());
+    }
 
     #[test]
     fn percentiles_are_elements_by_nearest_rank() {

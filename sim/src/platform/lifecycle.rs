@@ -178,13 +178,17 @@ where
     fn start(&mut self, id: JobId, queue: &mut EventQueue<Event>) {
         let Some(job) = self.state.job(id).map(|job| job.spec.sequence) else { return };
         let live = &mut self.jobs[id];
-        let preparation = if live.attempt == 0 { Time::ZERO } else { self.config.preemption.restart_cost };
+        let restart_cost = &self.config.preemption.restart_cost;
+        let preparation = if live.attempt == 0 { Time::ZERO } else { restart_cost.of(live.gpu_milli) };
         live.running = true;
         live.work.start(self.now, live.rate(), preparation);
         live.finish = finish_event(&live.work, id, queue);
         let gpu_milli = live.started.gpu_milli;
         self.waits_no_more(id);
         self.running += 1;
+        if let Some(time) = self.deferred_wake.take() {
+            self.scheduler.request(time, queue);
+        }
         self.record(&Record::JobStarted { job, gpu_milli });
     }
 

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use foretell_framework::{
     ClusterEvent, ClusterState, GangSpec, JobId, JobSpec, Profile, Reason, ShapeId, Stamp, TaskId, Time,
 };
+use rand_distr::{Distribution, StandardNormal};
 use slotmap::SecondaryMap;
 use thiserror::Error;
 
@@ -50,6 +51,9 @@ pub struct Config {
     pub idle_wake_until: Time,
     /// Whether to find out what jobs wait for ([`Record::Waited`]).
     pub explain_waits: bool,
+    /// How far off the durations are that policies are told: standard deviation of the logarithm of estimated over true
+    /// duration. Each job draws its own error from the seed.
+    pub estimate_error: f64,
 }
 
 /// Why a run broke off. What was observed so far is not a result.
@@ -104,6 +108,8 @@ pub struct Simulation<'a, W, E> {
     pub(super) leaving: SecondaryMap<TaskId, ()>,
     pub(super) waiting: u64,
     pub(super) running: u64,
+    /// When the policy would have been woken if it had not seemed that nothing is left to happen.
+    pub(super) deferred_wake: Option<Time>,
     /// Jobs that no cycle has seen yet; kept only where jobs are not retried.
     fresh: Vec<JobId>,
     /// Whether an empty cluster could hold jobs of a shape, by shape; found for the nodes as they were at the stamp.
@@ -145,6 +151,7 @@ where
             leaving: SecondaryMap::new(),
             waiting: 0,
             running: 0,
+            deferred_wake: None,
             fresh: Vec::new(),
             shape_fits: Vec::new(),
             shape_fits_of: Stamp::ZERO,
@@ -209,7 +216,9 @@ where
         let sequence = self.submitted;
         self.submitted += 1;
         let spec = job_spec(&mut self.state, sequence, &submission);
-        let job = self.state.add_job(JobSpec { submitted: self.now, ..spec });
+        let expected_duration =
+            submission.time_limit.or_else(|| self.estimate(sequence, submission.duration));
+        let job = self.state.add_job(JobSpec { submitted: self.now, expected_duration, ..spec });
         self.record(&Record::JobSubmitted { job: sequence, submission: &submission });
         if let Err(reason) = self.fits_empty_cluster(job) {
             self.state.remove_job(job);
@@ -227,6 +236,17 @@ where
         self.scheduler.profile.notify(&self.state, ClusterEvent::JobAdded(job));
         self.scheduler.request(self.now, queue);
         Ok(())
+    }
+
+    /// What policies are told of a job's duration.
+    fn estimate(&self, sequence: u64, duration: Option<Time>) -> Option<Time> {
+        let error = self.config.estimate_error;
+        if error <= 0.0 {
+            return duration;
+        }
+        let mut random = Streams::new(self.config.seed).stream("estimates", sequence);
+        let deviation: f64 = StandardNormal.sample(&mut random);
+        duration.map(|duration| Time::from_s(duration.as_s() * (error * deviation).exp()))
     }
 
     /// The verdict for the job's shape, found once for the nodes as they are.
@@ -257,10 +277,11 @@ where
         self.ask_about_waits();
         // With nothing running and nothing to come, only the policy itself could still change anything.
         let idle = self.next.is_none() && self.running == 0;
-        if let Some(time) = wake_at
-            && self.waiting > 0
-            && !(idle && time > (self.last_event + IDLE_WAKE_LIMIT).max(self.config.idle_wake_until))
-        {
+        let wake_at = wake_at.filter(|_| self.waiting > 0);
+        // Unless a job that was just bound starts.
+        let idle_until = (self.last_event + IDLE_WAKE_LIMIT).max(self.config.idle_wake_until);
+        self.deferred_wake = wake_at.filter(|&time| idle && time > idle_until);
+        if let Some(time) = wake_at.filter(|_| self.deferred_wake.is_none()) {
             self.scheduler.request(time, queue);
         }
     }
@@ -420,7 +441,6 @@ fn job_spec(state: &mut ClusterState, sequence: u64, submission: &Submission) ->
     JobSpec {
         user: submission.user.clone(),
         priority: submission.priority,
-        expected_duration: submission.time_limit.or(submission.duration),
         annotations: submission.annotations.clone(),
         min_member: submission.min_member(),
         preemptable: submission.preemptable,

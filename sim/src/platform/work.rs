@@ -3,7 +3,7 @@
 //! Work is counted in whole units: thousandths of GPUs (pods, where a job has no GPUs) times nanoseconds. A job
 //! works at the rate of the pods that run: with half of them it takes twice as long.
 
-use foretell_framework::Time;
+use foretell_framework::{RestartCost, Time};
 
 /// Which of its work a job keeps when it is stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -17,12 +17,12 @@ pub enum Checkpoints {
 }
 
 /// What stopping a job costs.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct PreemptionCost {
     /// Which of its work it keeps.
     pub checkpoints: Checkpoints,
-    /// How long it computes nothing when it starts again: loading the checkpoint, setting up the processes.
-    pub restart_cost: Time,
+    /// How long it computes nothing when it starts again.
+    pub restart_cost: RestartCost,
     /// From being told to stop until a pod has left its node.
     pub termination_grace: Time,
 }

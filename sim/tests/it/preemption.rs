@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use foretell_sim::framework::plugin::{Action, ClusterEvent};
 use foretell_sim::framework::select::{BestFitGpus, BestNode};
 use foretell_sim::framework::{
-    ClusterState, EvictionReason, JobId, Plugins, Profile, Reason, Session, TaskId, TaskStatus, Time,
+    ClusterState, EvictionReason, JobId, Plugins, Profile, Reason, RestartCost, Session, TaskId, TaskStatus,
+    Time,
 };
 use foretell_sim::log::{EvictionOutcome, JobStatus, Observer, Record};
 use foretell_sim::platform::{Checkpoints, Config, PreemptionCost, Role, Submission};
@@ -75,7 +76,7 @@ fn cost(checkpoint_s: Option<f64>, restart_s: f64, grace_s: f64) -> Config {
     let every = |interval_s| Checkpoints::Every(Time::from_s(interval_s));
     let preemption = PreemptionCost {
         checkpoints: checkpoint_s.map_or(Checkpoints::Never, every),
-        restart_cost: Time::from_s(restart_s),
+        restart_cost: RestartCost::of_every_job(Time::from_s(restart_s)),
         termination_grace: Time::from_s(grace_s),
     };
     Config { preemption, ..Config::default() }

@@ -17,7 +17,8 @@ use rayon::prelude::*;
 
 use self::compare::{Comparison, deterministic_row, placements_row, random_row};
 pub use self::experiment::{Arrival, Experiment, ExperimentError, Outcome};
-use self::published::{Placements, Published, RunKey, existing, read_placements, read_tables};
+use self::published::{Placements, Published, RunKey, read_placements, read_tables};
+pub(crate) use self::published::{existing, open};
 use self::tables::cells;
 use crate::report::Report;
 use crate::{Error, Progress};

@@ -174,7 +174,7 @@ fn parse_placement(line: &str) -> Option<(String, u32, String)> {
 }
 
 /// The file, or the same name with `.gz`.
-pub(super) fn existing(path: &Path) -> Result<PathBuf, DataError> {
+pub(crate) fn existing(path: &Path) -> Result<PathBuf, DataError> {
     let mut compressed = path.as_os_str().to_owned();
     compressed.push(".gz");
     let compressed = PathBuf::from(compressed);
@@ -187,7 +187,7 @@ pub(super) fn existing(path: &Path) -> Result<PathBuf, DataError> {
     }
 }
 
-fn open(path: &Path) -> Result<Box<dyn Read>, DataError> {
+pub(crate) fn open(path: &Path) -> Result<Box<dyn Read>, DataError> {
     let mut file = BufReader::new(std::fs::File::open(path).map_err(|error| DataError::io(path, error))?);
     let compressed = file.fill_buf().map_err(|error| DataError::io(path, error))?.starts_with(&[0x1f, 0x8b]);
     Ok(if compressed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })

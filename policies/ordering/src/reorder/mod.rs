@@ -1,0 +1,308 @@
+//! Runs the jobs that come first in an order that changes as they run: what is behind is preempted, what is ahead takes
+//! its place.
+
+mod gittins;
+mod keyed;
+mod predict;
+mod service;
+mod tiresias;
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+
+use foretell_framework::{
+    Action, ClusterEvent, ClusterState, EvictionReason, Job, JobId, PlaceJob, Plugins, Reason, RestartCost,
+    Session, Time,
+};
+
+pub use keyed::{Keyed, LeastAttained, LeastPredicted, Rank, ShortestRemaining, ShortestRemainingService};
+pub use predict::DurationHistory;
+pub use service::{Jobs, Service, Slot};
+pub use tiresias::{DemotionInstant, Tiresias, TiresiasConfig};
+
+use crate::allocate::HeadOfLine;
+use crate::task_by_task::TaskByTask;
+
+/// An order of all jobs, those that run included, that may change with what they have had.
+pub trait Discipline {
+    /// Its name.
+    fn name(&self) -> &'static str;
+
+    /// Whether jobs that are ahead take the GPUs of running ones behind them.
+    fn preempts(&self) -> bool;
+
+    /// A job arrived.
+    fn added(&mut self, jobs: &Jobs, slot: Slot, now: Time);
+
+    /// A waiting job got its place.
+    fn started(&mut self, jobs: &Jobs, slot: Slot, now: Time);
+
+    /// A running job lost its place.
+    fn stopped(&mut self, jobs: &Jobs, slot: Slot, now: Time);
+
+    /// A job left; its slot may be given to another.
+    fn ended(&mut self, service: &Service, slot: Slot, now: Time);
+
+    /// Makes up for instants of [`Self::next_change`] before `now` that passed unseen: a driver need not wake a policy while
+    /// nobody waits. Those that ended since are still there.
+    fn catch_up(&mut self, _jobs: &mut Jobs, _now: Time) {}
+
+    /// Brings the order up to `now`.
+    fn update(&mut self, _jobs: &mut Jobs, _now: Time) {}
+
+    /// Visits the jobs in their order until told to stop; where nothing is preempted, only those that wait.
+    fn walk(&self, jobs: &Jobs, now: Time, visit: &mut dyn FnMut(Slot) -> ControlFlow<()>);
+
+    /// When the order may change next although nothing happens.
+    fn next_change(&self, _jobs: &Jobs, _now: Time) -> Option<Time> {
+        None
+    }
+
+    /// Another decision is about to be made: what came of the one before has been said.
+    fn decided(&mut self, _jobs: &Jobs) {}
+}
+
+/// Walks all jobs in the order of a discipline and gives each the GPUs that it asks for while there are enough left in
+/// the cluster; whoever runs and gets none is preempted. As in the simulators of Tiresias (NSDI'19) and Helios (SC'21)
+/// the GPUs are counted, not placed: a job that is due and whose tasks fit on no nodes waits for them, and they are kept
+/// for it.
+pub struct Reorder {
+    discipline: Box<dyn Discipline>,
+    head_of_line: HeadOfLine,
+    place: Box<dyn PlaceJob>,
+    /// What a preempted job pays, as far as the policy knows.
+    restart_cost: RestartCost,
+    jobs: Jobs,
+    slots: BTreeMap<JobId, Slot>,
+    running: Vec<Slot>,
+    /// Jobs that are due and have no place yet, in order.
+    due: Vec<Slot>,
+    /// By slot: the decision in which it was last chosen.
+    chosen_in: Vec<u64>,
+    decision: u64,
+    added: Vec<JobId>,
+    ended: Vec<Slot>,
+    /// Whether jobs came, went or were displaced since the last decision.
+    changed: bool,
+    /// Whether room was made since those that are due were last tried.
+    released: bool,
+    next_change: Option<Time>,
+}
+
+impl Reorder {
+    /// In the order of this discipline.
+    pub fn new(discipline: Box<dyn Discipline>, head_of_line: HeadOfLine) -> Self {
+        Self {
+            discipline,
+            head_of_line,
+            place: Box::new(TaskByTask),
+            restart_cost: RestartCost::default(),
+            jobs: Jobs::default(),
+            slots: BTreeMap::new(),
+            running: Vec::new(),
+            due: Vec::new(),
+            chosen_in: Vec::new(),
+            decision: 0,
+            added: Vec::new(),
+            ended: Vec::new(),
+            changed: false,
+            released: false,
+            next_change: None,
+        }
+    }
+
+    /// With another way to place the tasks of a job than one by one.
+    #[must_use]
+    pub fn with_placement(mut self, place: Box<dyn PlaceJob>) -> Self {
+        self.place = place;
+        self
+    }
+
+    /// With what a preempted job pays when it runs again.
+    #[must_use]
+    pub fn with_restart_cost(mut self, cost: RestartCost) -> Self {
+        self.restart_cost = cost;
+        self
+    }
+
+    /// Takes note of who came, went or was displaced by others since the last cycle.
+    fn observe(&mut self, state: &ClusterState, now: Time) {
+        self.discipline.decided(&self.jobs);
+        self.discipline.catch_up(&mut self.jobs, now);
+        for slot in core::mem::take(&mut self.ended) {
+            self.running.retain(|&other| other != slot);
+            let Some(mut service) = self.jobs.remove(slot) else { continue };
+            service.set_running(now, false);
+            self.discipline.ended(&service, slot, now);
+        }
+        for id in core::mem::take(&mut self.added) {
+            let Some(slot) = self.jobs.add(state, id) else { continue };
+            self.slots.insert(id, slot);
+            if self.chosen_in.len() <= slot as usize {
+                self.chosen_in.resize(slot as usize + 1, 0);
+            }
+            self.discipline.added(&self.jobs, slot, now);
+            if self.jobs.get(slot).is_some_and(Service::is_running) {
+                self.running.push(slot);
+                self.discipline.started(&self.jobs, slot, now);
+            }
+        }
+        let lost = |&&slot: &&Slot| {
+            self.jobs.get(slot).is_some_and(|service| !state.job(service.id).is_some_and(Job::is_ready))
+        };
+        let lost: Vec<Slot> = self.running.iter().filter(lost).copied().collect();
+        for slot in lost {
+            self.stop(slot, now);
+        }
+    }
+
+    fn stop(&mut self, slot: Slot, now: Time) {
+        self.running.retain(|&other| other != slot);
+        if let Some(service) = self.jobs.get_mut(slot) {
+            service.set_running(now, false);
+            service.penalty = service.penalty + self.restart_cost.of(service.gpu_milli);
+        }
+        self.discipline.stopped(&self.jobs, slot, now);
+    }
+
+    /// Decides who is due, and preempts who is not.
+    fn decide(&mut self, session: &mut Session<'_>) {
+        let now = session.now;
+        self.discipline.update(&mut self.jobs, now);
+        self.decision += 1;
+        self.due.clear();
+        let preempts = self.discipline.preempts();
+        let mut free_milli = session.state().gpu_capacity_milli();
+        for &slot in &self.running {
+            let Some(service) = self.jobs.get(slot) else { continue };
+            if service.is_protected || !preempts {
+                free_milli = free_milli.saturating_sub(service.gpu_milli);
+                self.chosen_in[slot as usize] = self.decision;
+            }
+        }
+        let Self { discipline, jobs, due, chosen_in, decision, head_of_line, .. } = self;
+        discipline.walk(jobs, now, &mut |slot| {
+            let Some(service) = jobs.get(slot) else { return ControlFlow::Continue(()) };
+            let chosen = &mut chosen_in[slot as usize];
+            if *chosen == *decision {
+                return ControlFlow::Continue(());
+            }
+            if service.gpu_milli <= free_milli {
+                free_milli -= service.gpu_milli;
+                *chosen = *decision;
+                if !service.is_running() {
+                    due.push(slot);
+                }
+            } else if *head_of_line == HeadOfLine::Blocks || free_milli == 0 {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        let behind = |&&slot: &&Slot| self.chosen_in[slot as usize] != self.decision;
+        let behind: Vec<Slot> = self.running.iter().filter(behind).copied().collect();
+        for slot in behind {
+            let Some(id) = self.jobs.get(slot).map(|service| service.id) else { continue };
+            let beneficiary = self
+                .due
+                .first()
+                .and_then(|&slot| session.state().job(self.jobs.get(slot)?.id)?.tasks().first().copied());
+            let (mut transaction, _) = session.begin();
+            let tasks = transaction.state().job(id).map_or_else(Vec::new, |job| job.tasks().to_vec());
+            for task in tasks {
+                // A task that has no place has none to lose.
+                let _ = transaction.evict(task, EvictionReason::Preempted, beneficiary);
+            }
+            transaction.commit();
+            self.stop(slot, now);
+        }
+    }
+
+    /// Places those that are due, in order.
+    fn place_due(&mut self, session: &mut Session<'_>, plugins: &mut Plugins) {
+        let now = session.now;
+        let blocks = self.head_of_line == HeadOfLine::Blocks;
+        let mut waiting = Vec::new();
+        for slot in core::mem::take(&mut self.due) {
+            let Some(id) = self.jobs.get(slot).map(|service| service.id) else { continue };
+            if blocks && !waiting.is_empty() {
+                waiting.push(slot);
+                continue;
+            }
+            let (mut transaction, random) = session.begin();
+            self.place.place(&mut transaction, plugins, random, id);
+            if !transaction.state().job(id).is_some_and(Job::is_ready) {
+                waiting.push(slot);
+                continue;
+            }
+            transaction.commit();
+            self.running.push(slot);
+            if let Some(service) = self.jobs.get_mut(slot) {
+                service.set_running(now, true);
+            }
+            self.discipline.started(&self.jobs, slot, now);
+        }
+        self.due = waiting;
+    }
+}
+
+impl Action for Reorder {
+    fn name(&self) -> &'static str {
+        "reorder"
+    }
+
+    fn notify(&mut self, state: &ClusterState, _plugins: &mut Plugins, event: ClusterEvent) {
+        match event {
+            ClusterEvent::JobAdded(job) => {
+                self.added.push(job);
+                self.changed = true;
+            }
+            ClusterEvent::JobRemoved(job) => {
+                self.added.retain(|&added| added != job);
+                self.ended.extend(self.slots.remove(&job));
+                self.changed = true;
+            }
+            ClusterEvent::TasksReleased => self.released = true,
+            ClusterEvent::TaskWaiting(task) => {
+                self.released = true;
+                // Who lost a place without our doing needs another.
+                let job = state.task(task).and_then(|task| self.slots.get(&task.job));
+                let service = job.and_then(|&slot| self.jobs.get(slot));
+                self.changed |= service.is_some_and(Service::is_running);
+            }
+            ClusterEvent::NodeChanged(_) => self.changed = true,
+            ClusterEvent::TaskChanged(_) => {}
+        }
+    }
+
+    fn run(&mut self, session: &mut Session<'_>, plugins: &mut Plugins) {
+        let now = session.now;
+        let decides = core::mem::take(&mut self.changed) || self.next_change.is_some_and(|at| at <= now);
+        let released = core::mem::take(&mut self.released);
+        if decides {
+            self.observe(session.state(), now);
+            self.decide(session);
+        }
+        if decides || released {
+            self.place_due(session, plugins);
+            self.next_change = self.discipline.next_change(&self.jobs, now);
+        }
+        if let Some(at) = self.next_change {
+            session.wake_by(at);
+        }
+    }
+
+    fn explain(&mut self, session: &mut Session<'_>, plugins: &mut Plugins, id: JobId) -> Option<Reason> {
+        let slot = *self.slots.get(&id)?;
+        let service = self.jobs.get(slot).filter(|service| !service.is_running())?;
+        if !self.due.contains(&slot) {
+            // The last of those that are ahead of it.
+            let ahead = self.running.iter().chain(&self.due).filter_map(|&slot| self.jobs.get(slot));
+            let head = ahead.filter(|other| other.id != service.id).map(|other| other.sequence).max()?;
+            return Some(Reason::BehindHead { head });
+        }
+        let (mut transaction, random) = session.begin();
+        Some(self.place.explain(&mut transaction, plugins, random, id))
+    }
+}

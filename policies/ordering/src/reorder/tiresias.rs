@@ -1,0 +1,226 @@
+//! Tiresias' discretised least attained service (NSDI'19), as its published simulator (959f9b0) decides.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+
+use foretell_framework::Time;
+use foretell_framework::time::NANOS_PER_SECOND;
+
+use super::Discipline;
+use super::gittins::Sample;
+use super::service::{Jobs, Service, Slot};
+
+/// When a running job is looked at again because it may have used up its level.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum DemotionInstant {
+    /// When the published simulator does: after (limit - executed) / GPUs whole seconds, where the time that was executed is not
+    /// multiplied by the GPUs. A job of several GPUs is then demoted late, unless something else happens before.
+    #[default]
+    AsPublished,
+    /// When it has attained the limit, to the second.
+    Exact,
+}
+
+/// Parameters of Tiresias.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TiresiasConfig {
+    /// The GPU-seconds at which a job leaves each level for the next; one more level than limits.
+    pub limits_gpu_s: Vec<u64>,
+    /// A job that has waited this many times as long as it has run since its last promotion is promoted to the first level; zero
+    /// promotes nobody.
+    pub promote_after: u64,
+    /// When running jobs are demoted.
+    pub demotion: DemotionInstant,
+    /// Whether jobs of a level go by their Gittins index, learned from the jobs that ended, rather than by their start.
+    pub gittins: bool,
+}
+
+impl Default for TiresiasConfig {
+    fn default() -> Self {
+        Self {
+            limits_gpu_s: vec![3250, 7200],
+            promote_after: 0,
+            demotion: DemotionInstant::default(),
+            gittins: false,
+        }
+    }
+}
+
+/// Levels of attained GPU-time. A job enters at the first and is demoted as it attains the limits; within a level those
+/// that started first go first, and those that never started go last, in order of arrival.
+pub struct Tiresias {
+    config: TiresiasConfig,
+    levels: Vec<Vec<Slot>>,
+    /// By slot.
+    level_of: Vec<usize>,
+    sample: Sample,
+    updated: Time,
+}
+
+impl Tiresias {
+    /// With these parameters.
+    pub fn new(config: TiresiasConfig) -> Self {
+        let levels = vec![Vec::new(); config.limits_gpu_s.len() + 1];
+        Self { config, levels, level_of: Vec::new(), sample: Sample::default(), updated: Time::ZERO }
+    }
+
+    fn limit(&self, level: usize) -> Option<u128> {
+        self.config.limits_gpu_s.get(level).map(|&limit| u128::from(limit) * GPU_SECOND)
+    }
+
+    fn move_to(&mut self, slot: Slot, level: usize) {
+        self.levels[self.level_of[slot as usize]].retain(|&other| other != slot);
+        self.levels[level].push(slot);
+        self.level_of[slot as usize] = level;
+    }
+
+    fn is_to_be_promoted(&self, service: &Service, level: usize, now: Time) -> bool {
+        let after = self.config.promote_after;
+        let executed = service.executed_since_promotion(now);
+        after > 0
+            && level > 0
+            && !service.is_running()
+            && executed > Time::ZERO
+            && service.waited_since_promotion(now).as_nanos() >= executed.as_nanos().saturating_mul(after)
+    }
+
+    /// Demotes and promotes.
+    fn change_levels(&mut self, jobs: &mut Jobs, now: Time) {
+        for position in 0..jobs.arrivals().len() {
+            let slot = jobs.arrivals()[position];
+            let Some(service) = jobs.get(slot) else { continue };
+            let level = self.level_of[slot as usize];
+            if service.is_running() {
+                // One level at a time, as published.
+                if self.limit(level).is_some_and(|limit| service.attained(now) >= limit) {
+                    self.move_to(slot, level + 1);
+                }
+            } else if self.is_to_be_promoted(service, level, now) {
+                self.move_to(slot, 0);
+                if let Some(service) = jobs.get_mut(slot) {
+                    service.promote(now);
+                }
+            }
+        }
+    }
+
+    fn rank_by_index(&mut self, jobs: &Jobs, now: Time) {
+        self.sample.refresh();
+        let sample = &self.sample;
+        for level in &mut self.levels {
+            level.sort_by_cached_key(|&slot| {
+                let service = jobs.get(slot);
+                let attained = service.map_or(0, |service| service.attained(now) / GPU_SECOND);
+                let index = sample.index(u64::try_from(attained).unwrap_or(u64::MAX));
+                (core::cmp::Reverse(index), service.map(|service| (service.submitted, service.sequence)))
+            });
+        }
+    }
+
+    /// When a running job is looked at again for its demotion.
+    fn demotion_at(&self, service: &Service, level: usize, now: Time) -> Option<Time> {
+        let limit = self.limit(level)?;
+        let gpu_milli = u128::from(service.gpu_milli.max(1));
+        let executed = service.executed_since_promotion(now);
+        let wait = match self.config.demotion {
+            DemotionInstant::Exact => limit.saturating_sub(service.attained(now)).div_ceil(gpu_milli),
+            DemotionInstant::AsPublished => {
+                let left = limit.saturating_sub(u128::from(executed.as_nanos()) * 1000);
+                left / gpu_milli / u128::from(NANOS_PER_SECOND) * u128::from(NANOS_PER_SECOND)
+            }
+        };
+        Some(now + Time::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX).max(1)))
+    }
+}
+
+/// A GPU-second in thousandths of GPU-nanoseconds.
+const GPU_SECOND: u128 = 1000 * NANOS_PER_SECOND as u128;
+
+impl Discipline for Tiresias {
+    fn name(&self) -> &'static str {
+        "Tiresias"
+    }
+
+    fn preempts(&self) -> bool {
+        true
+    }
+
+    fn added(&mut self, _jobs: &Jobs, slot: Slot, _now: Time) {
+        if self.level_of.len() <= slot as usize {
+            self.level_of.resize(slot as usize + 1, 0);
+        }
+        self.level_of[slot as usize] = 0;
+        self.levels[0].push(slot);
+    }
+
+    fn started(&mut self, _jobs: &Jobs, _slot: Slot, _now: Time) {}
+
+    fn stopped(&mut self, _jobs: &Jobs, _slot: Slot, _now: Time) {}
+
+    fn ended(&mut self, service: &Service, slot: Slot, now: Time) {
+        self.levels[self.level_of[slot as usize]].retain(|&other| other != slot);
+        if self.config.gittins && service.has_started() {
+            let had =
+                u128::from(service.executed(now).as_nanos()) * u128::from(service.gpu_milli) / GPU_SECOND;
+            self.sample.learn(u64::try_from(had).unwrap_or(u64::MAX));
+        }
+    }
+
+    fn catch_up(&mut self, jobs: &mut Jobs, now: Time) {
+        while let Some(at) = self.next_change(jobs, self.updated).filter(|&at| at < now) {
+            self.change_levels(jobs, at);
+            self.updated = at;
+        }
+    }
+
+    fn update(&mut self, jobs: &mut Jobs, now: Time) {
+        self.change_levels(jobs, now);
+        self.updated = now;
+        if self.config.gittins {
+            self.rank_by_index(jobs, now);
+        }
+    }
+
+    fn walk(&self, jobs: &Jobs, _now: Time, visit: &mut dyn FnMut(Slot) -> ControlFlow<()>) {
+        let first = jobs.iter().next().map_or(0, |(_, service)| service.priority);
+        if jobs.iter().all(|(_, service)| service.priority == first) {
+            let _ = self.levels.iter().flatten().try_for_each(|&slot| visit(slot));
+            return;
+        }
+        // Priorities are not the paper's; where there are any they go before levels.
+        let mut priorities: Vec<i32> = jobs.iter().map(|(_, service)| service.priority).collect();
+        priorities.sort_unstable();
+        priorities.dedup();
+        for &priority in priorities.iter().rev() {
+            for &slot in self.levels.iter().flatten() {
+                let is_of_it = jobs.get(slot).is_some_and(|service| service.priority == priority);
+                if is_of_it && visit(slot).is_break() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn next_change(&self, jobs: &Jobs, now: Time) -> Option<Time> {
+        let change = |(slot, service): (Slot, &Service)| {
+            if service.is_running() {
+                return self.demotion_at(service, self.level_of[slot as usize], now);
+            }
+            let after = self.config.promote_after;
+            let executed = service.executed_since_promotion(now);
+            let waits = after > 0 && self.level_of[slot as usize] > 0 && executed > Time::ZERO;
+            let needed = Time::from_nanos(executed.as_nanos().saturating_mul(after));
+            waits.then(|| now + needed.since(service.waited_since_promotion(now)))
+        };
+        jobs.iter().filter_map(change).min()
+    }
+
+    fn decided(&mut self, jobs: &Jobs) {
+        // Those that never started go behind those that did.
+        let never = |&slot: &Slot| jobs.get(slot).is_some_and(|service| !service.has_started());
+        for level in &mut self.levels {
+            level.sort_by_key(never);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What a policy must be told, where it comes from, and how it was checked.
+
+use crate::{
+    CONSOLIDATE, DEFAULT, KAI, KUEUE_PROFILES, ORDERS, PLACEMENTS, SCHEDULER_PLUGINS_PROFILES,
+    VOLCANO_PROFILES,
+};
+
+/// What a policy is told of how long jobs run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Durations {
+    /// Nothing: it goes by what jobs ask for and have had.
+    Unknown,
+    /// What jobs that ended took.
+    Learned,
+    /// An estimate for each job: the true one, unless the scenario adds an error.
+    Told,
+}
+
+impl Durations {
+    /// In a word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Learned => "learned",
+            Self::Told => "told",
+        }
+    }
+}
+
+/// What there is to know of a policy or a part of one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct About {
+    /// What it is told of durations.
+    pub durations: Durations,
+    /// Where it comes from.
+    pub source: &'static str,
+    /// How it was checked.
+    pub checked: &'static str,
+}
+
+const PROPERTIES: &str = "properties and hand-made tables";
+const OPENB: &str = "validate openb";
+
+/// What there is to know of a profile, an order or a placement by name; `None` if there is no such name.
+pub fn about(name: &str) -> Option<About> {
+    let about = |durations, source, checked| Some(About { durations, source, checked });
+    let part = |source, checked| about(Durations::Unknown, source, checked);
+    let listed = |list: &[(&str, &str)]| list.iter().any(|(known, _)| *known == name);
+    match name {
+        "fifo" | "fifo-skip" => part("every queue", "validate tiresias, validate helios"),
+        "sjf" | "sjf-skip" => about(Durations::Told, "textbook", "validate helios"),
+        "srtf" => about(Durations::Told, "Helios, SC'21", "validate helios"),
+        "srsf" => about(Durations::Told, "Tiresias, NSDI'19", PROPERTIES),
+        "las" => part("Tiresias, NSDI'19", PROPERTIES),
+        "tiresias" => part("Tiresias, NSDI'19, its simulator", "validate tiresias"),
+        "gittins" => about(Durations::Learned, "Tiresias, NSDI'19, its simulator", PROPERTIES),
+        "qssf" | "qssf-skip" => about(Durations::Learned, "Helios, SC'21", "validate helios"),
+        "easy" | "conservative" => about(Durations::Told, "Argonne, IBM SP2; textbook", PROPERTIES),
+        "slurm" => about(Durations::Told, "Slurm's documentation", PROPERTIES),
+        "aging" => part("textbook", PROPERTIES),
+        "first-fit" => part("Tiresias' yarn scheme", "validate tiresias"),
+        "whole-nodes" => part("Helios, SC'21", "validate helios"),
+        "binpack" | "spread" => part("textbook", PROPERTIES),
+        "random" | "dot-product" | "best-fit" | "gpu-clustering" | "gpu-packing" | "fgd" => {
+            part("FGD, ATC'23, its simulator", OPENB)
+        }
+        "topology" | "topology-even" | "gpu-links" => part("foretell", PROPERTIES),
+        _ if name == DEFAULT.0 => part("kube-scheduler 1.36", "validate conformance"),
+        _ if name == CONSOLIDATE.0 => part("foretell", PROPERTIES),
+        _ if listed(&SCHEDULER_PLUGINS_PROFILES) => part("scheduler-plugins", "validate conformance"),
+        _ if name == KAI.0 => part("KAI-Scheduler, 2026-03", "validate conformance"),
+        _ if listed(&KUEUE_PROFILES) => part("Kueue 0.20", "validate conformance"),
+        _ if listed(&VOLCANO_PROFILES) => part("Volcano", "validate conformance"),
+        _ if listed(&ORDERS) || listed(&PLACEMENTS) => part("foretell", PROPERTIES),
+        _ => None,
+    }
+}
+
+/// What a policy that [`build`](crate::build) knows is told of durations: what its order is told.
+pub fn durations(policy: &str) -> Durations {
+    let name = policy.strip_suffix(CONSOLIDATE.0).unwrap_or(policy);
+    let order = name.split_once('+').map_or(name, |(order, _)| order);
+    about(order).map_or(Durations::Unknown, |about| about.durations)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listed_name_is_known() {
+        let all =
+            [DEFAULT, CONSOLIDATE, KAI].into_iter().chain(SCHEDULER_PLUGINS_PROFILES).chain(KUEUE_PROFILES);
+        for (name, _) in all.chain(VOLCANO_PROFILES).chain(ORDERS).chain(PLACEMENTS) {
+            assert!(about(name).is_some(), "{name}");
+        }
+        assert_eq!(about("unheard-of"), None);
+    }
+
+    #[test]
+    fn a_policy_knows_what_its_order_is_told() {
+        for (policy, expected) in [
+            ("sjf+fgd", Durations::Told),
+            ("qssf+binpack+consolidate", Durations::Learned),
+            ("fgd", Durations::Unknown),
+            ("default", Durations::Unknown),
+        ] {
+            assert_eq!(durations(policy), expected, "{policy}");
+        }
+    }
+}
