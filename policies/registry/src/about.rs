@@ -57,10 +57,9 @@ pub fn about(name: &str) -> Option<About> {
         "qssf" | "qssf-skip" => about(Durations::Learned, "Helios, SC'21", "validate helios"),
         "easy" | "conservative" => about(Durations::Told, "Argonne, IBM SP2; textbook", PROPERTIES),
         "slurm" => about(Durations::Told, "Slurm's documentation", PROPERTIES),
-        "aging" => part("textbook", PROPERTIES),
         "first-fit" => part("Tiresias' yarn scheme", "validate tiresias"),
         "whole-nodes" => part("Helios, SC'21", "validate helios"),
-        "binpack" | "spread" => part("textbook", PROPERTIES),
+        "aging" | "binpack" | "spread" => part("textbook", PROPERTIES),
         "random" | "dot-product" | "best-fit" | "gpu-clustering" | "gpu-packing" | "fgd" => {
             part("FGD, ATC'23, its simulator", OPENB)
         }
