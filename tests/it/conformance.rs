@@ -2,16 +2,20 @@
 
 use crate::support::{data_or_skip, foretell, stdout, succeed};
 
-/// Every case of kube-scheduler, Volcano and scheduler-plugins comes out as expected, but for what is not modelled.
+/// Every case of kube-scheduler, Volcano, scheduler-plugins, Kueue and KAI-Scheduler comes out as expected, but for what is not modelled.
 #[test]
 fn the_schedulers_own_tests_pass() {
     let Some(data) = data_or_skip("validate conformance") else { return };
     let directory = tempfile::tempdir().unwrap();
     let json = directory.path().join("report.json");
     let cases = data.join("conformance");
-    for (source, passed, unsupported) in
-        [("/kube/", 264, 0), ("/volcano/", 124, 9), ("/scheduler-plugins/", 22, 0), ("/kai/", 230, 9)]
-    {
+    for (source, passed, unsupported) in [
+        ("/kube/", 264, 0),
+        ("/volcano/", 124, 9),
+        ("/scheduler-plugins/", 22, 0),
+        ("/kueue/", 204, 0),
+        ("/kai/", 230, 9),
+    ] {
         succeed(&[
             "validate",
             "conformance",

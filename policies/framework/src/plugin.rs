@@ -152,6 +152,11 @@ pub trait Action {
     /// Its name.
     fn name(&self) -> &'static str;
 
+    /// Whether it wants a cycle when a job ends although nobody waits, because what it keeps of jobs depends on when.
+    fn follows_ends(&self) -> bool {
+        false
+    }
+
     /// Learns what happened, before the next cycle.
     fn notify(&mut self, state: &ClusterState, plugins: &mut Plugins, event: ClusterEvent);
 

@@ -47,6 +47,11 @@ impl Profile {
         }
     }
 
+    /// Whether it wants a cycle when a job ends although nobody waits.
+    pub fn follows_ends(&self) -> bool {
+        self.actions.iter().any(|action| action.follows_ends())
+    }
+
     /// Its plugins.
     pub const fn plugins(&self) -> &Plugins {
         &self.plugins

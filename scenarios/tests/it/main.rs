@@ -315,6 +315,7 @@ fn library_scenarios_resolve() {
             "philly" => (352, 2_816),
             "scale" => (12_500, 100_000),
             "gang-deadlock" | "fragmentation" => (32, 256),
+            "policy-shootout" => (80, 640),
             "starvation" | "reclaim-storm" | "backfill" => (16, 128),
             "shared-vs-partitioned" | "shared-vs-partitioned-philly" => (164, 1_312),
             _ => panic!("a library scenario without an expectation: {name}"),

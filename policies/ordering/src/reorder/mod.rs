@@ -252,6 +252,10 @@ impl Action for Reorder {
         "reorder"
     }
 
+    fn follows_ends(&self) -> bool {
+        true
+    }
+
     fn notify(&mut self, state: &ClusterState, _plugins: &mut Plugins, event: ClusterEvent) {
         match event {
             ClusterEvent::JobAdded(job) => {
