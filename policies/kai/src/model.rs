@@ -304,6 +304,8 @@ pub(crate) struct Model {
     pub(crate) mig_gpus: Vec<i64>,
     /// Tasks on each node or promised to it.
     pub(crate) on_node: Vec<Vec<usize>>,
+    /// Whether any task keeps others away.
+    pub(crate) has_repulsion: bool,
     next_group: u32,
     /// Changes of the trial, with the places before.
     log: Vec<(usize, Place)>,
@@ -320,6 +322,7 @@ impl Model {
             total: [0; 3],
             mig_gpus: Vec::new(),
             on_node: Vec::new(),
+            has_repulsion: false,
             next_group: FIRST_NEW_GROUP,
             log: Vec::new(),
         }

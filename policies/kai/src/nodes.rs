@@ -124,14 +124,15 @@ impl Cycle<'_> {
 
     /// Whether a task near the node wants nothing to do with this one.
     fn is_repelled(&self, task: usize, spec: &TaskSpec, node: usize) -> bool {
-        self.settled(task).any(|(other_node, other)| {
-            self.spec_of(other).pod_affinity.anti_required.iter().any(|term| {
-                let domain = self.label(node, &term.topology_key);
-                domain.is_some()
-                    && domain == self.label(other_node, &term.topology_key)
-                    && self.selects(term, spec)
+        self.model.has_repulsion
+            && self.settled(task).any(|(other_node, other)| {
+                self.spec_of(other).pod_affinity.anti_required.iter().any(|term| {
+                    let domain = self.label(node, &term.topology_key);
+                    domain.is_some()
+                        && domain == self.label(other_node, &term.topology_key)
+                        && self.selects(term, spec)
+                })
             })
-        })
     }
 
     // ---- Order of nodes

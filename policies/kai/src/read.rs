@@ -21,6 +21,7 @@ impl Model {
     /// The cluster as it is, with the fair share of every queue. `usage_factor` is KAI's `kValue`.
     pub(crate) fn read(state: &ClusterState, now: Time, usage_factor: f64) -> Self {
         let mut model = Self::new(now);
+        model.has_repulsion = state.classes().any(|(_, spec)| !spec.pod_affinity.anti_required.is_empty());
         let dimensions = Dimension::count(state) + 1;
         model.mig_gpus = vec![0; dimensions];
         for (index, name) in state.resource_names().iter().enumerate() {

@@ -88,7 +88,7 @@ impl Cycle<'_> {
                 .collect();
             // One that is found without its minimum now has been so since now, as far as is known.
             let since = entry.stale_since.unwrap_or(self.model.now);
-            if !self.model.is_stale(job) || elapsed(since, self.model.now) < grace {
+            if !self.model.is_stale(job) || self.model.now.since(since) < grace {
                 continue;
             }
             for task in active {
@@ -119,10 +119,6 @@ impl Cycle<'_> {
 
     fn is_old_enough(&self, job: usize, least: Option<Time>) -> bool {
         let started = self.model.jobs[job].last_start;
-        least.zip(started).is_none_or(|(least, started)| elapsed(started, self.model.now) >= least)
+        least.zip(started).is_none_or(|(least, started)| self.model.now.since(started) >= least)
     }
-}
-
-fn elapsed(since: Time, now: Time) -> Time {
-    Time::from_nanos(now.as_nanos().saturating_sub(since.as_nanos()))
 }
