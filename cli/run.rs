@@ -2,8 +2,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use foretell_reports::Manifest;
+use foretell_scenarios::registry::{self, Durations};
 use foretell_scenarios::sim::log::RunResult;
-use foretell_scenarios::{Plan, RunError, load};
+use foretell_scenarios::{Plan, RunError, Scenario, load};
 use rayon::prelude::*;
 
 use crate::progress::{Bars, JobsDone, show_time};
@@ -76,7 +77,10 @@ pub(crate) fn run(args: &RunArgs) -> CommandResult {
 
     let summary = match runs.as_slice() {
         [run] => foretell_reports::summary_table(&run.summary, output::width()),
-        runs => foretell_reports::comparison_table(runs.iter().map(|run| &run.summary), output::width()),
+        runs => {
+            let summaries = runs.iter().map(|run| &run.summary);
+            foretell_reports::comparison_table(summaries, output::width()) + &told(plan.scenario())
+        }
     };
     // First the files: whoever reads the summary may hang up.
     foretell_reports::write_run_dir(&out, &manifest, &runs)?;
@@ -86,6 +90,28 @@ pub(crate) fn run(args: &RunArgs) -> CommandResult {
         out.display()
     ))?;
     Ok(Outcome::Success)
+}
+
+/// What policies are told of durations, if some are told more than others.
+fn told(scenario: &Scenario) -> String {
+    let scheduler = &scenario.scheduler;
+    let of = |wanted| {
+        let of_it = scheduler.policies.iter().filter(|policy| {
+            !scheduler.profiles.contains_key(*policy) && registry::durations(policy) == wanted
+        });
+        of_it.map(String::as_str).collect::<Vec<_>>().join(", ")
+    };
+    let error = match scheduler.estimate_error {
+        0.0 => "exactly".to_owned(),
+        error => format!("with an error of e^±{error}"),
+    };
+    let lines = [
+        (Durations::Told, format!("durations told {error}")),
+        (Durations::Learned, "durations learned from jobs that ended".to_owned()),
+    ];
+    let lines = lines.into_iter().map(|(durations, what)| (of(durations), what));
+    let lines = lines.filter(|(names, _)| !names.is_empty());
+    lines.map(|(names, what)| format!(" {what}: {names}\n")).collect::<Vec<_>>().concat()
 }
 
 /// Policies side by side; results in the order of the scenario, whichever finishes first.

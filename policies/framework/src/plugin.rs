@@ -152,8 +152,9 @@ pub trait Action {
     /// Its name.
     fn name(&self) -> &'static str;
 
-    /// Whether it wants a cycle when a job ends although nobody waits, because what it keeps of jobs depends on when.
-    fn follows_ends(&self) -> bool {
+    /// Whether it wants its cycles although nobody waits, when a job ends and when it asked to be woken, because what it
+    /// keeps of jobs depends on when.
+    fn follows_running_jobs(&self) -> bool {
         false
     }
 

@@ -47,9 +47,9 @@ impl Profile {
         }
     }
 
-    /// Whether it wants a cycle when a job ends although nobody waits.
-    pub fn follows_ends(&self) -> bool {
-        self.actions.iter().any(|action| action.follows_ends())
+    /// Whether it wants its cycles although nobody waits.
+    pub fn follows_running_jobs(&self) -> bool {
+        self.actions.iter().any(|action| action.follows_running_jobs())
     }
 
     /// Its plugins.

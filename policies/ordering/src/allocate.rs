@@ -7,10 +7,11 @@ use alloc::vec::Vec;
 use foretell_framework::state::JobSpec;
 use foretell_framework::{
     Action, ClusterEvent, ClusterState, JobId, OrderJobs, PlaceJob, Plugins, QueueId, Reason, Session,
-    ShapeId, Stamp, Time,
+    ShapeId, Stamp,
 };
 
 use crate::backfill::SharedHolds;
+use crate::reserved::Reserved;
 use crate::task_by_task::TaskByTask;
 
 /// What becomes of the jobs behind one that does not fit.
@@ -39,9 +40,7 @@ pub struct Allocate {
     /// Lanes that were closed since the last release; some may have been opened again.
     closed: Vec<usize>,
     seen_released: Stamp,
-    reservations: Option<SharedHolds>,
-    /// The next instant at which what is kept changes.
-    boundary: Option<Time>,
+    reservations: Option<Reserved>,
 }
 
 #[derive(Default)]
@@ -89,7 +88,6 @@ impl Allocate {
             closed: Vec::new(),
             seen_released: Stamp::ZERO,
             reservations: None,
-            boundary: None,
         }
     }
 
@@ -104,7 +102,7 @@ impl Allocate {
     /// plugins, with the same holds.
     #[must_use]
     pub fn with_reservations(mut self, holds: SharedHolds) -> Self {
-        self.reservations = Some(holds);
+        self.reservations = Some(Reserved::new(holds));
         self
     }
 
@@ -200,27 +198,19 @@ impl Action for Allocate {
             self.seen_released = released;
             self.reopen();
         }
-        if let Some(holds) = &self.reservations {
-            holds.borrow_mut().refresh(session.state());
-            let boundary = holds.borrow().next_boundary(session.now);
-            if let Some(boundary) = boundary {
-                session.wake_by(boundary);
-            }
-            // What is kept differs from window to window.
-            if core::mem::replace(&mut self.boundary, boundary) != boundary {
-                self.reopen();
-            }
+        if self.reservations.as_mut().is_some_and(|reserved| reserved.open(session)) {
+            self.reopen();
         }
         while let Some((key, index)) = self.open.pop_first() {
             let lane = &mut self.lanes[index];
             let Some(&job) = lane.jobs.get(&key) else { continue };
             let now = session.now;
             let (mut transaction, random) = session.begin();
-            if let Some(holds) = &self.reservations {
-                holds.borrow_mut().ask(transaction.state(), job, now);
+            if let Some(reserved) = &self.reservations {
+                reserved.ask(transaction.state(), job, now);
             }
             let is_complete = self.place.place(&mut transaction, plugins, random, job);
-            self.reservations.iter().for_each(|holds| holds.borrow_mut().asked());
+            self.reservations.iter().for_each(Reserved::asked);
             if transaction.state().job(job).is_some_and(foretell_framework::Job::is_ready) {
                 transaction.commit();
             }
@@ -246,11 +236,11 @@ impl Action for Allocate {
         }
         let now = session.now;
         let (mut transaction, random) = session.begin();
-        if let Some(holds) = &self.reservations {
-            holds.borrow_mut().ask(transaction.state(), id, now);
+        if let Some(reserved) = &self.reservations {
+            reserved.ask(transaction.state(), id, now);
         }
         let reason = self.place.explain(&mut transaction, plugins, random, id);
-        self.reservations.iter().for_each(|holds| holds.borrow_mut().asked());
+        self.reservations.iter().for_each(Reserved::asked);
         Some(reason)
     }
 }

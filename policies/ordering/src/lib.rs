@@ -10,6 +10,7 @@ mod backfill;
 mod consolidate;
 mod order;
 mod reorder;
+mod reserved;
 mod task_by_task;
 
 pub use allocate::{Allocate, HeadOfLine, MAX_ORDERS};

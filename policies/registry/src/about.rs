@@ -1,9 +1,6 @@
 //! What a policy must be told, where it comes from, and how it was checked.
 
-use crate::{
-    CONSOLIDATE, DEFAULT, KAI, KUEUE_PROFILES, ORDERS, PLACEMENTS, SCHEDULER_PLUGINS_PROFILES,
-    VOLCANO_PROFILES,
-};
+use crate::{CONSOLIDATE, DEFAULT, KAI, KUEUE_PROFILES, SCHEDULER_PLUGINS_PROFILES, VOLCANO_PROFILES};
 
 /// What a policy is told of how long jobs run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -53,9 +50,10 @@ pub fn about(name: &str) -> Option<About> {
         "srsf" => about(Durations::Told, "Tiresias, NSDI'19", PROPERTIES),
         "las" => part("Tiresias, NSDI'19", PROPERTIES),
         "tiresias" => part("Tiresias, NSDI'19, its simulator", "validate tiresias"),
-        "gittins" => about(Durations::Learned, "Tiresias, NSDI'19, its simulator", PROPERTIES),
+        "gittins" => about(Durations::Learned, "Tiresias, NSDI'19, its simulator", "its index by hand"),
         "qssf" | "qssf-skip" => about(Durations::Learned, "Helios, SC'21", "validate helios"),
-        "easy" | "conservative" => about(Durations::Told, "Argonne, IBM SP2; textbook", PROPERTIES),
+        "easy" => about(Durations::Told, "Lifka, 1995", PROPERTIES),
+        "conservative" => about(Durations::Told, "Mu'alem and Feitelson, 2001", PROPERTIES),
         "slurm" => about(Durations::Told, "Slurm's documentation", PROPERTIES),
         "first-fit" => part("Tiresias' yarn scheme", "validate tiresias"),
         "whole-nodes" => part("Helios, SC'21", "validate helios"),
@@ -69,8 +67,8 @@ pub fn about(name: &str) -> Option<About> {
         _ if listed(&SCHEDULER_PLUGINS_PROFILES) => part("scheduler-plugins", "validate conformance"),
         _ if name == KAI.0 => part("KAI-Scheduler, 2026-03", "validate conformance"),
         _ if listed(&KUEUE_PROFILES) => part("Kueue 0.20", "validate conformance"),
+        "static-partition" => part("foretell", PROPERTIES),
         _ if listed(&VOLCANO_PROFILES) => part("Volcano", "validate conformance"),
-        _ if listed(&ORDERS) || listed(&PLACEMENTS) => part("foretell", PROPERTIES),
         _ => None,
     }
 }
@@ -85,6 +83,7 @@ pub fn durations(policy: &str) -> Durations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ORDERS, PLACEMENTS};
 
     #[test]
     fn every_listed_name_is_known() {

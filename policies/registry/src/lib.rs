@@ -1,8 +1,8 @@
 //! From a policy's name and configuration to the policy.
 //!
-//! A policy is `default`, which is kube-scheduler with its own queue; or `kai`, which is KAI-Scheduler; or a configuration of Volcano that has a name here;
-//! or an order of waiting jobs joined to a way to place them, such as `fifo+fgd` or `sjf+binpack`. A placement
-//! alone means `fifo+` that placement.
+//! A policy is a scheduler's profile (`default`, `kai`, `kueue`, a configuration of Volcano that has a name here, ...), or an
+//! order of jobs joined to a way to place them, such as `fifo+fgd` or `sjf+binpack`. A placement alone means `fifo+` that
+//! placement.
 #![no_std]
 
 extern crate alloc;
@@ -112,7 +112,7 @@ impl Default for OrderingConfig {
 
 /// A name that means no policy.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[error("unknown policy `{name}`: expected `default`, `kai`, one of {}, a placement ({}), or ORDER+PLACEMENT with ORDER one of {}", names(&VOLCANO_PROFILES), names(&PLACEMENTS), names(&ORDERS))]
+#[error("unknown policy `{name}`: expected `default`, `kai`, one of {}, {}, {}, a placement ({}), or ORDER+PLACEMENT with ORDER one of {}", names(&SCHEDULER_PLUGINS_PROFILES), names(&KUEUE_PROFILES), names(&VOLCANO_PROFILES), names(&PLACEMENTS), names(&ORDERS))]
 pub struct UnknownPolicy {
     /// The name.
     pub name: String,
@@ -327,7 +327,7 @@ fn build_base(name: &str, config: &PolicyConfig) -> Option<Profile> {
     if KUEUE_PROFILES.iter().any(|(known, _)| *known == name) {
         let preemptor = if name == "kueue-fair" { Preemptor::fair() } else { Preemptor::Classical };
         let rules = CycleConfig { preemptor, ..CycleConfig::default() };
-        let plugins = placement_plugins("binpack", config)?.with_filters(foretell_default::filters());
+        let plugins = binpack().with_filters(foretell_default::filters());
         return Some(profile(plugins, Box::new(QuotaAdmission::new(rules, Box::new(TaskByTask)))));
     }
     if let Some(volcano) = volcano::built_in(name) {
@@ -347,7 +347,7 @@ fn build_base(name: &str, config: &PolicyConfig) -> Option<Profile> {
         place => place,
     };
     let action: Box<dyn Action> = match discipline(order, &config.ordering) {
-        Some(discipline) => reorder(order, discipline, place, &config.ordering),
+        Some(discipline) => reorder(order, discipline, place, config, &holds),
         None => line(order, config, &holds, place)?,
     };
     let plugins = placement_plugins(placement, config)?.with_filters(foretell_default::filters());
@@ -362,10 +362,15 @@ fn reorder(
     order: &str,
     discipline: Box<dyn Discipline>,
     place: Option<Box<dyn PlaceJob>>,
-    config: &OrderingConfig,
+    config: &PolicyConfig,
+    holds: &SharedHolds,
 ) -> Box<dyn Action> {
     let head_of_line = if order == "qssf" { HeadOfLine::Blocks } else { HeadOfLine::IsSkipped };
-    let mut reorder = Reorder::new(discipline, head_of_line).with_restart_cost(config.restart_cost.clone());
+    let mut reorder =
+        Reorder::new(discipline, head_of_line).with_restart_cost(config.ordering.restart_cost.clone());
+    if !config.reservations.is_empty() {
+        reorder = reorder.with_reservations(Rc::clone(holds));
+    }
     if let Some(place) = place {
         reorder = reorder.with_placement(place);
     }

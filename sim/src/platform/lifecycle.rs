@@ -315,7 +315,7 @@ where
         let (job, status, gpu_milli) = (removed.spec.sequence, live.end, live.started.gpu_milli);
         self.record(&Record::JobFinished { job, status, gpu_milli, lost: live.lost() });
         self.scheduler.profile.notify(&self.state, ClusterEvent::TasksReleased);
-        if self.waiting > 0 || self.scheduler.profile.follows_ends() {
+        if self.wants_cycles() {
             self.scheduler.request(self.now, queue);
         }
     }

@@ -277,13 +277,18 @@ where
         self.ask_about_waits();
         // With nothing running and nothing to come, only the policy itself could still change anything.
         let idle = self.next.is_none() && self.running == 0;
-        let wake_at = wake_at.filter(|_| self.waiting > 0);
+        let wake_at = wake_at.filter(|_| self.wants_cycles());
         // Unless a job that was just bound starts.
         let idle_until = (self.last_event + IDLE_WAKE_LIMIT).max(self.config.idle_wake_until);
         self.deferred_wake = wake_at.filter(|&time| idle && time > idle_until);
         if let Some(time) = wake_at.filter(|_| self.deferred_wake.is_none()) {
             self.scheduler.request(time, queue);
         }
+    }
+
+    /// Whether there is anything for the policy to do: someone waits, or it follows those that run.
+    pub(super) fn wants_cycles(&self) -> bool {
+        self.waiting > 0 || self.scheduler.profile.follows_running_jobs()
     }
 
     /// Where jobs are not retried, drops those that this cycle tried in vain. Whether others still have to be tried.

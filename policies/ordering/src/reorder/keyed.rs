@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::cell::RefCell;
 use core::cmp::Reverse;
 use core::ops::ControlFlow;
 
@@ -117,21 +116,14 @@ pub struct Keyed {
     waiting: BTreeSet<(Key, Slot)>,
     /// By slot: its key while it waits.
     keys: Vec<Option<Key>>,
-    running: Vec<Slot>,
     /// Of those that run, for a walk.
-    ranked: RefCell<Vec<(Key, Slot)>>,
+    ranked: Vec<(Key, Slot)>,
 }
 
 impl Keyed {
     /// In order of this figure.
     pub fn new(rank: Box<dyn Rank>) -> Self {
-        Self {
-            rank,
-            waiting: BTreeSet::new(),
-            keys: Vec::new(),
-            running: Vec::new(),
-            ranked: RefCell::default(),
-        }
+        Self { rank, waiting: BTreeSet::new(), keys: Vec::new(), ranked: Vec::new() }
     }
 
     fn key(&self, service: &Service, now: Time) -> Key {
@@ -169,25 +161,22 @@ impl Discipline for Keyed {
 
     fn started(&mut self, _jobs: &Jobs, slot: Slot, _now: Time) {
         self.wait_no_more(slot);
-        self.running.push(slot);
     }
 
     fn stopped(&mut self, jobs: &Jobs, slot: Slot, now: Time) {
-        self.running.retain(|&other| other != slot);
         self.wait(jobs, slot, now);
     }
 
     fn ended(&mut self, service: &Service, slot: Slot, now: Time) {
         self.wait_no_more(slot);
-        self.running.retain(|&other| other != slot);
         self.rank.ended(service, now);
     }
 
-    fn walk(&self, jobs: &Jobs, now: Time, visit: &mut dyn FnMut(Slot) -> ControlFlow<()>) {
-        let mut ranked = self.ranked.borrow_mut();
+    fn walk(&mut self, jobs: &Jobs, now: Time, visit: &mut dyn FnMut(Slot) -> ControlFlow<()>) {
+        let mut ranked = core::mem::take(&mut self.ranked);
         ranked.clear();
         if self.rank.preempts() {
-            let running = self.running.iter();
+            let running = jobs.running().iter();
             ranked.extend(running.filter_map(|&slot| Some((self.key(jobs.get(slot)?, now), slot))));
             ranked.sort_unstable();
         }
@@ -199,15 +188,15 @@ impl Discipline for Keyed {
                 (_, Some(_)) => waiting.next(),
                 _ => running.next(),
             };
-            let Some((_, slot)) = next else { return };
-            if visit(slot).is_break() {
-                return;
+            if next.is_none_or(|(_, slot)| visit(slot).is_break()) {
+                break;
             }
         }
+        self.ranked = ranked;
     }
 
-    fn next_change(&self, _jobs: &Jobs, now: Time) -> Option<Time> {
-        let contended = !self.waiting.is_empty() && !self.running.is_empty();
+    fn next_change(&self, jobs: &Jobs, now: Time) -> Option<Time> {
+        let contended = !self.waiting.is_empty() && !jobs.running().is_empty();
         self.rank.quantum().filter(|_| contended).map(|quantum| now + quantum)
     }
 }

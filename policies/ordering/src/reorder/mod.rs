@@ -23,6 +23,8 @@ pub use service::{Jobs, Service, Slot};
 pub use tiresias::{DemotionInstant, Tiresias, TiresiasConfig};
 
 use crate::allocate::HeadOfLine;
+use crate::backfill::SharedHolds;
+use crate::reserved::Reserved;
 use crate::task_by_task::TaskByTask;
 
 /// An order of all jobs, those that run included, that may change with what they have had.
@@ -45,15 +47,11 @@ pub trait Discipline {
     /// A job left; its slot may be given to another.
     fn ended(&mut self, service: &Service, slot: Slot, now: Time);
 
-    /// Makes up for instants of [`Self::next_change`] before `now` that passed unseen: a driver need not wake a policy while
-    /// nobody waits. Those that ended since are still there.
-    fn catch_up(&mut self, _jobs: &mut Jobs, _now: Time) {}
-
     /// Brings the order up to `now`.
     fn update(&mut self, _jobs: &mut Jobs, _now: Time) {}
 
     /// Visits the jobs in their order until told to stop; where nothing is preempted, only those that wait.
-    fn walk(&self, jobs: &Jobs, now: Time, visit: &mut dyn FnMut(Slot) -> ControlFlow<()>);
+    fn walk(&mut self, jobs: &Jobs, now: Time, visit: &mut dyn FnMut(Slot) -> ControlFlow<()>);
 
     /// When the order may change next although nothing happens.
     fn next_change(&self, _jobs: &Jobs, _now: Time) -> Option<Time> {
@@ -74,9 +72,9 @@ pub struct Reorder {
     place: Box<dyn PlaceJob>,
     /// What a preempted job pays, as far as the policy knows.
     restart_cost: RestartCost,
+    reservations: Option<Reserved>,
     jobs: Jobs,
     slots: BTreeMap<JobId, Slot>,
-    running: Vec<Slot>,
     /// Jobs that are due and have no place yet, in order.
     due: Vec<Slot>,
     /// By slot: the decision in which it was last chosen.
@@ -84,6 +82,8 @@ pub struct Reorder {
     decision: u64,
     added: Vec<JobId>,
     ended: Vec<Slot>,
+    /// Running jobs of which tasks lost their places without our doing.
+    displaced: Vec<Slot>,
     /// Whether jobs came, went or were displaced since the last decision.
     changed: bool,
     /// Whether room was made since those that are due were last tried.
@@ -99,14 +99,15 @@ impl Reorder {
             head_of_line,
             place: Box::new(TaskByTask),
             restart_cost: RestartCost::default(),
+            reservations: None,
             jobs: Jobs::default(),
             slots: BTreeMap::new(),
-            running: Vec::new(),
             due: Vec::new(),
             chosen_in: Vec::new(),
             decision: 0,
             added: Vec::new(),
             ended: Vec::new(),
+            displaced: Vec::new(),
             changed: false,
             released: false,
             next_change: None,
@@ -127,14 +128,20 @@ impl Reorder {
         self
     }
 
+    /// Honouring what is kept by reservations: [`HonourReservations`](crate::HonourReservations) must be among the
+    /// plugins, with the same holds.
+    #[must_use]
+    pub fn with_reservations(mut self, holds: SharedHolds) -> Self {
+        self.reservations = Some(Reserved::new(holds));
+        self
+    }
+
     /// Takes note of who came, went or was displaced by others since the last cycle.
     fn observe(&mut self, state: &ClusterState, now: Time) {
         self.discipline.decided(&self.jobs);
-        self.discipline.catch_up(&mut self.jobs, now);
         for slot in core::mem::take(&mut self.ended) {
-            self.running.retain(|&other| other != slot);
-            let Some(mut service) = self.jobs.remove(slot) else { continue };
-            service.set_running(now, false);
+            self.jobs.set_running(slot, now, false);
+            let Some(service) = self.jobs.remove(slot) else { continue };
             self.discipline.ended(&service, slot, now);
         }
         for id in core::mem::take(&mut self.added) {
@@ -144,24 +151,26 @@ impl Reorder {
                 self.chosen_in.resize(slot as usize + 1, 0);
             }
             self.discipline.added(&self.jobs, slot, now);
-            if self.jobs.get(slot).is_some_and(Service::is_running) {
-                self.running.push(slot);
-                self.discipline.started(&self.jobs, slot, now);
+            if state.job(id).is_some_and(Job::is_ready) {
+                self.start(slot, now);
             }
         }
-        let lost = |&&slot: &&Slot| {
-            self.jobs.get(slot).is_some_and(|service| !state.job(service.id).is_some_and(Job::is_ready))
-        };
-        let lost: Vec<Slot> = self.running.iter().filter(lost).copied().collect();
-        for slot in lost {
-            self.stop(slot, now);
+        for slot in core::mem::take(&mut self.displaced) {
+            let service = self.jobs.get(slot).filter(|service| service.is_running());
+            if service.is_some_and(|service| !state.job(service.id).is_some_and(Job::is_ready)) {
+                self.stop(slot, now);
+            }
         }
     }
 
+    fn start(&mut self, slot: Slot, now: Time) {
+        self.jobs.set_running(slot, now, true);
+        self.discipline.started(&self.jobs, slot, now);
+    }
+
     fn stop(&mut self, slot: Slot, now: Time) {
-        self.running.retain(|&other| other != slot);
+        self.jobs.set_running(slot, now, false);
         if let Some(service) = self.jobs.get_mut(slot) {
-            service.set_running(now, false);
             service.penalty = service.penalty + self.restart_cost.of(service.gpu_milli);
         }
         self.discipline.stopped(&self.jobs, slot, now);
@@ -175,7 +184,7 @@ impl Reorder {
         self.due.clear();
         let preempts = self.discipline.preempts();
         let mut free_milli = session.state().gpu_capacity_milli();
-        for &slot in &self.running {
+        for &slot in self.jobs.running() {
             let Some(service) = self.jobs.get(slot) else { continue };
             if service.is_protected || !preempts {
                 free_milli = free_milli.saturating_sub(service.gpu_milli);
@@ -201,7 +210,7 @@ impl Reorder {
             ControlFlow::Continue(())
         });
         let behind = |&&slot: &&Slot| self.chosen_in[slot as usize] != self.decision;
-        let behind: Vec<Slot> = self.running.iter().filter(behind).copied().collect();
+        let behind: Vec<Slot> = self.jobs.running().iter().filter(behind).copied().collect();
         for slot in behind {
             let Some(id) = self.jobs.get(slot).map(|service| service.id) else { continue };
             let beneficiary = self
@@ -231,17 +240,17 @@ impl Reorder {
                 continue;
             }
             let (mut transaction, random) = session.begin();
+            if let Some(reserved) = &self.reservations {
+                reserved.ask(transaction.state(), id, now);
+            }
             self.place.place(&mut transaction, plugins, random, id);
+            self.reservations.iter().for_each(Reserved::asked);
             if !transaction.state().job(id).is_some_and(Job::is_ready) {
                 waiting.push(slot);
                 continue;
             }
             transaction.commit();
-            self.running.push(slot);
-            if let Some(service) = self.jobs.get_mut(slot) {
-                service.set_running(now, true);
-            }
-            self.discipline.started(&self.jobs, slot, now);
+            self.start(slot, now);
         }
         self.due = waiting;
     }
@@ -252,7 +261,7 @@ impl Action for Reorder {
         "reorder"
     }
 
-    fn follows_ends(&self) -> bool {
+    fn follows_running_jobs(&self) -> bool {
         true
     }
 
@@ -271,9 +280,12 @@ impl Action for Reorder {
             ClusterEvent::TaskWaiting(task) => {
                 self.released = true;
                 // Who lost a place without our doing needs another.
-                let job = state.task(task).and_then(|task| self.slots.get(&task.job));
-                let service = job.and_then(|&slot| self.jobs.get(slot));
-                self.changed |= service.is_some_and(Service::is_running);
+                let slot = state.task(task).and_then(|task| self.slots.get(&task.job).copied());
+                let runs = |&slot: &Slot| self.jobs.get(slot).is_some_and(Service::is_running);
+                if let Some(slot) = slot.filter(runs) {
+                    self.displaced.push(slot);
+                    self.changed = true;
+                }
             }
             ClusterEvent::NodeChanged(_) => self.changed = true,
             ClusterEvent::TaskChanged(_) => {}
@@ -283,7 +295,8 @@ impl Action for Reorder {
     fn run(&mut self, session: &mut Session<'_>, plugins: &mut Plugins) {
         let now = session.now;
         let decides = core::mem::take(&mut self.changed) || self.next_change.is_some_and(|at| at <= now);
-        let released = core::mem::take(&mut self.released);
+        let kept_changes = self.reservations.as_mut().is_some_and(|reserved| reserved.open(session));
+        let released = core::mem::take(&mut self.released) || kept_changes;
         if decides {
             self.observe(session.state(), now);
             self.decide(session);
@@ -302,11 +315,17 @@ impl Action for Reorder {
         let service = self.jobs.get(slot).filter(|service| !service.is_running())?;
         if !self.due.contains(&slot) {
             // The last of those that are ahead of it.
-            let ahead = self.running.iter().chain(&self.due).filter_map(|&slot| self.jobs.get(slot));
+            let ahead = self.jobs.running().iter().chain(&self.due).filter_map(|&slot| self.jobs.get(slot));
             let head = ahead.filter(|other| other.id != service.id).map(|other| other.sequence).max()?;
             return Some(Reason::BehindHead { head });
         }
+        let now = session.now;
         let (mut transaction, random) = session.begin();
-        Some(self.place.explain(&mut transaction, plugins, random, id))
+        if let Some(reserved) = &self.reservations {
+            reserved.ask(transaction.state(), id, now);
+        }
+        let reason = self.place.explain(&mut transaction, plugins, random, id);
+        self.reservations.iter().for_each(Reserved::asked);
+        Some(reason)
     }
 }

@@ -84,7 +84,7 @@ impl Service {
         self.waited_since_promotion = Time::ZERO;
     }
 
-    pub(super) fn set_running(&mut self, now: Time, running: bool) {
+    fn set_running(&mut self, now: Time, running: bool) {
         self.advance(now);
         self.running = running;
         self.started |= running;
@@ -108,6 +108,8 @@ pub struct Jobs {
     free: Vec<Slot>,
     /// Those that are there, in order of arrival.
     arrivals: Vec<Slot>,
+    /// Those that have their places.
+    running: Vec<Slot>,
 }
 
 impl Jobs {
@@ -119,6 +121,11 @@ impl Jobs {
     /// Those that are there, in order of arrival.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &Service)> {
         self.arrivals.iter().filter_map(|&slot| Some((slot, self.get(slot)?)))
+    }
+
+    /// Those that have their places, in no order that means anything.
+    pub fn running(&self) -> &[Slot] {
+        &self.running
     }
 
     /// The job in a slot.
@@ -148,8 +155,8 @@ impl Jobs {
             gpu_milli,
             is_protected: job.spec.preemptable == Some(false),
             penalty: Time::ZERO,
-            started: job.is_ready(),
-            running: job.is_ready(),
+            started: false,
+            running: false,
             executed: Time::ZERO,
             executed_since_promotion: Time::ZERO,
             waited_since_promotion: Time::ZERO,
@@ -162,6 +169,17 @@ impl Jobs {
         self.slots[slot as usize] = Some(service);
         self.arrivals.push(slot);
         Some(slot)
+    }
+
+    /// A job got its place, or lost it.
+    pub(super) fn set_running(&mut self, slot: Slot, now: Time, running: bool) {
+        let Some(service) = self.get_mut(slot).filter(|service| service.running != running) else { return };
+        service.set_running(now, running);
+        if running {
+            self.running.push(slot);
+        } else if let Some(position) = self.running.iter().position(|&other| other == slot) {
+            self.running.swap_remove(position);
+        }
     }
 
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Service> {

@@ -55,14 +55,13 @@ pub struct Tiresias {
     /// By slot.
     level_of: Vec<usize>,
     sample: Sample,
-    updated: Time,
 }
 
 impl Tiresias {
     /// With these parameters.
     pub fn new(config: TiresiasConfig) -> Self {
         let levels = vec![Vec::new(); config.limits_gpu_s.len() + 1];
-        Self { config, levels, level_of: Vec::new(), sample: Sample::default(), updated: Time::ZERO }
+        Self { config, levels, level_of: Vec::new(), sample: Sample::default() }
     }
 
     fn limit(&self, level: usize) -> Option<u128> {
@@ -87,20 +86,26 @@ impl Tiresias {
 
     /// Demotes and promotes.
     fn change_levels(&mut self, jobs: &mut Jobs, now: Time) {
+        let has_had_enough = |&slot: &Slot| {
+            let service = jobs.get(slot)?;
+            let limit = self.limit(self.level_of[slot as usize])?;
+            (service.attained(now) >= limit).then_some((service.sequence, slot))
+        };
+        // In order of arrival, one level at a time, as published.
+        let mut demoted: Vec<(u64, Slot)> = jobs.running().iter().filter_map(has_had_enough).collect();
+        demoted.sort_unstable();
+        for (_, slot) in demoted {
+            self.move_to(slot, self.level_of[slot as usize] + 1);
+        }
+        if self.config.promote_after == 0 {
+            return;
+        }
         for position in 0..jobs.arrivals().len() {
             let slot = jobs.arrivals()[position];
-            let Some(service) = jobs.get(slot) else { continue };
-            let level = self.level_of[slot as usize];
-            if service.is_running() {
-                // One level at a time, as published.
-                if self.limit(level).is_some_and(|limit| service.attained(now) >= limit) {
-                    self.move_to(slot, level + 1);
-                }
-            } else if self.is_to_be_promoted(service, level, now) {
+            let Some(service) = jobs.get_mut(slot) else { continue };
+            if self.is_to_be_promoted(service, self.level_of[slot as usize], now) {
+                service.promote(now);
                 self.move_to(slot, 0);
-                if let Some(service) = jobs.get_mut(slot) {
-                    service.promote(now);
-                }
             }
         }
     }
@@ -127,7 +132,9 @@ impl Tiresias {
             DemotionInstant::Exact => limit.saturating_sub(service.attained(now)).div_ceil(gpu_milli),
             DemotionInstant::AsPublished => {
                 let left = limit.saturating_sub(u128::from(executed.as_nanos()) * 1000);
-                left / gpu_milli / u128::from(NANOS_PER_SECOND) * u128::from(NANOS_PER_SECOND)
+                let second = u128::from(NANOS_PER_SECOND);
+                // At least one, or a limit of fewer seconds than GPUs would stop the clock.
+                (left / gpu_milli / second * second).max(second)
             }
         };
         Some(now + Time::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX).max(1)))
@@ -167,22 +174,14 @@ impl Discipline for Tiresias {
         }
     }
 
-    fn catch_up(&mut self, jobs: &mut Jobs, now: Time) {
-        while let Some(at) = self.next_change(jobs, self.updated).filter(|&at| at < now) {
-            self.change_levels(jobs, at);
-            self.updated = at;
-        }
-    }
-
     fn update(&mut self, jobs: &mut Jobs, now: Time) {
         self.change_levels(jobs, now);
-        self.updated = now;
         if self.config.gittins {
             self.rank_by_index(jobs, now);
         }
     }
 
-    fn walk(&self, jobs: &Jobs, _now: Time, visit: &mut dyn FnMut(Slot) -> ControlFlow<()>) {
+    fn walk(&mut self, jobs: &Jobs, _now: Time, visit: &mut dyn FnMut(Slot) -> ControlFlow<()>) {
         let first = jobs.iter().next().map_or(0, |(_, service)| service.priority);
         if jobs.iter().all(|(_, service)| service.priority == first) {
             let _ = self.levels.iter().flatten().try_for_each(|&slot| visit(slot));
@@ -203,24 +202,25 @@ impl Discipline for Tiresias {
     }
 
     fn next_change(&self, jobs: &Jobs, now: Time) -> Option<Time> {
-        let change = |(slot, service): (Slot, &Service)| {
-            if service.is_running() {
-                return self.demotion_at(service, self.level_of[slot as usize], now);
-            }
-            let after = self.config.promote_after;
+        let demotion = |&slot: &Slot| self.demotion_at(jobs.get(slot)?, self.level_of[slot as usize], now);
+        let demotions = jobs.running().iter().filter_map(demotion);
+        let after = self.config.promote_after;
+        if after == 0 {
+            return demotions.min();
+        }
+        let promotion = |(slot, service): (Slot, &Service)| {
             let executed = service.executed_since_promotion(now);
-            let waits = after > 0 && self.level_of[slot as usize] > 0 && executed > Time::ZERO;
+            let waits = !service.is_running() && self.level_of[slot as usize] > 0 && executed > Time::ZERO;
             let needed = Time::from_nanos(executed.as_nanos().saturating_mul(after));
-            waits.then(|| now + needed.since(service.waited_since_promotion(now)))
+            let left = needed.since(service.waited_since_promotion(now));
+            // One that is due already, having waited on the first level, is promoted when something happens, as published.
+            (waits && left > Time::ZERO).then(|| now + left)
         };
-        jobs.iter().filter_map(change).min()
+        demotions.chain(jobs.iter().filter_map(promotion)).min()
     }
 
     fn decided(&mut self, jobs: &Jobs) {
-        // Those that never started go behind those that did.
-        let never = |&slot: &Slot| jobs.get(slot).is_some_and(|service| !service.has_started());
-        for level in &mut self.levels {
-            level.sort_by_key(never);
-        }
+        // Those that never started, all of them on the first level, go behind those that did.
+        self.levels[0].sort_by_key(|&slot| jobs.get(slot).is_some_and(|service| !service.has_started()));
     }
 }

@@ -9,7 +9,7 @@ use foretell_framework::{
 };
 use foretell_ordering::{
     AdvanceReservation, Aging, Allocate, Backfill, BackfillConfig, FirstInFirstOut, HeadOfLine, Holds,
-    HonourReservations, PriorityFirst, Promises, SharedHolds,
+    HonourReservations, Keyed, PriorityFirst, Promises, Reorder, SharedHolds, ShortestRemaining,
 };
 use foretell_testkit::{check_invariants, job_spec, placement};
 
@@ -59,6 +59,12 @@ impl Bench {
             "easy" => backfill(orders, Promises::Heads, config),
             "easy-1" => backfill(orders, Promises::Heads, BackfillConfig { depth: 1 }),
             "conservative" => backfill(orders, Promises::All, config),
+            // Nothing here preempts: all jobs fit by number of GPUs.
+            "srtf" => {
+                let discipline = Box::new(Keyed::new(Box::new(ShortestRemaining)));
+                let reorder = Reorder::new(discipline, HeadOfLine::IsSkipped);
+                Box::new(reorder.with_reservations(Rc::clone(&holds)))
+            }
             _ => panic!("no policy `{policy}`"),
         };
         let honours: Box<dyn Filter> = Box::new(HonourReservations { holds: Rc::clone(&holds) });
