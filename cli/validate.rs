@@ -103,21 +103,20 @@ pub(crate) fn run(args: &ValidateArgs) -> CommandResult {
 }
 
 fn run_openb(args: &OpenbArgs) -> CommandResult {
-    let data = data_dir(&args.common)?;
     let selection = openb::Selection {
         traces: args.traces.clone(),
         policies: args.policies.clone(),
         seeds: args.seeds.clone(),
     };
-    let report =
-        with_progress(&args.common, "openb", "runs", |progress| openb::run(&data, &selection, progress))??;
-    write_json(&args.common, &report.to_json())?;
-    output::print(&table(&report))?;
-    output::print(&report.summary)?;
-    Ok(if report.passed() { Outcome::Success } else { Outcome::CheckFailed })
+    run_suite(&args.common, "openb", "runs", |data, progress| openb::run(data, &selection, progress))
 }
 
-/// A suite that takes nothing but its data.
+fn run_gavel(args: &GavelArgs) -> CommandResult {
+    let selection = gavel::Selection { full: args.full, policies: args.policies.clone() };
+    run_suite(&args.common, "gavel", "figures", |data, progress| gavel::run(data, &selection, progress))
+}
+
+/// Runs a suite and prints its report.
 fn run_suite(
     args: &CommonArgs,
     suite: &'static str,
@@ -143,17 +142,6 @@ fn run_conformance(args: &ConformanceArgs) -> CommandResult {
     output::print(&summary.summary)?;
     output::print(report.details().trim_end())?;
     Ok(if summary.passed() { Outcome::Success } else { Outcome::CheckFailed })
-}
-
-fn run_gavel(args: &GavelArgs) -> CommandResult {
-    let data = data_dir(&args.common)?;
-    let selection = gavel::Selection { full: args.full, policies: args.policies.clone() };
-    let report =
-        with_progress(&args.common, "gavel", "figures", |progress| gavel::run(&data, &selection, progress))??;
-    write_json(&args.common, &report.to_json())?;
-    output::print(&table(&report))?;
-    output::print(&report.summary)?;
-    Ok(if report.passed() { Outcome::Success } else { Outcome::CheckFailed })
 }
 
 fn data_dir(common: &CommonArgs) -> Result<PathBuf, &'static str> {

@@ -8,13 +8,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use foretell_scenarios::registry::OrderingConfig;
 use foretell_scenarios::sim::framework::{RestartCost, Time};
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use crate::openb::{existing, open};
+use crate::openb::existing;
 use crate::queueing::{self, JobTimes, Nodes, QueuedJob, Split};
 use crate::report::{Cell, Report, Row};
+use crate::rows::read_rows;
 use crate::{DataError, Error, Progress};
 
 const GPUS_PER_NODE: u32 = 8;
@@ -53,11 +55,11 @@ const ANCHOR: (usize, f64, f64) = (68_503, 11_585.0, 104.0);
 const ANCHOR_TOLERANCE_S: f64 = 1.0;
 
 #[derive(Deserialize)]
-struct JobRow<'a> {
-    timestamp: &'a str,
+struct JobRow {
+    timestamp: String,
     duration: f64,
     num_gpus: u32,
-    cluster: &'a str,
+    cluster: String,
 }
 
 #[derive(Deserialize)]
@@ -87,7 +89,8 @@ pub fn run(data: &Path, progress: &Progress<'_>) -> Result<Report, Error> {
     let results = tasks.par_iter().map(|&(policy, cluster)| {
         let (row, jobs) = &jobs[cluster];
         let nodes = Nodes { count: row.nodes, gpus: GPUS_PER_NODE };
-        let result = queueing::run(nodes, Split::ByNode, jobs, POLICIES[policy].1, checkpoint_penalty(), 0);
+        let ordering = OrderingConfig { restart_cost: checkpoint_penalty(), ..OrderingConfig::default() };
+        let result = queueing::run(nodes, Split::ByNode, jobs, POLICIES[policy].1, ordering, 0);
         progress.step();
         let times = result.map_err(|message| Error::Run { path: jobs_path.clone(), message })?;
         Ok(((policy, cluster), Means::of(jobs, &times)))
@@ -200,22 +203,16 @@ fn report(jobs: &[(VirtualClusterRow, Vec<QueuedJob>)], results: &BTreeMap<(usiz
 
 /// The jobs of October and November 2017 by virtual cluster, in order of submission.
 fn read_jobs(path: &Path) -> Result<BTreeMap<String, Vec<QueuedJob>>, Error> {
-    let mut reader = csv::Reader::from_reader(open(path)?);
-    let headers = reader.headers().map_err(|error| DataError::csv(path, &error))?.clone();
     let mut jobs: BTreeMap<String, Vec<QueuedJob>> = BTreeMap::new();
-    let mut record = csv::StringRecord::new();
-    while reader.read_record(&mut record).map_err(|error| DataError::csv(path, &error))? {
-        let row: JobRow<'_> =
-            record.deserialize(Some(&headers)).map_err(|error| DataError::csv(path, &error))?;
-        let line = record.position().map_or(0, csv::Position::line);
+    for (line, row) in read_rows::<JobRow>(path)? {
         let expected = || DataError::Line { path: path.to_owned(), line, expected: TIMESTAMP.to_owned() };
-        let submit_s = seconds_since_october(row.timestamp).ok_or_else(expected)?;
+        let submit_s = seconds_since_october(&row.timestamp).ok_or_else(expected)?;
         if !WINDOW_S.contains(&submit_s) {
             continue;
         }
         let submit_s = submit_s as u64;
         let job = QueuedJob { submit_s, duration_s: row.duration.round() as u64, gpus: row.num_gpus };
-        jobs.entry(row.cluster.to_owned()).or_default().push(job);
+        jobs.entry(row.cluster).or_default().push(job);
     }
     for jobs in jobs.values_mut() {
         jobs.sort_by_key(|job| job.submit_s);
@@ -243,9 +240,7 @@ fn seconds_since_october(text: &str) -> Option<i64> {
 }
 
 fn read_clusters(path: &Path) -> Result<Vec<VirtualClusterRow>, Error> {
-    let mut reader = csv::Reader::from_reader(open(path)?);
-    let rows = reader.deserialize().collect::<Result<Vec<VirtualClusterRow>, _>>();
-    Ok(rows.map_err(|error| DataError::csv(path, &error))?)
+    Ok(read_rows(path)?.into_iter().map(|(_, row)| row).collect())
 }
 
 #[cfg(test)]

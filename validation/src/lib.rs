@@ -9,6 +9,7 @@ pub mod helios;
 pub mod openb;
 mod queueing;
 mod report;
+mod rows;
 pub mod tiresias;
 
 pub use error::{DataError, Error};

@@ -6,9 +6,9 @@ mod by_the_rules;
 
 use std::convert::Infallible;
 
-use foretell_scenarios::registry::{self, PolicyConfig};
+use foretell_scenarios::registry::{self, OrderingConfig, PolicyConfig};
 use foretell_scenarios::sim::framework::{
-    ClusterState, GpuModelSet, GpuRequest, Labels, NodeSpec, Resources, RestartCost, TaskSpec, Time,
+    ClusterState, GpuModelSet, GpuRequest, Labels, NodeSpec, Resources, TaskSpec, Time,
 };
 use foretell_scenarios::sim::log::{JobStatus, Observer, Record};
 use foretell_scenarios::sim::platform::{Checkpoints, Config, PreemptionCost, Role, Simulation, Submission};
@@ -45,13 +45,14 @@ pub(crate) struct JobTimes {
     pub(crate) preemptions: u32,
 }
 
-/// Runs the jobs, which are in order of submission, under a policy. Preempted jobs keep all their work and pay `restart`.
+/// Runs the jobs, which are in order of submission, under a policy. Preempted jobs keep all their work and pay the
+/// restart cost.
 pub(crate) fn run(
     nodes: Nodes,
     split: Split,
     jobs: &[QueuedJob],
     policy: &str,
-    restart: RestartCost,
+    ordering: OrderingConfig,
     seed: u64,
 ) -> Result<Vec<JobTimes>, String> {
     let mut state = ClusterState::new();
@@ -65,13 +66,13 @@ pub(crate) fn run(
         };
         state.add_node(spec).map_err(|error| error.to_string())?;
     }
-    let mut config = PolicyConfig::default();
-    config.ordering.restart_cost = restart.clone();
+    let restart_cost = ordering.restart_cost.clone();
+    let config = PolicyConfig { ordering, ..PolicyConfig::default() };
     let profile = registry::build(policy, &config).map_err(|error| error.to_string())?;
     let mut recorder = Recorder { jobs: vec![JobTimes::default(); jobs.len()] };
     let preemption = PreemptionCost {
         checkpoints: Checkpoints::Every(Time::ZERO),
-        restart_cost: restart,
+        restart_cost,
         termination_grace: Time::ZERO,
     };
     let config = Config { seed, preemption, ..Config::default() };

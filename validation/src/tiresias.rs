@@ -6,13 +6,13 @@
 
 use std::path::Path;
 
-use foretell_scenarios::sim::framework::RestartCost;
+use foretell_scenarios::registry::OrderingConfig;
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use crate::openb::open;
 use crate::queueing::{self, JobTimes, Nodes, QueuedJob, Split};
 use crate::report::{Cell, Report, Row};
+use crate::rows::read_rows;
 use crate::{DataError, Error, Progress};
 
 /// A schedule of Tiresias' simulator, what it is here, and how jobs become tasks: `dlas-gpu` counts GPUs, the others place
@@ -71,9 +71,10 @@ pub fn run(data: &Path, progress: &Progress<'_>) -> Result<Report, Error> {
         progress.step();
         row
     });
-    let rows: Vec<(Row, u64)> = rows.collect::<Result<_, _>>()?;
-    let different: u64 = rows.iter().map(|(_, different)| different).sum();
+    let rows: Vec<(Row, Option<Difference>)> = rows.collect::<Result<_, _>>()?;
     let count = rows.len();
+    let (rows, differences): (Vec<Row>, Vec<_>) = rows.into_iter().unzip();
+    let differences: Vec<Difference> = differences.into_iter().flatten().collect();
     Ok(Report {
         suite: "tiresias",
         columns: vec![
@@ -86,13 +87,18 @@ pub fn run(data: &Path, progress: &Progress<'_>) -> Result<Report, Error> {
             "theirs s",
             "preempted",
             "theirs",
-            "first difference",
         ],
-        rows: rows.into_iter().map(|(row, _)| row).collect(),
-        summary: if different == 0 {
+        rows,
+        summary: if differences.is_empty() {
             format!("{count} oracles: every job starts, ends and is preempted as in the published simulator")
         } else {
-            format!("{count} oracles: {different} jobs differ from the published simulator")
+            let firsts =
+                differences.iter().map(|Difference { path, first, .. }| format!("\n{path}: {first}"));
+            let jobs: usize = differences.iter().map(|difference| difference.jobs).sum();
+            format!(
+                "{count} oracles: {jobs} jobs differ from the published simulator, whose figures are in brackets:{}",
+                firsts.collect::<Vec<_>>().concat()
+            )
         },
     })
 }
@@ -108,7 +114,15 @@ fn parse_name(name: &str) -> Option<OracleName> {
     is_known.then(|| OracleName { workload: workload.to_owned(), nodes, schedule: schedule.to_owned() })
 }
 
-fn follow(path: &Path, name: &OracleName) -> Result<(Row, u64), Error> {
+/// How an oracle is not met.
+struct Difference {
+    path: String,
+    jobs: usize,
+    /// The first job that differs.
+    first: String,
+}
+
+fn follow(path: &Path, name: &OracleName) -> Result<(Row, Option<Difference>), Error> {
     let oracle = read(path)?;
     let Some(&(schedule, policy, split)) = SCHEDULES.iter().find(|(known, ..)| *known == name.schedule)
     else {
@@ -121,7 +135,7 @@ fn follow(path: &Path, name: &OracleName) -> Result<(Row, u64), Error> {
         .iter()
         .map(|job| QueuedJob { submit_s: job.submit_time, duration_s: job.duration, gpus: job.num_gpu })
         .collect();
-    let ours = queueing::run(name.nodes, split, &jobs, policy, RestartCost::default(), 0)
+    let ours = queueing::run(name.nodes, split, &jobs, policy, OrderingConfig::default(), 0)
         .map_err(|message| Error::Run { path: path.to_owned(), message })?;
     let is_equal = |(ours, theirs): (&JobTimes, &OracleJob)| {
         ours.start_s == Some(theirs.start_time)
@@ -144,13 +158,16 @@ fn follow(path: &Path, name: &OracleName) -> Result<(Row, u64), Error> {
         Cell::Figure(mean(theirs_jct.sum()), 2),
         Cell::Count(ours.iter().map(|job| u64::from(job.preemptions)).sum()),
         Cell::Count(oracle.iter().map(|job| u64::from(job.preempt)).sum()),
-        first.map_or(Cell::None, |(ours, theirs)| Cell::Text(difference(ours, theirs))),
     ];
-    let different = (jobs.len() - equal) as u64;
-    Ok((Row { cells, passed: different == 0 }, different))
+    let difference = first.map(|(ours, theirs)| Difference {
+        path: path.display().to_string(),
+        jobs: jobs.len() - equal,
+        first: describe(ours, theirs),
+    });
+    Ok((Row { cells, passed: difference.is_none() }, difference))
 }
 
-fn difference(ours: &JobTimes, theirs: &OracleJob) -> String {
+fn describe(ours: &JobTimes, theirs: &OracleJob) -> String {
     let time = |time: Option<u64>| time.map_or_else(|| "never".to_owned(), |time| time.to_string());
     format!(
         "job {}: start {} ({}), end {} ({}), preempted {} ({})",
@@ -166,11 +183,7 @@ fn difference(ours: &JobTimes, theirs: &OracleJob) -> String {
 
 /// In order of submission; jobs that were submitted at one time keep their numbers' order.
 fn read(path: &Path) -> Result<Vec<OracleJob>, Error> {
-    let mut reader = csv::Reader::from_reader(open(path)?);
-    let mut jobs = reader
-        .deserialize()
-        .collect::<Result<Vec<OracleJob>, _>>()
-        .map_err(|error| DataError::csv(path, &error))?;
+    let mut jobs: Vec<OracleJob> = read_rows(path)?.into_iter().map(|(_, job)| job).collect();
     jobs.sort_by_key(|job| (job.submit_time, job.job_id));
     Ok(jobs)
 }

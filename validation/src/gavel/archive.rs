@@ -3,15 +3,13 @@
 use std::io::Read;
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
-
 use crate::DataError;
+use crate::openb::open;
 
 /// The trace files of a `.tar.gz`, by name.
 pub(super) fn read(path: &Path) -> Result<Vec<(String, String)>, DataError> {
     let io = |cause| DataError::io(path, cause);
-    let file = std::fs::File::open(path).map_err(io)?;
-    let mut archive = tar::Archive::new(MultiGzDecoder::new(file));
+    let mut archive = tar::Archive::new(open(path)?);
     let mut found = Vec::new();
     for entry in archive.entries().map_err(io)? {
         let mut entry = entry.map_err(io)?;

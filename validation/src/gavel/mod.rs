@@ -23,7 +23,7 @@ use self::solver::Simplex;
 use self::throughputs::Throughputs;
 use self::workload::{Generator, Job, parse_trace};
 use crate::report::{Cell, Report, Row};
-use crate::{Error, Progress};
+use crate::{DataError, Error, Progress};
 
 /// What to run.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -34,7 +34,7 @@ pub struct Selection {
     pub policies: Vec<String>,
 }
 
-/// 36 GPUs of each type; rounds of 360 s, allocations at most every 1000 s.
+/// 36 GPUs of each type; rounds of 360 s, allocations at most every 1,920 s (docs/validate-gavel.md says why).
 const WORKERS: [u32; 3] = [36, 36, 36];
 const ROUND_S: f64 = 360.0;
 const RESET_INTERVAL_S: f64 = 1920.0;
@@ -63,11 +63,17 @@ struct Task<'a> {
 
 /// Reproduces the published figures from `data` (the folder of Gavel's data, or the folder above it).
 pub fn run(data: &Path, selection: &Selection, progress: &Progress<'_>) -> Result<Report, Error> {
+    if let Some(name) = selection.policies.iter().find(|name| policy(name).is_none()) {
+        return Err(Error::UnknownPolicy { name: name.clone(), known: policies::NAMES.join(", ") });
+    }
     let root = if data.join("gavel").is_dir() { data.join("gavel") } else { data.to_owned() };
     let throughputs_path = root.join("simulation_throughputs.json.gz");
     let mut throughputs = Throughputs::read(&throughputs_path)?;
     let figures = published::read(&root.join("notebook_text_outputs.txt.gz"))?;
-    let unmeasured = |kind: String| Error::UnknownName { path: throughputs_path.clone(), name: kind };
+    let unmeasured = |kind: String| {
+        let expected = format!("throughputs of {kind}");
+        Error::Data(DataError::Field { path: throughputs_path.clone(), expected })
+    };
 
     let takes =
         |name: &str| selection.policies.is_empty() || selection.policies.iter().any(|one| one == name);
@@ -206,8 +212,7 @@ impl Task<'_> {
             .iter()
             .filter_map(|(jobs, setting)| {
                 let mut policy = policy(&self.policy)?;
-                let mut solver = Simplex::default();
-                Some(simulate(jobs, self.throughputs, &mut *policy, &mut solver, setting))
+                Some(simulate(jobs, self.throughputs, &mut *policy, &mut Simplex, setting))
             })
             .collect();
         let figure_s = |outcome: &Outcome| {

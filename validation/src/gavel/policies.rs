@@ -5,6 +5,21 @@ use foretell_gavel::{
     MaxSumThroughput, MinTotalDuration, Policy,
 };
 
+/// All of them.
+pub(super) const NAMES: [&str; 11] = [
+    "fifo",
+    "fifo_perf",
+    "fifo_packed",
+    "max_min_fairness",
+    "max_min_fairness_perf",
+    "max_min_fairness_packed",
+    "finish_time_fairness_perf",
+    "min_total_duration_perf",
+    "max_sum_throughput_perf",
+    "gandiva",
+    "isolated",
+];
+
 /// The policy of this name.
 pub(super) fn policy(name: &str) -> Option<Box<dyn Policy>> {
     Some(match name {
@@ -21,4 +36,14 @@ pub(super) fn policy(name: &str) -> Option<Box<dyn Policy>> {
         "isolated" => Box::new(Isolated),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_means_a_policy() {
+        assert!(NAMES.iter().all(|name| policy(name).is_some()));
+    }
 }

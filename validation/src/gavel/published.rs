@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
-
 use crate::DataError;
+use crate::openb::open;
 
 /// Which experiment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -36,9 +35,8 @@ const LABELS: [(&str, &str); 4] = [
 
 /// Reads `notebook_text_outputs.txt.gz`.
 pub(super) fn read(path: &Path) -> Result<Published, DataError> {
-    let file = std::fs::File::open(path).map_err(|cause| DataError::io(path, cause))?;
     let mut text = String::new();
-    MultiGzDecoder::new(file).read_to_string(&mut text).map_err(|cause| DataError::io(path, cause))?;
+    open(path)?.read_to_string(&mut text).map_err(|cause| DataError::io(path, cause))?;
     let published = parse(&text);
     if published.is_empty() {
         let expected = "tables of evaluation/makespan.ipynb and evaluation/continuous_jobs*.ipynb".to_owned();

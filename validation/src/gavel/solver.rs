@@ -4,11 +4,7 @@ use foretell_gavel::{LinearProgram, Relation, Solver};
 use microlp::{ComparisonOp, OptimizationDirection, Problem, SolveOutcome};
 
 /// Solves with microlp.
-#[derive(Default)]
-pub(super) struct Simplex {
-    /// Programs that had no optimum or were given up.
-    pub(super) failures: u64,
-}
+pub(super) struct Simplex;
 
 impl Solver for Simplex {
     fn maximize(&mut self, program: &LinearProgram) -> Option<Vec<f64>> {
@@ -24,10 +20,7 @@ impl Solver for Simplex {
                 row.terms.iter().map(|&(variable, weight)| (variables[variable], weight)).collect();
             problem.add_constraint(terms.as_slice(), relation, row.bound);
         }
-        let Ok(SolveOutcome::Solution(solution)) = problem.solve() else {
-            self.failures += 1;
-            return None;
-        };
+        let Ok(SolveOutcome::Solution(solution)) = problem.solve() else { return None };
         Some(variables.iter().map(|&variable| solution[variable]).collect())
     }
 }

@@ -1,14 +1,13 @@
 //! Measured throughputs per type of GPU, alone and in pairs.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
 use foretell_gavel::PairThroughputs;
 use serde_json::Value;
 
 use crate::DataError;
+use crate::openb::open;
 
 /// The types of GPU, in the order in which Gavel offers them.
 pub(super) const GPU_TYPES: [&str; 3] = ["v100", "p100", "k80"];
@@ -29,12 +28,9 @@ pub(super) struct Throughputs {
 impl Throughputs {
     /// Reads Gavel's `simulation_throughputs.json.gz`.
     pub(super) fn read(path: &Path) -> Result<Self, DataError> {
-        let file = std::fs::File::open(path).map_err(|cause| DataError::io(path, cause))?;
-        let mut text = String::new();
-        MultiGzDecoder::new(file).read_to_string(&mut text).map_err(|cause| DataError::io(path, cause))?;
         let bad = |expected: String| DataError::Field { path: path.to_owned(), expected };
         let document: Value =
-            serde_json::from_str(&text).map_err(|error| bad(format!("JSON, but: {error}")))?;
+            serde_json::from_reader(open(path)?).map_err(|error| bad(format!("JSON, but: {error}")))?;
         let mut found = Self {
             kinds: Vec::new(),
             by_kind: BTreeMap::new(),

@@ -1,9 +1,9 @@
-//! The rules of Tiresias' and Helios' simulators, written down event by event, with lists and nothing clever: what the policy is held
+//! The rules of Tiresias' and Helios' simulators and of orders by one figure, written down event by event, with lists and nothing clever: what the policy is held
 //! against where the published outputs show no contention.
 
 use proptest::prelude::*;
 
-use foretell_scenarios::sim::framework::RestartCost;
+use foretell_scenarios::registry::{OrderingConfig, TiresiasConfig};
 
 use super::{JobTimes, Nodes, QueuedJob, Split};
 
@@ -12,14 +12,18 @@ const LIMITS_GPU_S: [u64; 2] = [3250, 7200];
 #[derive(Clone, Default)]
 struct Entry {
     job: usize,
+    /// In all, and since it was last promoted.
     executed_s: u64,
+    since_promotion_s: u64,
+    /// After it first ran, since it was last promoted.
+    waited_s: u64,
     checked_s: u64,
     level: usize,
     running: bool,
 }
 
-/// Discretised LAS on a number of GPUs.
-fn discretised(jobs: &[QueuedJob], gpus: u32) -> Vec<JobTimes> {
+/// Discretised LAS on a number of GPUs; who has waited so many times as long as it ran is promoted.
+fn discretised(jobs: &[QueuedJob], gpus: u32, promote_after: u64) -> Vec<JobTimes> {
     let mut times = vec![JobTimes::default(); jobs.len()];
     let mut runnable: Vec<Entry> = Vec::new();
     let mut levels: [Vec<usize>; 3] = Default::default();
@@ -42,11 +46,20 @@ fn discretised(jobs: &[QueuedJob], gpus: u32) -> Vec<JobTimes> {
         for entry in &mut runnable {
             if entry.running {
                 entry.executed_s += now_s - entry.checked_s;
-                let attained = entry.executed_s * u64::from(jobs[entry.job].gpus);
+                entry.since_promotion_s += now_s - entry.checked_s;
+                let attained = entry.since_promotion_s * u64::from(jobs[entry.job].gpus);
                 if LIMITS_GPU_S.get(entry.level).is_some_and(|&limit| attained >= limit) {
                     levels[entry.level].retain(|&other| other != entry.job);
                     entry.level += 1;
                     levels[entry.level].push(entry.job);
+                }
+            } else if entry.since_promotion_s > 0 {
+                entry.waited_s += now_s - entry.checked_s;
+                let is_due = entry.waited_s >= entry.since_promotion_s * promote_after;
+                if promote_after > 0 && entry.level > 0 && is_due {
+                    levels[entry.level].retain(|&other| other != entry.job);
+                    levels[0].push(entry.job);
+                    (entry.level, entry.since_promotion_s, entry.waited_s) = (0, 0, 0);
                 }
             }
             entry.checked_s = now_s;
@@ -79,8 +92,13 @@ fn discretised(jobs: &[QueuedJob], gpus: u32) -> Vec<JobTimes> {
                 end.1.push(entry.job);
             }
             if let Some(limit) = LIMITS_GPU_S.get(entry.level) {
-                jump_s = jump_s.min(now_s + (limit - entry.executed_s) / u64::from(jobs[entry.job].gpus));
+                jump_s =
+                    jump_s.min(now_s + (limit - entry.since_promotion_s) / u64::from(jobs[entry.job].gpus));
             }
+        }
+        for entry in runnable.iter().filter(|entry| !entry.running && entry.level > 0) {
+            let left_s = (entry.since_promotion_s * promote_after).saturating_sub(entry.waited_s);
+            jump_s = if left_s > 0 { jump_s.min(now_s + left_s) } else { jump_s };
         }
     }
     times
@@ -148,8 +166,14 @@ fn yarn(free: &[u32], gpus: u32, per_node: u32) -> Option<Held> {
     (held.len() == whole + usize::from(rest > 0)).then_some(held)
 }
 
-/// Shortest remaining time first on a number of GPUs.
-fn shortest_remaining(jobs: &[QueuedJob], gpus: u32) -> Vec<JobTimes> {
+/// Jobs in order of a figure of (GPUs, seconds had, seconds left), smallest first, on a number of GPUs; looked at again after a
+/// quantum while jobs wait beside others that run.
+fn smallest_first(
+    jobs: &[QueuedJob],
+    gpus: u32,
+    quantum_s: u64,
+    figure: impl Fn(u64, u64, u64) -> u64,
+) -> Vec<JobTimes> {
     let mut times = vec![JobTimes::default(); jobs.len()];
     let mut remaining_s: Vec<u64> = jobs.iter().map(|job| job.duration_s).collect();
     let (mut next, mut now_s) = (0, 0);
@@ -157,7 +181,9 @@ fn shortest_remaining(jobs: &[QueuedJob], gpus: u32) -> Vec<JobTimes> {
     let mut running: Vec<usize> = Vec::new();
     while next < jobs.len() || !there.is_empty() {
         let end_s = running.iter().map(|&job| now_s + remaining_s[job]).min().unwrap_or(u64::MAX);
-        let then_s = end_s.min(jobs.get(next).map_or(u64::MAX, |job| job.submit_s));
+        let is_contended = !running.is_empty() && running.len() < there.len();
+        let look_s = if is_contended { now_s.saturating_add(quantum_s) } else { u64::MAX };
+        let then_s = end_s.min(look_s).min(jobs.get(next).map_or(u64::MAX, |job| job.submit_s));
         for &job in &running {
             remaining_s[job] -= then_s - now_s;
         }
@@ -171,7 +197,10 @@ fn shortest_remaining(jobs: &[QueuedJob], gpus: u32) -> Vec<JobTimes> {
         }
         there.retain(|&job| times[job].end_s.is_none());
         running.retain(|&job| times[job].end_s.is_none());
-        there.sort_by_key(|&job| (remaining_s[job], job));
+        there.sort_by_key(|&job| {
+            let (left_s, all_s) = (remaining_s[job], jobs[job].duration_s);
+            (figure(u64::from(jobs[job].gpus), all_s - left_s, left_s), job)
+        });
         let mut free = gpus;
         let mut chosen = Vec::new();
         for &job in &there {
@@ -203,21 +232,31 @@ fn jobs() -> impl Strategy<Value = Vec<QueuedJob>> {
 const NODES: Nodes = Nodes { count: 4, gpus: 4 };
 
 fn simulated(jobs: &[QueuedJob], policy: &str, split: Split) -> Vec<JobTimes> {
-    super::run(NODES, split, jobs, policy, RestartCost::default(), 0).unwrap()
+    super::run(NODES, split, jobs, policy, OrderingConfig::default(), 0).unwrap()
 }
 
 proptest! {
     #[test]
-    fn discretised_las_is_as_the_rules_say(jobs in jobs()) {
-        let ours = simulated(&jobs, "tiresias+first-fit", Split::ByGpu);
-        prop_assert_eq!(ours, discretised(&jobs, NODES.count * NODES.gpus));
+    fn discretised_las_is_as_the_rules_say(jobs in jobs(), promote_after in 0_u64..3) {
+        let tiresias = TiresiasConfig { promote_after, ..TiresiasConfig::default() };
+        let ordering = OrderingConfig { tiresias, ..OrderingConfig::default() };
+        let ours = super::run(NODES, Split::ByGpu, &jobs, "tiresias+first-fit", ordering, 0).unwrap();
+        prop_assert_eq!(ours, discretised(&jobs, NODES.count * NODES.gpus, promote_after));
     }
 
+    // Without penalties: here a job that is preempted while it restarts pays for the next restart only, there for both.
     #[test]
-    fn shortest_remaining_time_is_as_the_rules_say(jobs in jobs()) {
-        // Without penalties: here a job that is preempted while it restarts pays for the next restart only, there for both.
-        let ours = simulated(&jobs, "srtf+first-fit", Split::ByGpu);
-        prop_assert_eq!(ours, shortest_remaining(&jobs, NODES.count * NODES.gpus));
+    fn orders_by_one_figure_are_as_the_rules_say(jobs in jobs()) {
+        let by_the_rules = |quantum_s, figure: fn(u64, u64, u64) -> u64| {
+            smallest_first(&jobs, NODES.count * NODES.gpus, quantum_s, figure)
+        };
+        for (policy, expected) in [
+            ("srtf+first-fit", by_the_rules(u64::MAX, |_, _, left_s| left_s)),
+            ("srsf+first-fit", by_the_rules(u64::MAX, |gpus, _, left_s| gpus * left_s)),
+            ("las+first-fit", by_the_rules(360, |gpus, had_s, _| gpus * had_s)),
+        ] {
+            prop_assert_eq!(simulated(&jobs, policy, Split::ByGpu), expected, "{}", policy);
+        }
     }
 
     #[test]
