@@ -13,10 +13,11 @@ use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
 use foretell_framework::{
-    Action, ClusterEvent, ClusterState, EvictionReason, Job, JobId, PlaceJob, Plugins, Reason, RestartCost,
-    Session, Time,
+    Action, ClusterEvent, ClusterState, EvictionReason, Job, JobId, NodeId, PlaceJob, Plugins, Reason,
+    RestartCost, Session, Task, TaskId, TaskStatus, Time, Transaction,
 };
 
+use rand::Rng;
 pub use keyed::{Keyed, LeastAttained, LeastPredicted, Rank, ShortestRemaining, ShortestRemainingService};
 pub use predict::DurationHistory;
 pub use service::{Jobs, Service, Slot};
@@ -63,9 +64,9 @@ pub trait Discipline {
 }
 
 /// Walks all jobs in the order of a discipline and gives each the GPUs that it asks for while there are enough left in
-/// the cluster; whoever runs and gets none is preempted. As in the simulators of Tiresias (NSDI'19) and Helios (SC'21)
-/// the GPUs are counted, not placed: a job that is due and whose tasks fit on no nodes waits for them, and they are kept
-/// for it.
+/// the cluster; whoever runs and gets none is behind. As in the simulators of Tiresias (NSDI'19) and Helios (SC'21)
+/// the GPUs are counted, not placed. Unlike there, who is behind is preempted only where that gives a job that is due
+/// its nodes: nobody loses GPUs that no other could use.
 pub struct Reorder {
     discipline: Box<dyn Discipline>,
     head_of_line: HeadOfLine,
@@ -176,8 +177,8 @@ impl Reorder {
         self.discipline.stopped(&self.jobs, slot, now);
     }
 
-    /// Decides who is due, and preempts who is not.
-    fn decide(&mut self, session: &mut Session<'_>) {
+    /// Decides who is due. Returns those that run and are behind.
+    fn decide(&mut self, session: &Session<'_>) -> Vec<Slot> {
         let now = session.now;
         self.discipline.update(&mut self.jobs, now);
         self.decision += 1;
@@ -210,17 +211,26 @@ impl Reorder {
             ControlFlow::Continue(())
         });
         let behind = |&&slot: &&Slot| self.chosen_in[slot as usize] != self.decision;
-        let behind: Vec<Slot> = self.jobs.running().iter().filter(behind).copied().collect();
-        for slot in behind {
+        self.jobs.running().iter().filter(behind).copied().collect()
+    }
+
+    /// Preempts those of `behind` that run where jobs that are due would go.
+    fn make_room(&mut self, session: &mut Session<'_>, plugins: &mut Plugins, behind: &[Slot]) {
+        if self.due.is_empty() || behind.is_empty() {
+            return;
+        }
+        let now = session.now;
+        let wanted = self.wanted_nodes(session, plugins, behind);
+        for &slot in behind {
             let Some(id) = self.jobs.get(slot).map(|service| service.id) else { continue };
-            let beneficiary = self
-                .due
-                .first()
-                .and_then(|&slot| session.state().job(self.jobs.get(slot)?.id)?.tasks().first().copied());
             let (mut transaction, _) = session.begin();
             let tasks = transaction.state().job(id).map_or_else(Vec::new, |job| job.tasks().to_vec());
             for task in tasks {
                 // A task that has no place has none to lose.
+            let beneficiary = nodes_of(transaction.state(), id).find_map(|node| wanted.get(&node).copied());
+            if beneficiary.is_none() {
+                continue;
+            }
                 let _ = transaction.evict(task, EvictionReason::Preempted, beneficiary);
             }
             transaction.commit();
@@ -231,6 +241,41 @@ impl Reorder {
     /// Places those that are due, in order.
     fn place_due(&mut self, session: &mut Session<'_>, plugins: &mut Plugins) {
         let now = session.now;
+    /// Where jobs that are due would go if all of `behind` were gone, and the task for which a node is wanted. Those that
+    /// fit once what already leaves has left want nothing, nor do those that would not fit even then.
+    fn wanted_nodes(
+        &mut self,
+        session: &mut Session<'_>,
+        plugins: &mut Plugins,
+        behind: &[Slot],
+    ) -> BTreeMap<NodeId, TaskId> {
+        let now = session.now;
+        let Self { jobs, due, place, reservations, .. } = self;
+        let mut attempt = Attempt { place: place.as_mut(), reservations: reservations.as_ref(), now };
+        let (mut trial, random) = session.begin();
+        let is_leaving = |(_, task): &(TaskId, &Task)| task.status() == TaskStatus::Releasing;
+        let leaving: Vec<TaskId> = trial.state().tasks().filter(is_leaving).map(|(id, _)| id).collect();
+        remove(&mut trial, &leaving);
+        let ids = due.iter().filter_map(|&slot| jobs.get(slot)).map(|service| service.id);
+        let short: Vec<JobId> = ids.filter(|&id| !attempt.fits(&mut trial, plugins, random, id)).collect();
+        for &slot in behind {
+            let job = jobs.get(slot).and_then(|service| trial.state().job(service.id));
+            let tasks = job.map_or_else(Vec::new, |job| job.tasks().to_vec());
+            remove(&mut trial, &tasks);
+        }
+        let mut wanted = BTreeMap::new();
+        for id in short {
+            if !attempt.fits(&mut trial, plugins, random, id) {
+                continue;
+            }
+            let Some(&task) = trial.state().job(id).and_then(|job| job.tasks().first()) else { continue };
+            for node in nodes_of(trial.state(), id) {
+                wanted.entry(node).or_insert(task);
+            }
+        }
+        wanted
+    }
+
         let blocks = self.head_of_line == HeadOfLine::Blocks;
         let mut waiting = Vec::new();
         for slot in core::mem::take(&mut self.due) {
@@ -240,12 +285,9 @@ impl Reorder {
                 continue;
             }
             let (mut transaction, random) = session.begin();
-            if let Some(reserved) = &self.reservations {
-                reserved.ask(transaction.state(), id, now);
-            }
-            self.place.place(&mut transaction, plugins, random, id);
-            self.reservations.iter().for_each(Reserved::asked);
-            if !transaction.state().job(id).is_some_and(Job::is_ready) {
+            let Self { place, reservations, .. } = &mut *self;
+            let mut attempt = Attempt { place: place.as_mut(), reservations: reservations.as_ref(), now };
+            if !attempt.fits(&mut transaction, plugins, random, id) {
                 waiting.push(slot);
                 continue;
             }
@@ -259,6 +301,45 @@ impl Reorder {
 impl Action for Reorder {
     fn name(&self) -> &'static str {
         "reorder"
+/// Tries to place one job.
+struct Attempt<'a> {
+    place: &'a mut dyn PlaceJob,
+    reservations: Option<&'a Reserved>,
+    now: Time,
+}
+
+impl Attempt<'_> {
+    /// Places what fits of a job in this transaction. Whether the job can run with that.
+    fn fits(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        plugins: &mut Plugins,
+        random: &mut dyn Rng,
+        job: JobId,
+    ) -> bool {
+        if let Some(reserved) = self.reservations {
+            reserved.ask(transaction.state(), job, self.now);
+        }
+        self.place.place(transaction, plugins, random, job);
+        self.reservations.iter().for_each(|reserved| reserved.asked());
+        transaction.state().job(job).is_some_and(Job::is_ready)
+    }
+}
+
+/// Takes these tasks off their nodes, in a trial.
+fn remove(trial: &mut Transaction<'_>, tasks: &[TaskId]) {
+    for &task in tasks {
+        // A task that has no place needs no removal.
+        let _ = trial.remove(task);
+    }
+}
+
+/// The nodes on which tasks of a job are.
+fn nodes_of(state: &ClusterState, job: JobId) -> impl Iterator<Item = NodeId> {
+    let tasks = state.job(job).map_or(&[][..], Job::tasks);
+    tasks.iter().filter_map(|&task| Some(state.task(task)?.placement()?.node))
+}
+
     }
 
     fn follows_running_jobs(&self) -> bool {
@@ -299,13 +380,15 @@ impl Action for Reorder {
         let released = core::mem::take(&mut self.released) || kept_changes;
         if decides {
             self.observe(session.state(), now);
-            self.decide(session);
+            behind = self.decide(session);
+        let mut behind = Vec::new();
         }
         if decides || released {
             self.place_due(session, plugins);
             self.next_change = self.discipline.next_change(&self.jobs, now);
         }
         if let Some(at) = self.next_change {
+            self.make_room(session, plugins, &behind);
             session.wake_by(at);
         }
     }
