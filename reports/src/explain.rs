@@ -95,17 +95,19 @@ fn at_instant(job: &JobIdentity, snapshot: &Snapshot, width: u16) -> String {
             let _ = writeln!(text, "waits: {reason}.");
         }
     }
-    let with_room = snapshot.pods_with_room.min(snapshot.pods_waiting.into());
-    let _ = writeln!(
-        text,
-        "  It still needs {}. {} GPUs are free: {} {} room for {}. {} could take one if emptier.",
-        number(snapshot.pods_waiting.into(), "pod"),
-        quantity(snapshot.gpu_free_milli as f64 / 1000.0),
-        number(snapshot.nodes_with_room.into(), "node"),
-        if snapshot.nodes_with_room == 1 { "has" } else { "have" },
-        number(with_room, "pod"),
-        number(snapshot.nodes_that_could.into(), "other node"),
-    );
+    let free = quantity(snapshot.gpu_free_milli as f64 / 1000.0);
+    let _ = match snapshot.pods_waiting {
+        0 => writeln!(text, "  Its own pods have yet to leave their nodes. {free} GPUs are free."),
+        waiting => writeln!(
+            text,
+            "  It still needs {}. {free} GPUs are free: {} {} room for {}. {} could take one if emptier.",
+            number(waiting.into(), "pod"),
+            number(snapshot.nodes_with_room.into(), "node"),
+            if snapshot.nodes_with_room == 1 { "has" } else { "have" },
+            number(snapshot.pods_with_room.min(waiting.into()), "pod"),
+            number(snapshot.nodes_that_could.into(), "other node"),
+        ),
+    };
     if !snapshot.holders.is_empty() {
         text.push_str("\nWho holds what it needs\n");
         text.push_str(&holders(snapshot, width));

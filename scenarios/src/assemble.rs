@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use foretell_manifests::SchedulerConfig;
 use foretell_registry::{
-    AdvanceReservation, BackfillConfig, Kept, OrderingConfig, PolicyConfig, TiresiasConfig, UnknownPolicy,
-    VolcanoError,
+    AdvanceReservation, BackfillConfig, Kept, OrderingConfig, PolicyConfig, SlurmConfig, TiresiasConfig,
+    UnknownPolicy, VolcanoError,
 };
 use foretell_sim::engine::{Budget, Progress};
 use foretell_sim::framework::spec::{LabelOperator, LabelRequirement, NodeAffinity, NodeSelectorTerm};
@@ -40,6 +41,20 @@ pub enum RunError {
     /// A scheduler's configuration that names what does not exist.
     #[error(transparent)]
     Configuration(#[from] VolcanoError),
+    /// A partition of which the cluster has no node: its jobs would wait for ever.
+    #[error(
+        "policy `{policy}`: partition `{partition}` names nodes that the cluster does not have, such as `{node}` (the cluster's are called like `{known}`)"
+    )]
+    NoPartitionNodes {
+        /// The policy that a `slurm.conf` describes.
+        policy: String,
+        /// The partition.
+        partition: String,
+        /// The first of its nodes.
+        node: String,
+        /// A node of the cluster.
+        known: String,
+    },
     /// A cluster that cannot be described.
     #[error(transparent)]
     Cluster(#[from] StateError),
@@ -76,6 +91,23 @@ fn build_policy(scenario: &Scenario, name: &str, config: &PolicyConfig) -> Resul
         Some(profile) => Ok(profile.profile(name, config)?.0),
         None => Ok(foretell_registry::build(name, config)?),
     }
+}
+
+/// Of every partition that names its nodes the cluster has one at least.
+fn check_partitions(policy: &str, config: &SlurmConfig, state: &ClusterState) -> Result<(), RunError> {
+    let exists = |name: &str| state.nodes().iter().any(|node| *node.spec.name == *name);
+    for partition in &config.partitions {
+        let Some(nodes) = &partition.nodes else { continue };
+        if !nodes.iter().any(|node| exists(node)) {
+            return Err(RunError::NoPartitionNodes {
+                policy: policy.to_owned(),
+                partition: partition.name.to_string(),
+                node: nodes.first().map_or_else(String::new, ToString::to_string),
+                known: state.nodes().first().map_or_else(String::new, |node| node.spec.name.to_string()),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A scenario, ready to run under any of its policies.
@@ -141,6 +173,9 @@ impl Plan {
         };
         for policy in &scenario.scheduler.policies {
             build_policy(&scenario, policy, &policy_config)?;
+            if let Some(SchedulerConfig::Slurm(slurm)) = scenario.scheduler.profiles.get(policy) {
+                check_partitions(policy, slurm, &state)?;
+            }
         }
         Ok(Self { scenario, state, gpu_models, policy_config, jobs: job_count })
     }

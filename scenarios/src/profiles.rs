@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use foretell_registry::PolicyConfig;
+
 use crate::document::Document;
 use crate::file::{ProfileFile, SchedulerFile};
 
@@ -16,7 +18,7 @@ pub(crate) fn inline(file: &mut SchedulerFile, document: &mut Document<'_>, base
             .extension()
             .is_some_and(|ending| ["conf", "yaml", "yml"].iter().any(|known| ending == *known));
         if is_file && file.profiles.iter().all(|known| known.name != profile) {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let name = policy_name(path);
             let config = read(document, "scheduler.profile", base_dir, &profile);
             file.profiles.push(ProfileFile { name: name.clone(), file: None, config });
             file.policies.push(name);
@@ -40,6 +42,15 @@ pub(crate) fn inline(file: &mut SchedulerFile, document: &mut Document<'_>, base
             }
         }
     }
+}
+
+/// What a policy that a file describes is called: as the file, without its ending unless a built-in policy has that name.
+fn policy_name(file: &Path) -> String {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    if foretell_registry::build(&stem, &PolicyConfig::default()).is_ok() {
+        return file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    }
+    stem.into_owned()
 }
 
 fn read(document: &mut Document<'_>, path: &str, base_dir: &Path, name: &str) -> Option<String> {

@@ -200,9 +200,12 @@ impl ValueFormatter<f64> for Axis {
 
 fn colour(run: usize) -> RGBColor {
     let RGBColor(red, green, blue) = PALETTE[run % PALETTE.len()];
-    // Past the palette's end, the same hues in a lighter tone.
-    let lighter = |part: u8| if run < PALETTE.len() { part } else { 255 - (255 - part) / 2 };
-    RGBColor(lighter(red), lighter(green), lighter(blue))
+    // Past the palette's end, the same hues in a darker tone; black, which has none, in grey.
+    match (run < PALETTE.len(), red | green | blue) {
+        (true, _) => PALETTE[run],
+        (false, 0) => RGBColor(128, 128, 128),
+        (false, _) => RGBColor(red / 2, green / 2, blue / 2),
+    }
 }
 
 fn shortened(text: &str, letters_max: usize) -> String {

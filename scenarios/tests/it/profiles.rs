@@ -9,6 +9,7 @@ use super::environment;
 const VOLCANO: &str =
     "actions: \"enqueue, allocate\"\ntiers:\n- plugins:\n  - name: gang\n  - name: predicates\n";
 const KUBE: &str = "apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n";
+const SLURM: &str = "PartitionName=gpu Nodes=ALL Default=YES\n";
 
 fn written(folder: &Path, scheduler: &str) -> Result<Loaded, ScenarioError> {
     let scenario = folder.join("scenario.toml");
@@ -20,6 +21,7 @@ fn written(folder: &Path, scheduler: &str) -> Result<Loaded, ScenarioError> {
     std::fs::write(&scenario, text).unwrap();
     std::fs::write(folder.join("volcano.conf"), VOLCANO).unwrap();
     std::fs::write(folder.join("kube.yaml"), KUBE).unwrap();
+    std::fs::write(folder.join("slurm.conf"), SLURM).unwrap();
     load(&scenario, &[], environment(None))
 }
 
@@ -30,6 +32,8 @@ fn a_policy_may_be_a_file_or_text_in_place() {
         ("profile = \"gang\"", &["gang"][..]),
         ("profile = \"volcano.conf\"", &["volcano"]),
         ("profile = \"kube.yaml\"", &["kube"]),
+        // A built-in policy has that name already.
+        ("profile = \"slurm.conf\"", &["slurm.conf"]),
         (
             "policies = [\"ours\", \"gang\"]\n[[scheduler.profiles]]\nname = \"ours\"\nfile = \"volcano.conf\"",
             &["ours", "gang"],

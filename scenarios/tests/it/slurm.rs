@@ -40,3 +40,15 @@ fn what_is_wrong_is_said() {
         "14:10: scheduler.profiles[0].config: site:1: PriorityWeightAge: expected a whole number, got `much`",
     );
 }
+
+#[test]
+fn a_partition_without_any_node_of_the_cluster_is_refused() {
+    let text = policies("PartitionName=gpu Nodes=node[1-4] Default=YES\n");
+    let error = Plan::new(read(&text, &[]).unwrap()).err().unwrap().to_string();
+    assert!(
+        error.contains(
+            "policy `site`: partition `gpu` names nodes that the cluster does not have, such as `node1`"
+        ),
+        "{error}"
+    );
+}
