@@ -1,9 +1,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use foretell_reports::Manifest;
+use foretell_reports::{Manifest, PolicyRuns};
 use foretell_scenarios::registry::{self, Durations};
-use foretell_scenarios::sim::log::RunResult;
+use foretell_scenarios::sim::log::{RunResult, RunSummary};
 use foretell_scenarios::{Plan, RunError, Scenario, load};
 use rayon::prelude::*;
 
@@ -24,6 +24,9 @@ pub(crate) struct RunArgs {
     /// Override the scenario's seed.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Override with how many seeds each policy runs, from the scenario's seed on.
+    #[arg(long, value_name = "COUNT")]
+    seeds: Option<u64>,
     /// Override the scenario's policies (see `foretell policy list`).
     #[arg(long = "policy", value_name = "NAME,...", value_delimiter = ',')]
     policies: Vec<String>,
@@ -37,6 +40,7 @@ impl RunArgs {
     fn overrides(&self) -> Vec<String> {
         let mut overrides = self.overrides.clone();
         overrides.extend(self.seed.map(|seed| format!("seed={seed}")));
+        overrides.extend(self.seeds.map(|seeds| format!("seeds={seeds}")));
         if !self.policies.is_empty() {
             let names = self.policies.iter().map(|name| format!("{:?}", name.trim())).collect::<Vec<_>>();
             overrides.push(format!("scheduler.policies=[{}]", names.join(", ")));
@@ -71,15 +75,17 @@ pub(crate) fn run(args: &RunArgs) -> CommandResult {
         scenario_text,
     };
 
-    let plan = Plan::new(scenario)?;
+    let told = told(&scenario);
     let pool = environment::thread_pool(args.threads)?;
-    let runs = pool.install(|| run_policies(&plan))?;
+    let runs = pool.install(|| run_all(scenario))?;
 
     let summary = match runs.as_slice() {
-        [run] => foretell_reports::summary_table(&run.summary, output::width()),
+        [run] if run.others.is_empty() => {
+            foretell_reports::summary_table(&run.first.summary, output::width())
+        }
         runs => {
-            let summaries = runs.iter().map(|run| &run.summary);
-            foretell_reports::comparison_table(summaries, output::width()) + &told(plan.scenario())
+            let summaries = runs.iter().flat_map(PolicyRuns::summaries);
+            foretell_reports::comparison_table(summaries, output::width()) + &told
         }
     };
     // First the files: whoever reads the summary may hang up.
@@ -114,19 +120,40 @@ fn told(scenario: &Scenario) -> String {
     lines.map(|(names, what)| format!(" {what}: {names}\n")).collect::<Vec<_>>().concat()
 }
 
-/// Policies side by side; results in the order of the scenario, whichever finishes first.
-fn run_policies(plan: &Plan) -> Result<Vec<RunResult>, RunError> {
-    let policies = &plan.scenario().scheduler.policies;
-    let bars = Bars::new(policies.iter().map(String::as_str));
-    let with_bars: Vec<_> =
-        policies.iter().map(|policy| (policy, bars.add(policy, plan.jobs(), "jobs"))).collect();
-    with_bars
+/// Policies and seeds side by side; results in the order of the scenario, whichever finishes first.
+fn run_all(scenario: Scenario) -> Result<Vec<PolicyRuns>, RunError> {
+    let policies = scenario.scheduler.policies.clone();
+    let seeds = scenario.seed..scenario.seed.saturating_add(scenario.seeds);
+    let plans: Vec<Plan> = seeds
         .into_par_iter()
-        .map(|(policy, bar)| {
-            let mut jobs_done = JobsDone::new(bar.clone());
-            let result = plan.run(policy, &mut jobs_done, &mut |progress| show_time(&bar, progress));
-            bar.finish_and_clear();
-            result
-        })
-        .collect()
+        .map(|seed| Plan::new(Scenario { seed, ..scenario.clone() }))
+        .collect::<Result<_, _>>()?;
+    let bars = Bars::new(policies.iter().map(String::as_str));
+    // All policies with the first seed come first: those are whole, of the others only figures are kept.
+    let all: Vec<(&Plan, &String)> =
+        plans.iter().flat_map(|plan| policies.iter().map(move |policy| (plan, policy))).collect();
+    let run = |(index, (plan, policy)): (usize, (&Plan, &String))| {
+        let bar = bars.add(policy, plan.jobs(), "jobs");
+        let mut jobs_done = JobsDone::new(bar.clone());
+        let result = plan.run(policy, &mut jobs_done, &mut |progress| show_time(&bar, progress));
+        bar.finish_and_clear();
+        result.map(
+            |result| if index < policies.len() { Kept::Whole(result) } else { Kept::Figures(result.summary) },
+        )
+    };
+    let kept: Vec<Kept> = all.into_par_iter().enumerate().map(run).collect::<Result<_, _>>()?;
+    let mut runs: Vec<PolicyRuns> = Vec::with_capacity(policies.len());
+    for (index, kept) in kept.into_iter().enumerate() {
+        match kept {
+            Kept::Whole(first) => runs.push(PolicyRuns { first, others: Vec::new() }),
+            Kept::Figures(summary) => runs[index % policies.len()].others.push(summary),
+        }
+    }
+    Ok(runs)
+}
+
+/// What is kept of a run.
+enum Kept {
+    Whole(RunResult),
+    Figures(RunSummary),
 }

@@ -4,7 +4,8 @@
 //! host's name or an environment variable, so the same run gives the same bytes.
 //!
 //! ```text
-//!  RunResult ──► table      summary and comparison for the terminal
+//!  RunResult ──► table      summary for the terminal
+//!            ──► comparison one row per policy
 //!            ──► plots      SVG: over time, distributions, fragmentation against load
 //!            ──► csv, wire  jobs.csv, timeline.csv, evictions.csv, summary.json, manifest.json
 //!            ──► run_dir    all of these, whole or not at all
@@ -13,6 +14,7 @@
 //!
 //! `docs/outputs.md` is the data dictionary of every file.
 
+mod comparison;
 mod csv;
 mod error;
 mod explain;
@@ -23,13 +25,14 @@ mod table;
 mod units;
 mod wire;
 
+pub use comparison::comparison_table;
 pub use csv::{EVICTIONS_HEADER, JOBS_HEADER, TIMELINE_HEADER, write_evictions, write_jobs, write_timeline};
 pub use error::ReportError;
 pub use explain::{explain_job, explain_node};
 pub use plots::{Plot, plots};
 pub use recompute::{Recomputed, recompute};
-pub use run_dir::{check_target, read_run_dir, write_run_dir};
-pub use table::{comparison_table, plain_table, summary_table};
+pub use run_dir::{PolicyRuns, check_target, read_run_dir, write_run_dir};
+pub use table::{plain_table, summary_table};
 pub use wire::{
     DistributionRecord, FORMAT_VERSION, GroupRecord, JobCountsRecord, Manifest, ManifestFile, PolicyRecord,
     ReasonRecord, RunRecord, SummaryFile, WaitRecord,

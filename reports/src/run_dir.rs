@@ -18,10 +18,11 @@ use std::path::{Path, PathBuf};
 
 use foretell_sim::log::{RunResult, RunSummary};
 
+use crate::comparison::comparison_table;
 use crate::csv::{write_evictions, write_jobs, write_timeline};
 use crate::error::ReportError;
 use crate::plots::plots;
-use crate::table::{comparison_table, summary_table};
+use crate::table::summary_table;
 use crate::wire::{FORMAT_NAME, FORMAT_VERSION, Manifest, ManifestFile, PolicyRecord, SummaryFile};
 
 const MANIFEST: &str = "manifest.json";
@@ -29,11 +30,27 @@ const SCENARIO: &str = "scenario.toml";
 const PLOTS: &str = "plots";
 const SUMMARY_TXT_COLUMNS: u16 = 80;
 
+/// The runs of one policy. Files and plots are of the first; the others, with other seeds, are summed up only.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PolicyRuns {
+    /// With the scenario's own seed.
+    pub first: RunResult,
+    /// With the seeds after it.
+    pub others: Vec<RunSummary>,
+}
+
+impl PolicyRuns {
+    /// The figures of all runs, in order of seed.
+    pub fn summaries(&self) -> impl Iterator<Item = &RunSummary> {
+        std::iter::once(&self.first.summary).chain(&self.others)
+    }
+}
+
 /// Writes all files of `runs` under `out`.
 ///
 /// They are written to a sibling of `out` that takes its name at the end: a reader sees the previous state or the
 /// whole new one, and after an error there is nothing half-written. A previous run directory is replaced.
-pub fn write_run_dir(out: &Path, manifest: &Manifest, runs: &[RunResult]) -> Result<(), ReportError> {
+pub fn write_run_dir(out: &Path, manifest: &Manifest, runs: &[PolicyRuns]) -> Result<(), ReportError> {
     let out = &resolved(out)?;
     check_resolved(out)?;
     let staging = Staging::create(out)?;
@@ -116,9 +133,10 @@ fn list_files(directory: &Path, prefix: &str, found: &mut Vec<String>) -> io::Re
     Ok(())
 }
 
-fn write_files(directory: &Path, manifest: &Manifest, runs: &[RunResult]) -> Result<(), ReportError> {
-    let policies = policy_directories(runs.iter().map(|run| run.summary.policy.as_str()));
-    for (run, policy) in runs.iter().zip(&policies) {
+fn write_files(directory: &Path, manifest: &Manifest, runs: &[PolicyRuns]) -> Result<(), ReportError> {
+    let first: Vec<&RunResult> = runs.iter().map(|runs| &runs.first).collect();
+    let policies = policy_directories(first.iter().map(|run| run.summary.policy.as_str()));
+    for (run, policy) in first.iter().zip(&policies) {
         let own = directory.join(&policy.directory);
         create_dir(&own)?;
         write_file(&own.join("jobs.csv"), |file| write_jobs(run, file))?;
@@ -127,11 +145,11 @@ fn write_files(directory: &Path, manifest: &Manifest, runs: &[RunResult]) -> Res
     }
     let plot_directory = directory.join(PLOTS);
     create_dir(&plot_directory)?;
-    for plot in plots(manifest, runs)? {
+    for plot in plots(manifest, &first)? {
         write_file(&plot_directory.join(plot.file), |file| file.write_all(plot.svg.as_bytes()))?;
     }
     write_file(&directory.join(SCENARIO), |file| file.write_all(manifest.scenario_text.as_bytes()))?;
-    let summary = SummaryFile::new(runs.iter().map(|run| &run.summary));
+    let summary = SummaryFile::new(runs.iter().flat_map(PolicyRuns::summaries));
     write_json(directory, "summary.json", &summary)?;
     let text = summary_text(runs);
     write_file(&directory.join("summary.txt"), |file| file.write_all(text.as_bytes()))?;
@@ -152,10 +170,10 @@ fn write_files(directory: &Path, manifest: &Manifest, runs: &[RunResult]) -> Res
     write_json(directory, MANIFEST, &manifest)
 }
 
-fn summary_text(runs: &[RunResult]) -> String {
-    let summaries: Vec<&RunSummary> = runs.iter().map(|run| &run.summary).collect();
-    let mut parts: Vec<String> =
-        summaries.iter().map(|summary| summary_table(summary, SUMMARY_TXT_COLUMNS)).collect();
+fn summary_text(runs: &[PolicyRuns]) -> String {
+    let summaries: Vec<&RunSummary> = runs.iter().flat_map(PolicyRuns::summaries).collect();
+    let first = runs.iter().map(|runs| &runs.first.summary);
+    let mut parts: Vec<String> = first.map(|summary| summary_table(summary, SUMMARY_TXT_COLUMNS)).collect();
     if summaries.len() > 1 {
         parts.push(comparison_table(summaries, SUMMARY_TXT_COLUMNS));
     }

@@ -1,19 +1,18 @@
-//! Terminal tables: one run's summary, and a comparison of several.
+//! Terminal tables: one run's summary.
 //!
 //! Plain characters without colour, so that they can be piped, pasted and compared.
 
 use comfy_table::{
-    Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Row, Table, TableStyle, Width,
+    Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Row, Table, TableStyle,
 };
 use foretell_sim::log::{Distribution, GroupSummary, JobCounts, RunSummary};
 
-use crate::units::{TimeUnit, count, duration, fixed, percent, quantity};
+use crate::units::{TimeUnit, count, duration, percent, quantity};
 
 /// Rows shown of queues, users and reasons each.
 const ROWS_MAX: usize = 8;
 /// Narrower than this, columns of numbers would break.
-const WIDTH_MIN: u16 = 72;
-const NAME_COLUMNS_MAX: u16 = 40;
+pub(crate) const WIDTH_MIN: u16 = 72;
 /// A column holds numbers below about this many units.
 const OUT_OF_PROPORTION: f64 = 1e5;
 
@@ -199,265 +198,9 @@ fn and_more(rest: usize, jobs: u64) -> String {
     }
 }
 
-/// One row per policy, no line wider than `width` (at least 72). Columns that do not fit beside each other continue in
-/// a block below. `*` marks the best value of a column, where values differ.
-pub fn comparison_table<'a>(summaries: impl IntoIterator<Item = &'a RunSummary>, width: u16) -> String {
-    let summaries: Vec<&RunSummary> = summaries.into_iter().collect();
-    let width = width.max(WIDTH_MIN);
-    let names: Vec<&str> = summaries.iter().map(|summary| summary.policy.as_str()).collect();
-    let name_columns = names.iter().map(|name| name.chars().count() as u16).max().unwrap_or(0);
-    let name_columns = name_columns.clamp("Policy".len() as u16, NAME_COLUMNS_MAX);
-
-    let mut blocks: Vec<Vec<Column>> = Vec::new();
-    let mut used = 0;
-    for group in column_groups(&summaries) {
-        if group.iter().all(Column::is_empty) {
-            continue;
-        }
-        let group_width: u16 = group.iter().map(Column::width).sum();
-        match blocks.last_mut() {
-            Some(block) if used + group_width <= width => {
-                block.extend(group);
-                used += group_width;
-            }
-            _ => {
-                blocks.push(group);
-                used = name_columns + PADDING + group_width;
-            }
-        }
-    }
-    let mut text =
-        blocks.iter().map(|block| block_table(&names, block, width)).collect::<Vec<_>>().join("\n");
-    text.push_str(" * best of the column; delay: queueing delay; JCT: job completion time\n");
-    text
-}
-
-/// Blanks around a cell.
-const PADDING: u16 = 2;
-
-fn block_table(names: &[&str], block: &[Column], width: u16) -> String {
-    let mut table = new_table(width);
-    let headers = block.iter().map(|column| column.header.as_str());
-    table.set_header(std::iter::once("\nPolicy").chain(headers));
-    for (index, name) in names.iter().enumerate() {
-        let cells = block.iter().map(|column| column.cells[index].as_str());
-        let mut row = Row::from(std::iter::once(*name).chain(cells).collect::<Vec<_>>());
-        row.max_height(1);
-        table.add_row(row);
-    }
-    align_right(&mut table, &(1..=block.len()).collect::<Vec<_>>());
-    if let Some(column) = table.column_mut(0) {
-        column.set_constraint(ColumnConstraint::UpperBoundary(Width::Fixed(NAME_COLUMNS_MAX + PADDING)));
-    }
-    render(&table)
-}
-
-/// A column of the comparison.
-struct Column {
-    /// Two lines.
-    header: String,
-    cells: Vec<String>,
-}
-
-impl Column {
-    fn width(&self) -> u16 {
-        let widest =
-            self.header.lines().chain(self.cells.iter().map(String::as_str)).map(|text| text.chars().count());
-        widest.max().unwrap_or(0) as u16 + PADDING
-    }
-
-    /// Whether no policy has anything to show.
-    fn is_empty(&self) -> bool {
-        self.cells.iter().all(|cell| cell.trim_end() == "-")
-    }
-
-    /// `values` are `None` where a policy has nothing to show.
-    fn new(header: String, values: &[Option<f64>], best: Best, format: impl Fn(f64) -> String) -> Self {
-        let better = |a: f64, b: f64| if best == Best::Lowest { a.total_cmp(&b) } else { b.total_cmp(&a) };
-        let marked = best != Best::Unmarked;
-        let best = values.iter().copied().flatten().min_by(|a, b| better(*a, *b));
-        let worst = values.iter().copied().flatten().max_by(|a, b| better(*a, *b));
-        let (best, worst) = (best.map(&format), worst.map(&format));
-        let cell = |value: Option<f64>| {
-            let text = value.map_or_else(|| "-".to_owned(), &format);
-            // By what is shown: of two values that read the same, neither is marked alone.
-            let mark = if marked && best != worst && best.as_ref() == Some(&text) { '*' } else { ' ' };
-            format!("{text}{mark}")
-        };
-        Self { header, cells: values.iter().map(|value| cell(*value)).collect() }
-    }
-}
-
-/// Which value of a column gets the mark.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Best {
-    Lowest,
-    Highest,
-    /// None: it is not better in itself to have more or less of it, or the policies did not do the same work.
-    Unmarked,
-}
-
-/// Columns in groups that stay together.
-fn column_groups(summaries: &[&RunSummary]) -> Vec<Vec<Column>> {
-    let share = |header: &str, best, figure: fn(&RunSummary) -> f64| {
-        let values: Vec<_> = summaries.iter().map(|summary| Some(figure(summary))).collect();
-        Column::new(header.to_owned(), &values, best, percent)
-    };
-    let jobs = |header: &str, figure: fn(&RunSummary) -> u64| {
-        let values: Vec<_> = summaries.iter().map(|summary| Some(figure(summary) as f64)).collect();
-        Column::new(header.to_owned(), &values, Best::Lowest, |value| fixed(value, 0))
-    };
-    let shown_s = |summary: &RunSummary| {
-        // A run in which no job ends has none.
-        (summary.completion_time.count > 0).then(|| summary.makespan.as_s())
-    };
-    let makespans_s: Vec<_> = summaries.iter().map(|summary| shown_s(summary)).collect();
-    let makespan_unit = typical_unit(makespans_s.iter().copied().flatten());
-    vec![
-        vec![
-            // Allocated GPUs may be held by pods that wait: utilisation is what is wanted.
-            share("GPU\nalloc.", Best::Unmarked, |summary| summary.gpu_allocation),
-            share("GPU\npeak", Best::Unmarked, |summary| summary.gpu_allocation_peak),
-            share("GPU\nutil.", Best::Highest, |summary| summary.gpu_utilisation),
-            share("GPU\nfrag.", Best::Lowest, |summary| summary.gpu_fragmentation),
-            duration_column(
-                "make-\nspan",
-                makespan_unit,
-                &makespans_s,
-                same_work(summaries, |summary| summary.completion_time.count),
-            ),
-            jobs("never\nplaced", |summary| summary.jobs.never_placed),
-            jobs("still\nqueued", |summary| summary.jobs.queued),
-        ],
-        distribution_columns("delay", summaries, |summary| summary.queue_delay),
-        distribution_columns("JCT", summaries, |summary| summary.completion_time),
-        size_columns(summaries),
-        fairness_columns(summaries),
-        waste_columns(summaries),
-    ]
-}
-
-/// Mean queueing delay by size of job, where jobs differ in size.
-fn size_columns(summaries: &[&RunSummary]) -> Vec<Column> {
-    let mut names: Vec<&str> = Vec::new();
-    for group in summaries.iter().flat_map(|summary| &summary.by_size) {
-        if !names.contains(&&*group.name) {
-            names.push(&group.name);
-        }
-    }
-    if names.len() < 2 {
-        return Vec::new();
-    }
-    let mean_s = |summary: &RunSummary, name: &str| {
-        let group = summary.by_size.iter().find(|group| group.name == name)?;
-        (group.queue_delay.count > 0).then_some(group.queue_delay.mean_s)
-    };
-    let all = summaries.iter().flat_map(|summary| names.iter().filter_map(|name| mean_s(summary, name)));
-    let unit = typical_unit(all);
-    let column = |name: &&str| {
-        let values_s: Vec<_> = summaries.iter().map(|summary| mean_s(summary, name)).collect();
-        let best = same_work(summaries, |summary| summary.queue_delay.count);
-        duration_column(
-            &format!("delay of\n{}", name.replace(" GPUs", "").replace(" GPU", "")),
-            unit,
-            &values_s,
-            best,
-        )
-    };
-    names.iter().map(column).collect()
-}
-
-/// How evenly jobs fared.
-fn fairness_columns(summaries: &[&RunSummary]) -> Vec<Column> {
-    let best = |best| {
-        if same_work(summaries, |summary| summary.completion_time.count) == Best::Unmarked {
-            Best::Unmarked
-        } else {
-            best
-        }
-    };
-    let column = |header: &str, best, figure: fn(&RunSummary) -> f64| {
-        let values: Vec<_> = summaries
-            .iter()
-            .map(|summary| (summary.completion_time.count > 0).then(|| figure(summary)))
-            .collect();
-        let decimals = decimals(values.iter().copied().flatten());
-        Column::new(header.to_owned(), &values, best, |value| fixed(value, decimals))
-    };
-    vec![
-        column("slow-\ndown", best(Best::Lowest), |summary| summary.fairness.slowdown_mean),
-        column("slowd.\np99", best(Best::Lowest), |summary| summary.fairness.slowdown_p99),
-        column("Jain", best(Best::Highest), |summary| summary.fairness.jain),
-    ]
-}
-
-/// What evictions and partial gangs cost; empty where there were none.
-fn waste_columns(summaries: &[&RunSummary]) -> Vec<Column> {
-    type Figure = fn(&RunSummary) -> f64;
-    let column = |header: &str, shown: Figure, best, figure: Figure, format: fn(f64) -> String| {
-        let any = summaries.iter().any(|summary| shown(summary) > 0.0);
-        let values: Vec<_> = summaries.iter().map(|summary| any.then(|| figure(summary))).collect();
-        Column::new(header.to_owned(), &values, best, format)
-    };
-    let gpu_hours = |gpu_s: f64| quantity(gpu_s / 3_600.0);
-    let evictions: Figure = |summary| summary.evictions as f64;
-    let lost: Figure = |summary| summary.gpu_lost_s;
-    let partial: Figure = |summary| summary.gpu_partial_s;
-    let columns = [
-        column("GPU\ngoodput", lost, Best::Highest, |summary| summary.gpu_goodput, percent),
-        column("evic-\ntions", evictions, Best::Unmarked, evictions, |value| fixed(value, 0)),
-        column("GPU-h\nlost", lost, Best::Lowest, lost, gpu_hours),
-        column("GPU-h in\npart. gangs", partial, Best::Lowest, partial, gpu_hours),
-    ];
-    columns.into_iter().filter(|column| !column.is_empty()).collect()
-}
-
-/// Mean and percentiles, in one unit.
-fn distribution_columns(
-    name: &str,
-    summaries: &[&RunSummary],
-    of: fn(&RunSummary) -> Distribution,
-) -> Vec<Column> {
-    let unit = typical_unit(summaries.iter().map(|summary| of(summary).mean_s));
-    let best = same_work(summaries, |summary| of(summary).count);
-    let column = |label: &str, figure: fn(Distribution) -> f64| {
-        let shown_s = |times: Distribution| (times.count > 0).then(|| figure(times));
-        let values_s: Vec<_> = summaries.iter().map(|summary| shown_s(of(summary))).collect();
-        duration_column(&format!("{name}\n{label}"), unit, &values_s, best)
-    };
-    vec![
-        column("mean", |times| times.mean_s),
-        column("p50", |times| times.p50_s),
-        column("p99", |times| times.p99_s),
-    ]
-}
-
-/// A policy that leaves jobs out has shorter times for it: they are compared only where all did as many jobs.
-fn same_work(summaries: &[&RunSummary], jobs: impl Fn(&RunSummary) -> u64) -> Best {
-    let mut counts = summaries.iter().map(|summary| jobs(summary));
-    let first = counts.next();
-    if counts.all(|count| Some(count) == first) { Best::Lowest } else { Best::Unmarked }
-}
-
-fn duration_column(name: &str, unit: TimeUnit, values_s: &[Option<f64>], best: Best) -> Column {
-    let values: Vec<_> =
-        values_s.iter().map(|value_s| value_s.map(|value_s| value_s / unit.seconds())).collect();
-    let decimals = decimals(values.iter().copied().flatten());
-    Column::new(format!("{name}, {}", unit.symbol()), &values, best, |value| fixed(value, decimals))
-}
-
-/// Decimals that suit a whole column.
-fn decimals(values: impl Iterator<Item = f64>) -> usize {
-    match values.fold(0.0, f64::max) {
-        ..99.95 => 2,
-        ..999.5 => 1,
-        _ => 0,
-    }
-}
-
 /// The unit of the median of those values that are not zero, or a larger one if the largest value is out of all
 /// proportion.
-fn typical_unit(values_s: impl Iterator<Item = f64>) -> TimeUnit {
+pub(crate) fn typical_unit(values_s: impl Iterator<Item = f64>) -> TimeUnit {
     let mut values_s: Vec<f64> = values_s.filter(|value_s| *value_s > 0.0).collect();
     values_s.sort_by(f64::total_cmp);
     let (Some(median_s), Some(max_s)) = (values_s.get(values_s.len() / 2), values_s.last()) else {
@@ -485,14 +228,14 @@ pub fn plain_table<'a>(
     render(&table)
 }
 
-fn new_table(width: u16) -> Table {
+pub(crate) fn new_table(width: u16) -> Table {
     let mut table = Table::new();
     table.load_style(STYLE).set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
     table
 }
 
 /// Numbers stand to the right and are never wrapped: the first column gives way.
-fn align_right(table: &mut Table, columns: &[usize]) {
+pub(crate) fn align_right(table: &mut Table, columns: &[usize]) {
     for &index in columns {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -501,7 +244,7 @@ fn align_right(table: &mut Table, columns: &[usize]) {
     }
 }
 
-fn render(table: &Table) -> String {
+pub(crate) fn render(table: &Table) -> String {
     let mut text = String::new();
     for line in table.lines() {
         text.push_str(line.trim_end());

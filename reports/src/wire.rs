@@ -68,7 +68,7 @@ pub struct PolicyRecord {
 pub struct SummaryFile {
     /// See [`FORMAT_VERSION`].
     pub format_version: u32,
-    /// One per policy, in the order in which they were asked for.
+    /// One per policy and seed: policies in the order in which they were asked for, seeds from the lowest.
     pub runs: Vec<RunRecord>,
 }
 

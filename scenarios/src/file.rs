@@ -43,6 +43,10 @@ pub struct ScenarioFile {
     /// Seed of every random stream.
     #[serde(default = "default_seed")]
     pub seed: u64,
+    /// How many seeds each policy runs with, from `seed` on.
+    #[serde(default = "one_seed", skip_serializing_if = "is_one_seed")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub seeds: u64,
     /// The nodes.
     pub cluster: ClusterFile,
     /// The jobs.
@@ -73,6 +77,15 @@ fn is_default<T: Default + PartialEq>(section: &T) -> bool {
 
 fn default_seed() -> u64 {
     42
+}
+
+fn one_seed() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_one_seed(seeds: &u64) -> bool {
+    *seeds == one_seed()
 }
 
 /// The nodes of the cluster: groups of equal nodes, a node list, or both.

@@ -19,6 +19,8 @@ pub struct Scenario {
     pub description: String,
     /// Seed of every random stream.
     pub seed: u64,
+    /// With how many seeds each policy runs, from `seed` on; one at least.
+    pub seeds: u64,
     /// The nodes, in the order of the cluster.
     pub nodes: Vec<NodeGroup>,
     /// Tiers of the network, lowest first.

@@ -51,7 +51,7 @@ const AREAS_MAX: usize = 2;
 
 /// GPU allocation over time, and utilisation where it differs. Of several runs, means over windows: allocation is
 /// noisy where jobs are short, and lines that swing from top to bottom hide each other.
-pub(super) fn allocation(runs: &[RunResult]) -> Chart {
+pub(super) fn allocation(runs: &[&RunResult]) -> Chart {
     let rows = || runs.iter().flat_map(|run| &run.timeline);
     let utilisation = rows().any(|row| row.gpu_utilised_milli != row.gpu_allocated_milli);
     let x = time_axis(runs);
@@ -79,7 +79,7 @@ pub(super) fn allocation(runs: &[RunResult]) -> Chart {
 }
 
 /// Number of waiting jobs over time.
-pub(super) fn queue_length(runs: &[RunResult]) -> Chart {
+pub(super) fn queue_length(runs: &[&RunResult]) -> Chart {
     let longest = runs.iter().flat_map(|run| &run.timeline).map(|row| row.jobs_queued).max().unwrap_or(0);
     Chart {
         title: "Queue length over time".to_owned(),
@@ -94,21 +94,21 @@ pub(super) fn queue_length(runs: &[RunResult]) -> Chart {
 }
 
 /// Distribution of the time from submission to start.
-pub(super) fn queue_delay(runs: &[RunResult]) -> Chart {
+pub(super) fn queue_delay(runs: &[&RunResult]) -> Chart {
     distribution(runs, "Queueing delay", "queueing delay", "started", "no job started", |job| {
         Some(job.queue_delay()?.as_nanos())
     })
 }
 
 /// Distribution of the time from submission to the end.
-pub(super) fn completion_time(runs: &[RunResult]) -> Chart {
+pub(super) fn completion_time(runs: &[&RunResult]) -> Chart {
     distribution(runs, "Job completion time (JCT)", "job completion time", "ended", "no job ended", |job| {
         Some(job.completion_time()?.as_nanos())
     })
 }
 
 /// Share of GPUs that are fragmented against load: allocation, or what has arrived when nothing ever leaves.
-pub(super) fn fragmentation(runs: &[RunResult]) -> Chart {
+pub(super) fn fragmentation(runs: &[&RunResult]) -> Chart {
     let departures = runs.iter().flat_map(|run| &run.jobs).any(|job| job.finish.is_some());
     let fragmented = |row: &TimelineRow| of_capacity(row, row.gpu_fragmented_milli);
     let highest = runs.iter().flat_map(|run| &run.timeline).map(fragmented).fold(0.0, f64::max);
@@ -159,7 +159,7 @@ fn of_capacity(row: &TimelineRow, milli: f64) -> f64 {
     if row.gpu_capacity_milli > 0 { 100.0 * milli / row.gpu_capacity_milli as f64 } else { 0.0 }
 }
 
-fn time_axis(runs: &[RunResult]) -> Axis {
+fn time_axis(runs: &[&RunResult]) -> Axis {
     let times_s = || runs.iter().flat_map(|run| &run.timeline).map(|row| row.time.as_s());
     let min_s = times_s().fold(f64::INFINITY, f64::min);
     if min_s.is_finite() {
@@ -170,12 +170,12 @@ fn time_axis(runs: &[RunResult]) -> Axis {
 }
 
 fn over_time(
-    runs: &[RunResult],
+    runs: &[&RunResult],
     kind: Kind,
     value: impl Fn(&TimelineRow) -> f64,
     line: impl Fn(Vec<Point>) -> Vec<Point>,
 ) -> Vec<Shape> {
-    let shape = |(run, result): (usize, &RunResult)| {
+    let shape = |(run, result): (usize, &&RunResult)| {
         let points = result.timeline.iter().map(|row| (row.time.as_s(), value(row))).collect();
         Shape { run, kind, points: line(points) }
     };
@@ -183,7 +183,7 @@ fn over_time(
 }
 
 fn distribution(
-    runs: &[RunResult],
+    runs: &[&RunResult],
     title: &str,
     label: &str,
     verb: &str,
@@ -218,7 +218,7 @@ fn distribution(
         Shape { run, kind: Kind::Line, points: steps(&points) }
     };
     // The share is of those that got so far: say so where not all did.
-    let remark = |(run, nanos): (&RunResult, &Vec<u64>)| {
+    let remark = |(run, nanos): (&&RunResult, &Vec<u64>)| {
         let share = nanos.len() as f64 / run.jobs.len() as f64;
         (share < 1.0).then(|| format!("({} {verb})", percent(share)))
     };

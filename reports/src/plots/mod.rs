@@ -27,7 +27,7 @@ pub struct Plot {
 }
 
 /// All plots of `runs`; `manifest` gives the scenario's name and the line that says where the plot comes from.
-pub fn plots(manifest: &Manifest, runs: &[RunResult]) -> Result<Vec<Plot>, ReportError> {
+pub fn plots(manifest: &Manifest, runs: &[&RunResult]) -> Result<Vec<Plot>, ReportError> {
     let policies: Vec<&str> = runs.iter().map(|run| run.summary.policy.as_str()).collect();
     let charts = [
         ("allocation.svg", charts::allocation(runs)),

@@ -6,7 +6,7 @@ use foretell_sim::log::RunResult;
 use crate::fixture::{POLICIES, job, manifest, pool_run, tiny_run};
 
 fn drawn(runs: &[RunResult]) -> Vec<Plot> {
-    plots(&manifest(), runs).unwrap()
+    plots(&manifest(), &runs.iter().collect::<Vec<_>>()).unwrap()
 }
 
 /// Six policies; odd ones run the shortest job first.

@@ -4,20 +4,19 @@ use std::fs;
 use std::path::Path;
 
 use foretell_reports::{
-    EVICTIONS_HEADER, JOBS_HEADER, ManifestFile, ReportError, SummaryFile, TIMELINE_HEADER, check_target,
-    write_run_dir,
+    EVICTIONS_HEADER, JOBS_HEADER, ManifestFile, PolicyRuns, ReportError, SummaryFile, TIMELINE_HEADER,
+    check_target, write_run_dir,
 };
-use foretell_sim::log::RunResult;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::fixture::{manifest, tiny_run};
 
-fn runs(policies: &[&str]) -> Vec<RunResult> {
+fn runs(policies: &[&str]) -> Vec<PolicyRuns> {
     let run = |policy: &&str| {
         let mut run = tiny_run();
         (*policy).clone_into(&mut run.summary.policy);
-        run
+        PolicyRuns { first: run, others: Vec::new() }
     };
     policies.iter().map(run).collect()
 }

@@ -54,6 +54,22 @@ fn comparison_of_six_policies() {
     check_comparison("comparison_120", &summaries(), 120);
 }
 
+/// Means and deviations of two policies over three seeds, by hand: 100, 200, 300 evictions are 200 ± 100.
+#[test]
+fn comparison_of_seeds() {
+    let mut runs = Vec::new();
+    for (policy, delays_s) in [("fifo", [600.0, 1_200.0, 1_800.0]), ("sjf", [300.0, 300.0, 300.0])] {
+        for (index, delay_s) in delays_s.into_iter().enumerate() {
+            let mut run = summary(policy);
+            run.seed = 42 + index as u64;
+            run.evictions = 100 * (index as u64 + 1);
+            run.queue_delay.mean_s = delay_s;
+            runs.push(run);
+        }
+    }
+    check_comparison("comparison_seeds_80", &runs, 80);
+}
+
 #[test]
 fn a_policy_that_started_nothing_does_not_win() {
     let mut runs = summaries();
