@@ -360,7 +360,7 @@ fn restart_cost(preemption: &Preemption) -> RestartCost {
 
 /// What policies that order jobs by what they have had are told.
 fn ordering(scenario: &Scenario) -> OrderingConfig {
-    let Ordering { quantum, queue_limits_gpu_s, promote_after } = &scenario.scheduler.ordering;
+    let Ordering { quantum, queue_limits_gpu_s, promote_after, lease } = &scenario.scheduler.ordering;
     OrderingConfig {
         quantum: time(*quantum),
         tiresias: TiresiasConfig {
@@ -368,6 +368,7 @@ fn ordering(scenario: &Scenario) -> OrderingConfig {
             promote_after: *promote_after,
             ..TiresiasConfig::default()
         },
+        lease: time(*lease),
         restart_cost: restart_cost(&scenario.preemption),
     }
 }

@@ -251,6 +251,7 @@ impl Resolver<'_, '_> {
             quantum: self.positive_span("scheduler.ordering.quantum_s", file.quantum_s),
             queue_limits_gpu_s: limits.clone(),
             promote_after: file.promote_after,
+            lease: self.positive_span("scheduler.ordering.lease_s", file.lease_s),
         }
     }
 

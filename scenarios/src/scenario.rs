@@ -271,6 +271,8 @@ pub struct Ordering {
     pub queue_limits_gpu_s: Vec<u64>,
     /// How many times as long as it ran a job waits before it returns to the first queue; 0 for never.
     pub promote_after: u64,
+    /// `themis`: how long GPUs are given for.
+    pub lease: Duration,
 }
 
 /// When scheduling cycles start.

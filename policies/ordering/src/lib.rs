@@ -22,6 +22,6 @@ pub use consolidate::Consolidate;
 pub use order::{Aging, FirstInFirstOut, PriorityFirst, ShortestJobFirst};
 pub use reorder::{
     DemotionInstant, Discipline, DurationHistory, Jobs, Keyed, LeastAttained, LeastPredicted, Rank, Reorder,
-    Service, ShortestRemaining, ShortestRemainingService, Slot, Tiresias, TiresiasConfig,
+    Service, ShortestRemaining, ShortestRemainingService, Slot, Themis, Tiresias, TiresiasConfig,
 };
 pub use task_by_task::TaskByTask;

@@ -48,6 +48,7 @@ pub fn about(name: &str) -> Option<About> {
         "sjf" | "sjf-skip" => about(Durations::Told, "textbook", "validate helios"),
         "srtf" => about(Durations::Told, "Helios, SC'21", "validate helios"),
         "srsf" => about(Durations::Told, "Tiresias, NSDI'19", PROPERTIES),
+        "themis" => about(Durations::Told, "Themis, NSDI'20", PROPERTIES),
         "las" => part("Tiresias, NSDI'19", PROPERTIES),
         "tiresias" => part("Tiresias, NSDI'19, its simulator", "validate tiresias"),
         "gittins" => about(Durations::Learned, "Tiresias, NSDI'19, its simulator", "its index by hand"),

@@ -38,7 +38,7 @@ use foretell_kueue::{CycleConfig, Preemptor, QuotaAdmission};
 use foretell_ordering::{
     Aging, Allocate, Backfill, Consolidate, Discipline, FirstInFirstOut, HeadOfLine, Holds,
     HonourReservations, Keyed, LeastAttained, LeastPredicted, PriorityFirst, Promises, Rank, Reorder,
-    SharedHolds, ShortestJobFirst, ShortestRemaining, ShortestRemainingService, TaskByTask, Tiresias,
+    SharedHolds, ShortestJobFirst, ShortestRemaining, ShortestRemainingService, TaskByTask, Themis, Tiresias,
 };
 use foretell_packing::{
     BestFit, DotProduct, Fgd, FgdGpus, GpuAllocated, GpuClustering, GpuPacking, Preference, RandomGpus,
@@ -98,7 +98,9 @@ pub struct OrderingConfig {
     pub quantum: Time,
     /// Of `tiresias` and `gittins`.
     pub tiresias: TiresiasConfig,
-    /// What a preempted job pays when it starts again, as far as `srtf` and `srsf` know.
+    /// Of `themis`: how long GPUs are given for.
+    pub lease: Time,
+    /// What a preempted job pays when it starts again, as far as `srtf`, `srsf` and `themis` know.
     pub restart_cost: RestartCost,
 }
 
@@ -106,7 +108,10 @@ impl Default for OrderingConfig {
     fn default() -> Self {
         // Gavel's round.
         let quantum = Time::from_nanos(360_000_000_000);
-        Self { quantum, tiresias: TiresiasConfig::default(), restart_cost: RestartCost::default() }
+        // The paper's: 20 minutes.
+        let lease = Time::from_nanos(1_200_000_000_000);
+        let (tiresias, restart_cost) = (TiresiasConfig::default(), RestartCost::default());
+        Self { quantum, tiresias, lease, restart_cost }
     }
 }
 
@@ -157,7 +162,7 @@ pub const CONSOLIDATE: Description = (
 );
 
 /// Orders of waiting jobs. In all of them higher priority goes first, in `aging` unless the other waits for longer.
-pub const ORDERS: [Description; 15] = [
+pub const ORDERS: [Description; 16] = [
     ("fifo", "first in, first out; the head of a queue blocks those behind it"),
     ("fifo-skip", "first in, first out; jobs that fit go ahead of those that do not"),
     ("sjf", "shortest job first by the trace's duration; the head of a queue blocks"),
@@ -177,6 +182,7 @@ pub const ORDERS: [Description; 15] = [
     ),
     ("srtf", "shortest remaining time first; preempts, and pays for restarts"),
     ("srsf", "shortest remaining GPU-time first; preempts"),
+    ("themis", "largest finish-time ratio first, with leases of GPUs; preempts at their end"),
     ("las", "least attained GPU-time first; preempts, knows no durations"),
     (
         "tiresias",
@@ -384,6 +390,7 @@ fn discipline(order: &str, config: &OrderingConfig) -> Option<Box<dyn Discipline
         "srsf" => Box::new(ShortestRemainingService),
         "las" => Box::new(LeastAttained { quantum: config.quantum }),
         "qssf" | "qssf-skip" => Box::new(LeastPredicted::default()),
+        "themis" => return Some(Box::new(Themis::new(config.lease))),
         "tiresias" => return Some(Box::new(tiresias(false))),
         "gittins" => return Some(Box::new(tiresias(true))),
         _ => return None,

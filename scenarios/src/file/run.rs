@@ -48,7 +48,7 @@ pub struct SchedulerFile {
     pub ordering: OrderingFile,
 }
 
-/// Parameters of policies that order jobs by what they have had: `las`, `tiresias`, `gittins`.
+/// Parameters of policies that order jobs by what they have had: `las`, `tiresias`, `gittins`, `themis`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OrderingFile {
@@ -61,12 +61,30 @@ pub struct OrderingFile {
     /// `tiresias`, `gittins`: a job that has waited this many times as long as it has run returns to the first queue; 0
     /// returns none.
     pub promote_after: u64,
+    /// `themis`: how long GPUs are given for.
+    #[serde(skip_serializing_if = "is_default_lease")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub lease_s: f64,
+}
+
+/// The lease of the paper.
+const DEFAULT_LEASE_S: f64 = 1_200.0;
+
+/// A scenario that leaves it out keeps its digest.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_default_lease(lease_s: &f64) -> bool {
+    lease_s.total_cmp(&DEFAULT_LEASE_S).is_eq()
 }
 
 impl Default for OrderingFile {
     fn default() -> Self {
         // Gavel's round; the limits of Tiresias' published simulator.
-        Self { quantum_s: 360.0, queue_limits_gpu_s: vec![3250, 7200], promote_after: 0 }
+        Self {
+            quantum_s: 360.0,
+            queue_limits_gpu_s: vec![3250, 7200],
+            promote_after: 0,
+            lease_s: DEFAULT_LEASE_S,
+        }
     }
 }
 

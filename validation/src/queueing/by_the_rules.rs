@@ -217,6 +217,66 @@ fn smallest_first(
     times
 }
 
+/// Largest finish-time ratio first, at multiples of the lease while jobs wait; in between, what is free goes to waiting jobs.
+fn fair_finish(jobs: &[QueuedJob], gpus: u32, lease_s: u64) -> Vec<JobTimes> {
+    let mut times = vec![JobTimes::default(); jobs.len()];
+    let mut remaining_s: Vec<u64> = jobs.iter().map(|job| job.duration_s).collect();
+    let (mut next, mut now_s) = (0, 0);
+    let mut there: Vec<usize> = Vec::new();
+    let mut running: Vec<usize> = Vec::new();
+    while next < jobs.len() || !there.is_empty() {
+        let end_s = running.iter().map(|&job| now_s + remaining_s[job]).min().unwrap_or(u64::MAX);
+        let contended = running.len() < there.len();
+        let lease_end_s = if contended { (now_s / lease_s + 1) * lease_s } else { u64::MAX };
+        let then_s = end_s.min(lease_end_s).min(jobs.get(next).map_or(u64::MAX, |job| job.submit_s));
+        for &job in &running {
+            remaining_s[job] -= then_s - now_s;
+        }
+        now_s = then_s;
+        there.retain(|&job| remaining_s[job] > 0);
+        for &job in running.iter().filter(|&&job| remaining_s[job] == 0) {
+            times[job].end_s = Some(now_s);
+        }
+        running.retain(|&job| remaining_s[job] > 0);
+        while jobs.get(next).is_some_and(|job| job.submit_s == now_s) {
+            there.push(next);
+            next += 1;
+        }
+        let ratio = |job: usize| {
+            let QueuedJob { submit_s, duration_s, gpus: asked } = jobs[job];
+            let mean = if now_s == submit_s {
+                there.len() as f64
+            } else {
+                // How long each job was there while this one was.
+                let overlap_s = |other: usize| {
+                    let end_s = times[other].end_s.unwrap_or(now_s);
+                    end_s.saturating_sub(submit_s.max(jobs[other].submit_s))
+                };
+                (0..next).map(overlap_s).sum::<u64>() as f64 / (now_s - submit_s) as f64
+            };
+            let slower = (f64::from(asked) / (f64::from(gpus) / mean.max(1.0))).max(1.0);
+            (now_s - submit_s + remaining_s[job]) as f64 / duration_s as f64 / slower
+        };
+        let auctions = contended && now_s >= lease_end_s;
+        let mut order: Vec<usize> =
+            there.iter().copied().filter(|job| auctions || !running.contains(job)).collect();
+        order.sort_by(|&a, &b| ratio(b).total_cmp(&ratio(a)).then(a.cmp(&b)));
+        let mut chosen = if auctions { Vec::new() } else { running.clone() };
+        let mut free = gpus - chosen.iter().map(|&job| jobs[job].gpus).sum::<u32>();
+        for job in order {
+            if jobs[job].gpus <= free {
+                free -= jobs[job].gpus;
+                times[job].start_s.get_or_insert(now_s);
+                chosen.push(job);
+            } else if running.contains(&job) {
+                times[job].preemptions += 1;
+            }
+        }
+        running = chosen;
+    }
+    times
+}
+
 fn jobs() -> impl Strategy<Value = Vec<QueuedJob>> {
     let job = (0_u64..900, 1_u64..6000, prop_oneof![4 => 1_u32..5, 1 => 5_u32..17]);
     prop::collection::vec(job, 1..40).prop_map(|jobs| {
@@ -257,6 +317,12 @@ proptest! {
         ] {
             prop_assert_eq!(simulated(&jobs, policy, Split::ByGpu), expected, "{}", policy);
         }
+    }
+
+    #[test]
+    fn finish_time_fairness_is_as_the_rules_say(jobs in jobs()) {
+        let expected = fair_finish(&jobs, NODES.count * NODES.gpus, 1200);
+        prop_assert_eq!(simulated(&jobs, "themis+first-fit", Split::ByGpu), expected);
     }
 
     #[test]

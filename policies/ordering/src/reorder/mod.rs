@@ -5,6 +5,7 @@ mod gittins;
 mod keyed;
 mod predict;
 mod service;
+mod themis;
 mod tiresias;
 
 use alloc::boxed::Box;
@@ -16,11 +17,12 @@ use foretell_framework::{
     Action, ClusterEvent, ClusterState, EvictionReason, Job, JobId, NodeId, PlaceJob, Plugins, Reason,
     RestartCost, Session, Task, TaskId, TaskStatus, Time, Transaction,
 };
-
 use rand::Rng;
+
 pub use keyed::{Keyed, LeastAttained, LeastPredicted, Rank, ShortestRemaining, ShortestRemainingService};
 pub use predict::DurationHistory;
 pub use service::{Jobs, Service, Slot};
+pub use themis::Themis;
 pub use tiresias::{DemotionInstant, Tiresias, TiresiasConfig};
 
 use crate::allocate::HeadOfLine;
@@ -180,6 +182,7 @@ impl Reorder {
     /// Decides who is due. Returns those that run and are behind.
     fn decide(&mut self, session: &Session<'_>) -> Vec<Slot> {
         let now = session.now;
+        self.jobs.set_gpu_capacity_milli(session.state().gpu_capacity_milli());
         self.discipline.update(&mut self.jobs, now);
         self.decision += 1;
         self.due.clear();
@@ -224,13 +227,13 @@ impl Reorder {
         for &slot in behind {
             let Some(id) = self.jobs.get(slot).map(|service| service.id) else { continue };
             let (mut transaction, _) = session.begin();
-            let tasks = transaction.state().job(id).map_or_else(Vec::new, |job| job.tasks().to_vec());
-            for task in tasks {
-                // A task that has no place has none to lose.
             let beneficiary = nodes_of(transaction.state(), id).find_map(|node| wanted.get(&node).copied());
             if beneficiary.is_none() {
                 continue;
             }
+            let tasks = transaction.state().job(id).map_or_else(Vec::new, |job| job.tasks().to_vec());
+            for task in tasks {
+                // A task that has no place has none to lose.
                 let _ = transaction.evict(task, EvictionReason::Preempted, beneficiary);
             }
             transaction.commit();
@@ -238,9 +241,6 @@ impl Reorder {
         }
     }
 
-    /// Places those that are due, in order.
-    fn place_due(&mut self, session: &mut Session<'_>, plugins: &mut Plugins) {
-        let now = session.now;
     /// Where jobs that are due would go if all of `behind` were gone, and the task for which a node is wanted. Those that
     /// fit once what already leaves has left want nothing, nor do those that would not fit even then.
     fn wanted_nodes(
@@ -276,6 +276,9 @@ impl Reorder {
         wanted
     }
 
+    /// Places those that are due, in order.
+    fn place_due(&mut self, session: &mut Session<'_>, plugins: &mut Plugins) {
+        let now = session.now;
         let blocks = self.head_of_line == HeadOfLine::Blocks;
         let mut waiting = Vec::new();
         for slot in core::mem::take(&mut self.due) {
@@ -298,9 +301,6 @@ impl Reorder {
     }
 }
 
-impl Action for Reorder {
-    fn name(&self) -> &'static str {
-        "reorder"
 /// Tries to place one job.
 struct Attempt<'a> {
     place: &'a mut dyn PlaceJob,
@@ -340,6 +340,9 @@ fn nodes_of(state: &ClusterState, job: JobId) -> impl Iterator<Item = NodeId> {
     tasks.iter().filter_map(|&task| Some(state.task(task)?.placement()?.node))
 }
 
+impl Action for Reorder {
+    fn name(&self) -> &'static str {
+        "reorder"
     }
 
     fn follows_running_jobs(&self) -> bool {
@@ -378,17 +381,17 @@ fn nodes_of(state: &ClusterState, job: JobId) -> impl Iterator<Item = NodeId> {
         let decides = core::mem::take(&mut self.changed) || self.next_change.is_some_and(|at| at <= now);
         let kept_changes = self.reservations.as_mut().is_some_and(|reserved| reserved.open(session));
         let released = core::mem::take(&mut self.released) || kept_changes;
+        let mut behind = Vec::new();
         if decides {
             self.observe(session.state(), now);
             behind = self.decide(session);
-        let mut behind = Vec::new();
         }
         if decides || released {
             self.place_due(session, plugins);
+            self.make_room(session, plugins, &behind);
             self.next_change = self.discipline.next_change(&self.jobs, now);
         }
         if let Some(at) = self.next_change {
-            self.make_room(session, plugins, &behind);
             session.wake_by(at);
         }
     }

@@ -110,6 +110,7 @@ pub struct Jobs {
     arrivals: Vec<Slot>,
     /// Those that have their places.
     running: Vec<Slot>,
+    gpu_capacity_milli: u64,
 }
 
 impl Jobs {
@@ -126,6 +127,15 @@ impl Jobs {
     /// Those that have their places, in no order that means anything.
     pub fn running(&self) -> &[Slot] {
         &self.running
+    }
+
+    /// All GPUs of the cluster, in thousandths.
+    pub const fn gpu_capacity_milli(&self) -> u64 {
+        self.gpu_capacity_milli
+    }
+
+    pub(super) const fn set_gpu_capacity_milli(&mut self, capacity: u64) {
+        self.gpu_capacity_milli = capacity;
     }
 
     /// The job in a slot.
