@@ -1,5 +1,6 @@
 //! Tiresias' discretised least attained service (NSDI'19), as its published simulator (959f9b0) decides.
 
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
@@ -55,13 +56,24 @@ pub struct Tiresias {
     /// By slot.
     level_of: Vec<usize>,
     sample: Sample,
+    /// How many jobs of each priority are there.
+    priorities: BTreeMap<i32, u32>,
+    /// Whether one of the first level may have started behind others that never did.
+    unsorted: bool,
 }
 
 impl Tiresias {
     /// With these parameters.
     pub fn new(config: TiresiasConfig) -> Self {
         let levels = vec![Vec::new(); config.limits_gpu_s.len() + 1];
-        Self { config, levels, level_of: Vec::new(), sample: Sample::default() }
+        Self {
+            config,
+            levels,
+            level_of: Vec::new(),
+            sample: Sample::default(),
+            priorities: BTreeMap::new(),
+            unsorted: false,
+        }
     }
 
     fn limit(&self, level: usize) -> Option<u128> {
@@ -106,6 +118,7 @@ impl Tiresias {
             if self.is_to_be_promoted(service, self.level_of[slot as usize], now) {
                 service.promote(now);
                 self.move_to(slot, 0);
+                self.unsorted = true;
             }
         }
     }
@@ -133,8 +146,13 @@ impl Tiresias {
             DemotionInstant::AsPublished => {
                 let left = limit.saturating_sub(u128::from(executed.as_nanos()) * 1000);
                 let second = u128::from(NANOS_PER_SECOND);
+                // Mostly small enough for a division that the machine has.
+                let seconds = match (u64::try_from(left), u64::try_from(gpu_milli)) {
+                    (Ok(left), Ok(gpu_milli)) => u128::from(left / gpu_milli / NANOS_PER_SECOND),
+                    _ => left / gpu_milli / second,
+                };
                 // At least one, or a limit of fewer seconds than GPUs would stop the clock.
-                (left / gpu_milli / second * second).max(second)
+                seconds.max(1) * second
             }
         };
         Some(now + Time::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX).max(1)))
@@ -153,7 +171,10 @@ impl Discipline for Tiresias {
         true
     }
 
-    fn added(&mut self, _jobs: &Jobs, slot: Slot, _now: Time) {
+    fn added(&mut self, jobs: &Jobs, slot: Slot, _now: Time) {
+        if let Some(service) = jobs.get(slot) {
+            *self.priorities.entry(service.priority).or_default() += 1;
+        }
         if self.level_of.len() <= slot as usize {
             self.level_of.resize(slot as usize + 1, 0);
         }
@@ -161,12 +182,20 @@ impl Discipline for Tiresias {
         self.levels[0].push(slot);
     }
 
-    fn started(&mut self, _jobs: &Jobs, _slot: Slot, _now: Time) {}
+    fn started(&mut self, _jobs: &Jobs, _slot: Slot, _now: Time) {
+        self.unsorted = true;
+    }
 
     fn stopped(&mut self, _jobs: &Jobs, _slot: Slot, _now: Time) {}
 
     fn ended(&mut self, service: &Service, slot: Slot, now: Time) {
         self.levels[self.level_of[slot as usize]].retain(|&other| other != slot);
+        if let Some(count) = self.priorities.get_mut(&service.priority) {
+            *count -= 1;
+            if *count == 0 {
+                self.priorities.remove(&service.priority);
+            }
+        }
         if self.config.gittins && service.has_started() {
             let had =
                 u128::from(service.executed(now).as_nanos()) * u128::from(service.gpu_milli) / GPU_SECOND;
@@ -182,16 +211,12 @@ impl Discipline for Tiresias {
     }
 
     fn walk(&mut self, jobs: &Jobs, _now: Time, visit: &mut dyn FnMut(Slot) -> ControlFlow<()>) {
-        let first = jobs.iter().next().map_or(0, |(_, service)| service.priority);
-        if jobs.iter().all(|(_, service)| service.priority == first) {
+        if self.priorities.len() <= 1 {
             let _ = self.levels.iter().flatten().try_for_each(|&slot| visit(slot));
             return;
         }
         // Priorities are not the paper's; where there are any they go before levels.
-        let mut priorities: Vec<i32> = jobs.iter().map(|(_, service)| service.priority).collect();
-        priorities.sort_unstable();
-        priorities.dedup();
-        for &priority in priorities.iter().rev() {
+        for &priority in self.priorities.keys().rev() {
             for &slot in self.levels.iter().flatten() {
                 let is_of_it = jobs.get(slot).is_some_and(|service| service.priority == priority);
                 if is_of_it && visit(slot).is_break() {
@@ -220,6 +245,9 @@ impl Discipline for Tiresias {
     }
 
     fn decided(&mut self, jobs: &Jobs) {
+        if !core::mem::take(&mut self.unsorted) {
+            return;
+        }
         // Those that never started, all of them on the first level, go behind those that did.
         self.levels[0].sort_by_key(|&slot| jobs.get(slot).is_some_and(|service| !service.has_started()));
     }
