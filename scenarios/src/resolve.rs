@@ -32,8 +32,6 @@ const MAX_SPAN_S: f64 = 1e10;
 
 /// Longest name of a scenario.
 const MAX_NAME_BYTES: usize = 100;
-/// Most seeds of one scenario.
-const MAX_SEEDS: u64 = 1_000;
 
 struct Resolver<'r, 'd> {
     document: &'r mut Document<'d>,
@@ -60,7 +58,6 @@ pub(crate) fn resolve(
     let preemption = resolver.preemption(file);
     let metrics = resolver.metrics(file);
     let budget = resolver.budget(file);
-    resolver.check_seeds(file);
     Some(Scenario {
         name: file.name.clone(),
         description: file.description.clone(),
@@ -122,12 +119,6 @@ impl Resolver<'_, '_> {
     }
 
     /// The name is also that of the directory that results go to.
-    fn check_seeds(&mut self, file: &ScenarioFile) {
-        if !(1..=MAX_SEEDS).contains(&file.seeds) {
-            self.problem("seeds", format!("expected 1 to {MAX_SEEDS}, got {}", file.seeds), None);
-        }
-    }
-
     fn check_name(&mut self, name: &str) {
         let is_plain = |character: char| character.is_alphanumeric() || "-_. ".contains(character);
         if name.is_empty()

@@ -23,6 +23,27 @@ fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
+/// Several seeds in one run are what they are one by one; files are those of the first.
+#[test]
+fn seeds_are_runs_of_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |name: &str, more: &[&str]| {
+        let fewer = ["--policy", "sjf-skip+random,fifo+binpack", "--set", "workload.synthetic.jobs=300"];
+        let out = directory.path().join(name);
+        run_into(&out, "scenarios/library/quickstart.toml", &[&fewer, more].concat());
+        let files = files(&out);
+        let summary: serde_json::Value = serde_json::from_slice(&files["summary.json"]).unwrap();
+        (files, summary["runs"].as_array().unwrap().clone())
+    };
+    let (one, first) = run("one", &["--seed", "7"]);
+    let (_, second) = run("two", &["--seed", "8"]);
+    let (both, all) = run("both", &["--seed", "7", "--seeds", "2"]);
+    let expected = [&first[0], &second[0], &first[1], &second[1]];
+    assert_eq!(all.iter().collect::<Vec<_>>(), expected);
+    assert_eq!(both["fifo-binpack/jobs.csv"], one["fifo-binpack/jobs.csv"]);
+    assert!(String::from_utf8_lossy(&both["summary.txt"]).contains("mean over 2 seeds"));
+}
+
 #[test]
 fn runs_are_reproducible() {
     let directory = tempfile::tempdir().unwrap();

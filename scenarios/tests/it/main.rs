@@ -138,6 +138,10 @@ fn a_bad_meaning_says_what_is_wrong_and_where() {
          or name a `trace`)",
     );
     check(
+        &with("name = \"small\"", "name = \"small\"\nseeds = 0"),
+        "3:9: seeds: expected a whole number from 1 to 1000, got 0",
+    );
+    check(
         &with("[workload.synthetic]", "[workload.trace]\npath = \"Cargo.toml\"\n[workload.synthetic]"),
         "5:2: workload: expected exactly one of `trace` and `synthetic`, got both",
     );
