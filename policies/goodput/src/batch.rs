@@ -79,22 +79,34 @@ pub fn fixed_batch(total: u32, gpus: u32, limits: &BatchLimits) -> Option<Batch>
     (batch.local >= 1).then_some(batch)
 }
 
-/// The batch with the greatest goodput on this many GPUs over this many nodes, and that goodput: examples per second, each
-/// counted for what it teaches relative to one in the initial batch. Nothing if the job cannot run so. Of equals the first, and the
-/// smallest, wins.
-pub fn best_batch(
+/// The batches that come into question on this many GPUs over this many nodes, each with the seconds from one update of the
+/// model to the next.
+pub fn timed_batches(
     times: &dyn StepTimes,
-    noise: GradientNoise,
     limits: &BatchLimits,
     nodes: u32,
     gpus: u32,
+) -> Vec<(Batch, f64)> {
+    let timed = |batch: Batch| {
+        let time = times.step_time(nodes, gpus, f64::from(batch.local))?;
+        Some((batch, time.with_accumulation(batch.accumulation_steps)))
+    };
+    candidate_batches(gpus, limits).into_iter().filter_map(timed).collect()
+}
+
+/// The batch with the greatest goodput, and that goodput: examples per second, each counted for what it teaches relative to
+/// one in the initial batch. `noise` is that of training with so many examples per update. Of equals the first, and so the
+/// smallest, wins. Nothing where there is no batch.
+pub fn best_batch(
+    timed: &[(Batch, f64)],
+    limits: &BatchLimits,
+    noise: impl Fn(u32) -> GradientNoise,
 ) -> Option<(Batch, f64)> {
     let initial = f64::from(limits.initial);
     let mut best: Option<(Batch, f64)> = None;
-    for batch in candidate_batches(gpus, limits) {
-        let Some(time) = times.step_time(nodes, gpus, f64::from(batch.local)) else { continue };
-        let gain = noise.gain(f64::from(batch.total) / initial);
-        let goodput = gain * initial / time.with_accumulation(batch.accumulation_steps);
+    for &(batch, update_s) in timed {
+        let gain = noise(batch.total).gain(f64::from(batch.total) / initial);
+        let goodput = gain * initial / update_s;
         if best.is_none_or(|(_, greatest)| goodput > greatest) {
             best = Some((batch, goodput));
         }

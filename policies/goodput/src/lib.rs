@@ -27,7 +27,7 @@ mod sia;
 mod step_time;
 mod view;
 
-pub use batch::{Batch, BatchLimits, best_batch, candidate_batches, fixed_batch};
+pub use batch::{Batch, BatchLimits, best_batch, candidate_batches, fixed_batch, timed_batches};
 pub use cluster::{NodeType, Shape, node_types, shape_of};
 pub use fit::{FittedTimes, Sample, fit};
 pub use noise::GradientNoise;

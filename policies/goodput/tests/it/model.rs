@@ -2,7 +2,7 @@
 
 use foretell_goodput::{
     Batch, BatchLimits, FittedTimes, GradientNoise, MeasuredTimes, Sample, StepTime, StepTimes, best_batch,
-    candidate_batches, fit, fixed_batch, restart_factor,
+    candidate_batches, fit, fixed_batch, restart_factor, timed_batches,
 };
 use proptest::prelude::*;
 
@@ -55,7 +55,8 @@ proptest! {
         let times = FITTED;
         let noise = GradientNoise { squared, variance };
         let nodes = gpus.div_ceil(4);
-        let (_, best) = best_batch(&times, noise, &LIMITS, nodes, gpus).unwrap();
+        let timed = timed_batches(&times, &LIMITS, nodes, gpus);
+        let (_, best) = best_batch(&timed, &LIMITS, |_| noise).unwrap();
         for batch in candidate_batches(gpus, &LIMITS) {
             let time = times.step_time(nodes, gpus, f64::from(batch.local)).unwrap();
             let per_s = f64::from(batch.total) / time.with_accumulation(batch.accumulation_steps);
