@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use clap::{Args, Subcommand};
-use foretell_validation::{Cell, Error, Progress, Report, conformance, gavel, helios, openb, tiresias};
+use foretell_validation::{Cell, Error, Progress, Report, conformance, gavel, helios, openb, sia, tiresias};
 use indicatif::ProgressBar;
 
 use crate::progress::Bars;
@@ -41,6 +41,25 @@ enum Suite {
     /// Exits with 1 if FIFO is not what an independent implementation has on the same jobs, and with 2 if the data are
     /// unusable. The published table is of another version of the trace: it is shown, not judged.
     Helios(CommonArgs),
+    /// The simulations of Sia (SOSP'23) beside its published tables: Sia, Pollux and Gavel over elastic jobs.
+    ///
+    /// Exits with 1 if a row is beyond its tolerance and with 2 if the data are unusable.
+    Sia(SiaArgs),
+}
+
+#[derive(Args)]
+struct SiaArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Every workload and the whole of Pollux' search, which takes long.
+    #[arg(long)]
+    full: bool,
+    /// Only these policies: `sia`, `pollux`, `gavel`.
+    #[arg(long = "policy", value_name = "NAME,...", value_delimiter = ',')]
+    policies: Vec<String>,
+    /// Only these traces: `philly`, `saturn`, `newtrace`.
+    #[arg(long = "trace", value_name = "NAME,...", value_delimiter = ',')]
+    traces: Vec<String>,
 }
 
 #[derive(Args)]
@@ -99,6 +118,7 @@ pub(crate) fn run(args: &ValidateArgs) -> CommandResult {
         Suite::Gavel(args) => run_gavel(args),
         Suite::Tiresias(args) => run_suite(args, "tiresias", "oracles", tiresias::run),
         Suite::Helios(args) => run_suite(args, "helios", "runs", helios::run),
+        Suite::Sia(args) => run_sia(args),
     }
 }
 
@@ -114,6 +134,12 @@ fn run_openb(args: &OpenbArgs) -> CommandResult {
 fn run_gavel(args: &GavelArgs) -> CommandResult {
     let selection = gavel::Selection { full: args.full, policies: args.policies.clone() };
     run_suite(&args.common, "gavel", "figures", |data, progress| gavel::run(data, &selection, progress))
+}
+
+fn run_sia(args: &SiaArgs) -> CommandResult {
+    let selection =
+        sia::Selection { full: args.full, policies: args.policies.clone(), traces: args.traces.clone() };
+    run_suite(&args.common, "sia", "workloads", |data, progress| sia::run(data, &selection, progress))
 }
 
 /// Runs a suite and prints its report.

@@ -2,6 +2,7 @@
 //!
 //! A suite runs whatever cases it finds in a folder and returns a [`Report`]; it never prints.
 
+mod archive;
 pub mod conformance;
 mod error;
 pub mod gavel;
@@ -10,6 +11,7 @@ pub mod openb;
 mod queueing;
 mod report;
 mod rows;
+pub mod sia;
 pub mod tiresias;
 
 pub use error::{DataError, Error};

@@ -87,11 +87,11 @@ pub fn timed_batches(
     nodes: u32,
     gpus: u32,
 ) -> Vec<(Batch, f64)> {
-    let timed = |batch: Batch| {
+    let with_time = |batch: Batch| {
         let time = times.step_time(nodes, gpus, f64::from(batch.local))?;
         Some((batch, time.with_accumulation(batch.accumulation_steps)))
     };
-    candidate_batches(gpus, limits).into_iter().filter_map(timed).collect()
+    candidate_batches(gpus, limits).into_iter().filter_map(with_time).collect()
 }
 
 /// The batch with the greatest goodput, and that goodput: examples per second, each counted for what it teaches relative to

@@ -3,7 +3,6 @@
 //! The jobs are those of Gavel's generator, draw by draw; the rounds follow its simulator. What differs is said in
 //! `docs/validate-gavel.md`.
 
-mod archive;
 mod policies;
 mod published;
 mod random;
@@ -19,11 +18,11 @@ use rayon::prelude::*;
 use self::policies::policy;
 use self::published::Experiment;
 use self::simulate::{Outcome, Setting, simulate};
-use self::solver::Simplex;
+pub(crate) use self::solver::Simplex;
 use self::throughputs::Throughputs;
 use self::workload::{Generator, Job, parse_trace};
 use crate::report::{Cell, Report, Row};
-use crate::{DataError, Error, Progress};
+use crate::{DataError, Error, Progress, archive};
 
 /// What to run.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -78,7 +77,7 @@ pub fn run(data: &Path, selection: &Selection, progress: &Progress<'_>) -> Resul
     let takes =
         |name: &str| selection.policies.is_empty() || selection.policies.iter().any(|one| one == name);
     let mut traces = Vec::new();
-    for (name, text) in archive::read(&root.join("traces_msr_and_physical.tar.gz"))? {
+    for (name, text) in archive::read(&root.join("traces_msr_and_physical.tar.gz"), "trace")? {
         if takes(TRACE_POLICY) && (selection.full || !name.contains("/msr/") || name.contains("seed=0")) {
             let jobs = parse_trace(Path::new(&name), &text, &mut throughputs)?;
             traces.push((name, jobs));

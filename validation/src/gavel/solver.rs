@@ -4,7 +4,7 @@ use foretell_gavel::{LinearProgram, Relation, Solver};
 use microlp::{ComparisonOp, OptimizationDirection, Problem, SolveOutcome};
 
 /// Solves with microlp.
-pub(super) struct Simplex;
+pub(crate) struct Simplex;
 
 impl Solver for Simplex {
     fn maximize(&mut self, program: &LinearProgram) -> Option<Vec<f64>> {

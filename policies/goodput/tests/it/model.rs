@@ -55,8 +55,8 @@ proptest! {
         let times = FITTED;
         let noise = GradientNoise { squared, variance };
         let nodes = gpus.div_ceil(4);
-        let timed = timed_batches(&times, &LIMITS, nodes, gpus);
-        let (_, best) = best_batch(&timed, &LIMITS, |_| noise).unwrap();
+        let batches = timed_batches(&times, &LIMITS, nodes, gpus);
+        let (_, best) = best_batch(&batches, &LIMITS, |_| noise).unwrap();
         for batch in candidate_batches(gpus, &LIMITS) {
             let time = times.step_time(nodes, gpus, f64::from(batch.local)).unwrap();
             let per_s = f64::from(batch.total) / time.with_accumulation(batch.accumulation_steps);

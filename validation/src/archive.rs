@@ -1,4 +1,4 @@
-//! The traces in their archive.
+//! Files in their archive.
 
 use std::io::Read;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::path::Path;
 use crate::DataError;
 use crate::openb::open;
 
-/// The trace files of a `.tar.gz`, by name.
-pub(super) fn read(path: &Path) -> Result<Vec<(String, String)>, DataError> {
+/// The files with this extension of a `.tar.gz`, by name.
+pub(crate) fn read(path: &Path, extension: &str) -> Result<Vec<(String, String)>, DataError> {
     let io = |cause| DataError::io(path, cause);
     let mut archive = tar::Archive::new(open(path)?);
     let mut found = Vec::new();
@@ -15,7 +15,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<(String, String)>, DataError> {
         let mut entry = entry.map_err(io)?;
         let inside = entry.path().map_err(io)?.into_owned();
         let name = inside.display().to_string();
-        if inside.extension().is_some_and(|extension| extension == "trace") {
+        if inside.extension().is_some_and(|found| found == extension) {
             let mut text = String::new();
             entry.read_to_string(&mut text).map_err(io)?;
             found.push((name, text));
