@@ -106,6 +106,8 @@ fn simulation(criterion: &mut Criterion) {
                 priority: 0,
                 preemptable: None,
                 network_topology: None,
+                scaling: None,
+                deadline: None,
                 time_limit: None,
                 annotations: Labels::new(),
                 end: JobStatus::Completed,

@@ -206,6 +206,7 @@ fn column_groups(summaries: &[&RunSummary]) -> Vec<Vec<Figures<'static>>> {
         size_columns(summaries),
         fairness_columns(summaries),
         waste_columns(summaries),
+        elastic_columns(summaries),
     ]
 }
 
@@ -280,6 +281,22 @@ fn waste_columns(summaries: &[&RunSummary]) -> Vec<Figures<'static>> {
         column("evic-\ntions", evictions, Best::Unmarked, evictions, |value| fixed(value, 0)),
         column("GPU-h\nlost", lost, Best::Lowest, lost, gpu_hours),
         column("GPU-h in\npart. gangs", partial, Best::Lowest, partial, gpu_hours),
+    ];
+    columns.into_iter().filter(|column| !column.is_empty()).collect()
+}
+
+/// Deadlines, and how often jobs grew and shrank; empty where there was neither.
+fn elastic_columns(summaries: &[&RunSummary]) -> Vec<Figures<'static>> {
+    let met = |summary: &&RunSummary| {
+        (summary.deadlines > 0).then(|| summary.deadlines_met as f64 / summary.deadlines as f64)
+    };
+    let any_resize = summaries.iter().any(|summary| summary.resizes > 0);
+    let resizes = |summary: &&RunSummary| any_resize.then_some(summary.resizes as f64);
+    let met: Vec<_> = summaries.iter().map(met).collect();
+    let resizes: Vec<_> = summaries.iter().map(resizes).collect();
+    let columns = [
+        Figures::new("deadl.\nmet".to_owned(), &met, Best::Highest, percent),
+        Figures::new("re-\nsizes".to_owned(), &resizes, Best::Unmarked, |value| fixed(value, 0)),
     ];
     columns.into_iter().filter(|column| !column.is_empty()).collect()
 }

@@ -9,7 +9,8 @@ use foretell_sim::log::{EvictionOutcome, JobStatus, RunResult};
 
 /// Header of `jobs.csv`.
 pub const JOBS_HEADER: &str = "job_id,queue,user,tasks,gpus_per_task,gpu_milli,submit_s,start_s,finish_s,\
-                               queue_delay_s,jct_s,status,reason,min_tasks,gpus,evictions,gpu_s,lost_gpu_s";
+                               queue_delay_s,jct_s,status,reason,min_tasks,gpus,evictions,gpu_s,lost_gpu_s,\
+                               resizes,deadline_s";
 
 /// Header of `evictions.csv`.
 pub const EVICTIONS_HEADER: &str = "time_s,job_id,queue,node,pods,reason,beneficiary_id,outcome,lost_gpu_s";
@@ -50,6 +51,11 @@ pub fn write_jobs(run: &RunResult, out: &mut impl Write) -> io::Result<()> {
         rows.decimal(u64::from(job.evictions), 0);
         rows.gpu_seconds(job.gpu_held);
         rows.gpu_seconds(job.gpu_lost);
+        rows.decimal(u64::from(job.resizes), 0);
+        match job.deadline {
+            Some(deadline) => rows.seconds(deadline.as_nanos()),
+            None => rows.raw(b""),
+        }
         rows.end()?;
     }
     rows.flush()
@@ -119,6 +125,7 @@ pub(crate) const fn eviction_reason_name(reason: EvictionReason) -> &'static str
         EvictionReason::Consolidated => "consolidated",
         EvictionReason::GangTimedOut => "gang_timed_out",
         EvictionReason::NodeRevoked => "node_revoked",
+        EvictionReason::Shrunk => "shrunk",
     }
 }
 

@@ -226,6 +226,7 @@ const fn eviction_text(reason: EvictionReason) -> &'static str {
         EvictionReason::Consolidated => "moved to bring free capacity together",
         EvictionReason::GangTimedOut => "let go (it waited too long for the rest of its gang)",
         EvictionReason::NodeRevoked => "sent off (the node's lease has ended)",
+        EvictionReason::Shrunk => "let go (the job goes on with fewer)",
     }
 }
 

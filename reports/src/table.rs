@@ -23,6 +23,7 @@ pub fn summary_table(summary: &RunSummary, width: u16) -> String {
     let width = width.max(WIDTH_MIN);
     let mut sections = vec![heading(summary, width), totals(summary, width), times(summary, width)];
     sections.extend(waste(summary, width));
+    sections.extend(elastic(summary, width));
     let mut by_queue: Vec<&GroupSummary> = summary.by_queue.iter().collect();
     // A stable sort: equals stay in order of name.
     by_queue.sort_by(|a, b| b.gpu_s.total_cmp(&a.gpu_s));
@@ -92,6 +93,30 @@ fn waste(summary: &RunSummary, width: u16) -> Option<String> {
     let (lost, partial) = (gpu_hours(summary.gpu_lost_s), gpu_hours(summary.gpu_partial_s));
     table.add_row(["  GPU-hours lost", &lost, "", "GPU-hours held by partial gangs", &partial]);
     align_right(&mut table, &[1, 4]);
+    Some(render(&table))
+}
+
+/// Deadlines, and how often jobs grew and shrank; nothing where there was neither.
+fn elastic(summary: &RunSummary, width: u16) -> Option<String> {
+    let RunSummary { deadlines, deadlines_met, resizes, .. } = *summary;
+    let mut cells = Vec::new();
+    if deadlines > 0 {
+        let share = percent(deadlines_met as f64 / deadlines as f64);
+        cells.extend(["Deadlines met".to_owned(), format!("{} ({share})", count(deadlines_met))]);
+    }
+    if resizes > 0 {
+        cells.extend(["Resizes".to_owned(), count(resizes)]);
+    }
+    if cells.is_empty() {
+        return None;
+    }
+    if let [_, _, _, _] = *cells {
+        cells.insert(2, "   ".to_owned());
+    }
+    let mut table = new_table(width);
+    let right: &[usize] = if cells.len() > 2 { &[1, 4] } else { &[1] };
+    table.add_row(cells);
+    align_right(&mut table, right);
     Some(render(&table))
 }
 

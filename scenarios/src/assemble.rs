@@ -261,6 +261,7 @@ impl Plan {
                     Some(interval) => Checkpoints::Every(time(interval)),
                 },
                 restart_cost: restart_cost(preemption),
+                resize_cost: time(preemption.resize_cost),
                 termination_grace: time(preemption.termination_grace),
             },
         }
@@ -297,6 +298,8 @@ impl Plan {
                     highest_tier_name: None,
                 }
             }),
+            scaling: None,
+            deadline: None,
             time_limit: job.limit_s.map(Time::from_s),
             annotations: [(ACCOUNT_ANNOTATION, job.account), (QOS_ANNOTATION, job.qos)]
                 .into_iter()

@@ -222,6 +222,7 @@ impl Resolver<'_, '_> {
                 .map(|interval_s| self.span("preemption.checkpoint_interval_s", interval_s)),
             restart_cost: self.span("preemption.restart_cost_s", preemption.restart_cost_s),
             restart_cost_by_gpus: self.restart_steps(&preemption.restart_cost_by_gpus),
+            resize_cost: self.span("preemption.resize_cost_s", preemption.resize_cost_s),
             termination_grace: self.span("preemption.termination_grace_s", preemption.termination_grace_s),
         }
     }

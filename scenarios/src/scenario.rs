@@ -293,6 +293,8 @@ pub struct Preemption {
     pub restart_cost: Duration,
     /// The same for jobs of more than so many GPUs, ascending.
     pub restart_cost_by_gpus: Vec<(u32, Duration)>,
+    /// Time that an elastic job computes nothing when tasks join or leave it while it runs.
+    pub resize_cost: Duration,
     /// Time from being told to stop until a pod has left its node.
     pub termination_grace: Duration,
 }

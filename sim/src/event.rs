@@ -35,6 +35,8 @@ pub enum JobEvent {
     },
     /// A pod that was told to stop has left its node.
     Left(TaskId),
+    /// A running job comes to a part of its work in which it scales otherwise.
+    PhaseBegan(JobId),
     /// A job has done its work.
     Finished(JobId),
 }
@@ -51,7 +53,7 @@ impl Classed for Event {
     /// and one cycle decides with all of that in view.
     fn class(&self) -> u8 {
         match self {
-            Self::Job(JobEvent::Finished(_)) => 0,
+            Self::Job(JobEvent::Finished(_) | JobEvent::PhaseBegan(_)) => 0,
             Self::Job(JobEvent::Evicted { .. }) => 1,
             Self::Job(JobEvent::Left(_)) => 2,
             Self::Job(JobEvent::Bound { .. }) => 3,

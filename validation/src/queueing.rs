@@ -73,6 +73,7 @@ pub(crate) fn run(
     let preemption = PreemptionCost {
         checkpoints: Checkpoints::Every(Time::ZERO),
         restart_cost,
+        resize_cost: Time::ZERO,
         termination_grace: Time::ZERO,
     };
     let config = Config { seed, preemption, ..Config::default() };
@@ -108,6 +109,8 @@ fn submission(job: QueuedJob, nodes: Nodes, split: Split) -> Submission {
         network_topology: None,
         end: JobStatus::Completed,
         annotations: Labels::new(),
+        scaling: None,
+        deadline: None,
         time_limit: None,
     }
 }

@@ -157,6 +157,7 @@ fn eviction_reason(reason: EvictionReason) -> &'static str {
         EvictionReason::Consolidated => "moved to consolidate",
         EvictionReason::GangTimedOut => "its gang waited too long",
         EvictionReason::NodeRevoked => "its node is taken back",
+        EvictionReason::Shrunk => "its job goes on with fewer",
     }
 }
 

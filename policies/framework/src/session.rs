@@ -24,6 +24,8 @@ pub enum EvictionReason {
     GangTimedOut,
     /// The window in which its node was lent has closed.
     NodeRevoked,
+    /// An elastic job is to go on with fewer tasks.
+    Shrunk,
 }
 
 /// What a policy decided, in the order in which it decided. The driver carries it out.

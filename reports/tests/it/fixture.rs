@@ -47,7 +47,9 @@ pub(crate) fn job(
             (None, None) => JobStatus::Queued,
         },
         reason: None,
+        deadline: None,
         evictions: 0,
+        resizes: 0,
         gpu_held: 0,
         gpu_lost: 0,
     }
@@ -64,7 +66,9 @@ pub(crate) fn tiny_run() -> RunResult {
         ..job("b \"shared\", small", 1, 1.5, Some(1.5), Some(61.5))
     };
     let preempted = JobResult {
+        deadline: Some(Time::from_s(160.5)),
         evictions: 1,
+        resizes: 2,
         gpu_held: 700_000_000_000_001,
         gpu_lost: 80_000_000_000_000,
         ..job("a", 8, 0.0, Some(61.5), Some(161.5))
@@ -173,6 +177,9 @@ pub(crate) fn summary(policy: &str) -> RunSummary {
         gpu_lost_s: 1.25e9,
         gpu_partial_s: 3.5e7,
         evictions: 1_234,
+        resizes: 0,
+        deadlines: 0,
+        deadlines_met: 0,
         gpu_allocation_peak: 0.9987,
         gpu_fragmentation: 0.0412,
         gpu_stranded: 0.0081,

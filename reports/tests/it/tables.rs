@@ -49,6 +49,21 @@ fn summary_of_nothing() {
 }
 
 #[test]
+fn deadlines_and_resizes_are_shown_where_there_are_any() {
+    let elastic = |policy, deadlines, deadlines_met, resizes| RunSummary {
+        deadlines,
+        deadlines_met,
+        resizes,
+        ..summary(policy)
+    };
+    check_summary("summary_elastic_80", &elastic("optimus", 1_000, 812, 34_567), 80);
+    assert!(!summary_table(&elastic("optimus", 0, 0, 3), 80).contains("Deadlines"));
+    assert!(!summary_table(&elastic("optimus", 5, 3, 0), 80).contains("Resizes"));
+    let runs = [elastic("fifo", 1_000, 512, 0), elastic("optimus", 1_000, 812, 34_567)];
+    check_comparison("comparison_elastic_80", &runs, 80);
+}
+
+#[test]
 fn comparison_of_six_policies() {
     check_comparison("comparison_80", &summaries(), 80);
     check_comparison("comparison_120", &summaries(), 120);

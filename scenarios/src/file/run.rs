@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::is_default;
+
 /// The policies and how they run.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -138,6 +140,11 @@ pub struct PreemptionFile {
     /// The same for larger jobs, in ascending order of size; the last step that applies counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub restart_cost_by_gpus: Vec<RestartStepFile>,
+    /// Time that an elastic job computes nothing when tasks join or leave it while it runs. Above 0 it saves all it did
+    /// when that happens, as if it were stopped and started again.
+    #[serde(skip_serializing_if = "is_default")]
+    #[schemars(range(min = 0))]
+    pub resize_cost_s: f64,
     /// Time from being told to stop until a pod has left its node.
     #[schemars(range(min = 0))]
     pub termination_grace_s: f64,
@@ -150,6 +157,7 @@ impl Default for PreemptionFile {
             checkpoint_interval_s: None,
             restart_cost_s: 0.0,
             restart_cost_by_gpus: Vec::new(),
+            resize_cost_s: 0.0,
             termination_grace_s: 30.0,
         }
     }

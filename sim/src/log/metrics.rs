@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use foretell_framework::{ClusterState, Reason, Time, TypicalTasks, WHOLE_GPU_MILLI};
+use foretell_framework::{ClusterState, EvictionReason, Reason, Time, TypicalTasks, WHOLE_GPU_MILLI};
 use rustc_hash::FxHashMap;
 
 use super::fragmentation::FragmentationIndex;
 use super::summary::{self, Integrals};
 use super::timeline::{Sampling, Timeline};
-use super::{EvictionResult, JobResult, JobStatus, Observer, Record, RunResult, TimelineRow};
+use super::{
+    EvictionOutcome, EvictionResult, JobResult, JobStatus, Observer, Record, RunResult, TimelineRow,
+};
 use crate::platform::{Counts, Role};
 
 /// Collects what a [`RunResult`] holds.
@@ -166,7 +168,9 @@ impl Observer for Metrics {
                     finish: None,
                     status: JobStatus::Queued,
                     reason: None,
+                    deadline: submission.deadline,
                     evictions: 0,
+                    resizes: 0,
                     gpu_held: 0,
                     gpu_lost: 0,
                 });
@@ -186,6 +190,9 @@ impl Observer for Metrics {
             }
             Record::JobResized { job, from_gpu_milli, to_gpu_milli } => {
                 self.measure_until(now);
+                // Pods that come or go together are one change, and none if the job starts with them.
+                let is_new = self.running.get(&job).is_some_and(|held| held.since < now);
+                self.job(job).resizes += u32::from(is_new);
                 self.holds_no_more(now, job);
                 self.running.insert(job, Held { since: now, gpu_milli: to_gpu_milli });
                 self.now.gpu_utilised_milli = self.now.gpu_utilised_milli - from_gpu_milli + to_gpu_milli;
@@ -203,6 +210,9 @@ impl Observer for Metrics {
                 self.last_end = Some(now);
                 self.measure_until(now);
             }
+            // It was asked to go on with fewer, and does: that is counted as a resize.
+            Record::JobEvicted { eviction, outcome: EvictionOutcome::GoesOn { .. }, .. }
+                if eviction.reason == EvictionReason::Shrunk => {}
             Record::JobEvicted { job, eviction, outcome } => {
                 self.job(job).evictions += 1;
                 self.evictions.push(EvictionResult {

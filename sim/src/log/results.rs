@@ -44,7 +44,7 @@ pub struct JobResult {
     pub gpu_milli_total: u64,
     /// When it was submitted.
     pub submit: Time,
-    /// How long it runs with all its pods and undisturbed; `None` runs for ever.
+    /// How long it runs with the pods that it asks for and undisturbed; `None` runs for ever.
     pub duration: Option<Time>,
     /// When enough of its tasks had been placed and it began to run, the first time.
     pub start: Option<Time>,
@@ -54,8 +54,12 @@ pub struct JobResult {
     pub status: JobStatus,
     /// Why it waits or was never placed, for jobs that do not run and have not ended.
     pub reason: Option<Box<str>>,
-    /// How often a policy evicted pods of it.
+    /// When it should have ended, if it has a deadline.
+    pub deadline: Option<Time>,
+    /// How often a policy evicted pods of it, but for those that it let go to go on with fewer.
     pub evictions: u32,
+    /// How often it went on with more or fewer pods while it ran.
+    pub resizes: u32,
     /// What it held while it ran, up to the end of the run: thousandths of a GPU times nanoseconds.
     pub gpu_held: u128,
     /// Of that, work that was lost when it was stopped, and what its restarts took.
@@ -76,6 +80,11 @@ impl JobResult {
     pub fn slowdown(&self) -> Option<f64> {
         let (took_s, alone_s) = (self.completion_time()?.as_s(), self.duration?.as_s());
         Some((took_s / alone_s.max(SLOWDOWN_BOUND_S)).max(1.0))
+    }
+
+    /// Whether it ended by its deadline; `None` if it has none.
+    pub fn met_deadline(&self) -> Option<bool> {
+        self.deadline.map(|deadline| self.finish.is_some_and(|finish| finish <= deadline))
     }
 
     /// Job completion time: from submission to the end.
@@ -221,6 +230,12 @@ pub struct RunSummary {
     pub gpu_partial_s: f64,
     /// How often pods of a job were evicted.
     pub evictions: u64,
+    /// How often a job went on with more or fewer pods.
+    pub resizes: u64,
+    /// Jobs with a deadline.
+    pub deadlines: u64,
+    /// How many of them ended in time.
+    pub deadlines_met: u64,
     /// The largest allocation at any instant, 0..1 of healthy capacity.
     pub gpu_allocation_peak: f64,
     /// Fragmented GPU ÷ healthy capacity, mean over the run, 0..1.

@@ -67,6 +67,7 @@ pub(super) fn summarise(
     users: &[String],
 ) -> RunSummary {
     let all = Group::of(jobs.iter());
+    let met = jobs.iter().filter_map(JobResult::met_deadline);
     let lost = jobs.iter().map(|job| job.gpu_lost).sum();
     let mut by_queue = groups(jobs, queues, |job| job.queue);
     by_queue.sort_by(|group, other| group.name.cmp(&other.name));
@@ -93,6 +94,9 @@ pub(super) fn summarise(
         gpu_lost_s: gpu_s(lost),
         gpu_partial_s: gpu_s(integrals.partial),
         evictions: jobs.iter().map(|job| u64::from(job.evictions)).sum(),
+        resizes: jobs.iter().map(|job| u64::from(job.resizes)).sum(),
+        deadlines: met.clone().count() as u64,
+        deadlines_met: met.filter(|&met| met).count() as u64,
         gpu_allocation_peak: integrals.allocation_peak,
         gpu_fragmentation: integrals.of_capacity(integrals.fragmented, FRAGMENTED_UNITS),
         gpu_stranded: integrals.of_capacity(integrals.stranded, 1.0),
@@ -224,7 +228,9 @@ mod tests {
             finish: Some(Time::from_s(finish_s)),
             status: JobStatus::Completed,
             reason: None,
+            deadline: None,
             evictions: 0,
+            resizes: 0,
             gpu_held: 0,
             gpu_lost: 0,
         };

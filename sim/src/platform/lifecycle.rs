@@ -10,13 +10,17 @@
 //!     └── same ids ◄── left, after the grace ◄─────┘
 //! ```
 
-use foretell_framework::{ClusterEvent, Decision, JobId, TaskId, TaskStatus, Time};
+use std::sync::Arc;
+
+use foretell_framework::{
+    ClusterEvent, Decision, FULL_SPEED, GpuModelId, JobId, NodeId, Scaling, TaskId, TaskStatus, Time,
+};
 
 use super::Submission;
 use super::eviction::Eviction;
 use super::inspect::JobProgress;
 use super::simulation::Simulation;
-use super::work::{Checkpoints, Work};
+use super::work::{Checkpoints, Pace, PreemptionCost, Work};
 use crate::engine::{EventHandle, EventQueue};
 use crate::event::{Event, JobEvent};
 use crate::log::{EvictionOutcome, JobStatus, Record};
@@ -31,7 +35,10 @@ pub(super) struct LiveJob {
     pub(super) attempt: u32,
     /// Pods that run.
     started: Pods,
-    finish: Option<EventHandle>,
+    /// How it scales, if it says so.
+    scaled: Option<Box<Scaled>>,
+    /// Its end, or the next phase of its work.
+    next_event: Option<EventHandle>,
     pub(super) running: bool,
     /// What was decided and has not taken effect.
     eviction: Option<Box<Eviction>>,
@@ -48,18 +55,41 @@ struct Pods {
     gpu_milli: u64,
 }
 
+/// How a job scales, and on what.
+struct Scaled {
+    law: Arc<Scaling>,
+    /// Its pods with GPUs that run.
+    workers: Vec<(TaskId, NodeId, GpuModelId)>,
+}
+
+impl Scaled {
+    /// Its speed once so many millionths of its work are done.
+    fn speed(&self, done: u64) -> u64 {
+        let Some(&(_, first, _)) = self.workers.first() else { return 0 };
+        let is_one_node = self.workers.iter().all(|&(_, node, _)| node == first);
+        let models = self.workers.iter().map(|&(_, _, model)| model);
+        self.law.speed_on(done, self.workers.len() as u32, models, is_one_node)
+    }
+}
+
 impl LiveJob {
     pub(super) fn new(submission: &Submission) -> Self {
         let gpu_milli = submission.gpu_milli_total();
         let has_gpus = gpu_milli > 0;
-        let full_rate = if has_gpus { gpu_milli } else { u64::from(submission.tasks()) };
+        let full_rate = match &submission.scaling {
+            Some(_) => FULL_SPEED,
+            None if has_gpus => gpu_milli,
+            None => u64::from(submission.tasks()),
+        };
+        let scaled = |law: &Arc<Scaling>| Box::new(Scaled { law: Arc::clone(law), workers: Vec::new() });
         Self {
             end: submission.end,
             work: Work::new(submission.duration, full_rate),
             has_gpus,
             attempt: 0,
             started: Pods::default(),
-            finish: None,
+            scaled: submission.scaling.as_ref().map(scaled),
+            next_event: None,
             running: false,
             eviction: None,
             gpu_milli,
@@ -73,20 +103,66 @@ impl LiveJob {
         work.advance(now, checkpoints);
         JobProgress {
             running: self.running,
-            finishes: work.finish_at().filter(|_| self.running),
-            at_stake: self.in_gpus(self.work.at_stake(now, checkpoints)),
+            finishes: self.finish_of(work, checkpoints).filter(|_| self.running),
+            at_stake: self.work.at_stake(now, checkpoints),
             restarts: self.attempt,
         }
     }
 
-    /// How fast it works with the pods that run.
-    const fn rate(&self) -> u64 {
-        if self.has_gpus { self.started.gpu_milli } else { self.started.count as u64 }
+    /// How it works with the pods that run, as far as `work` has come.
+    fn pace(&self, work: &Work) -> Pace {
+        let gpu_milli = self.started.gpu_milli;
+        let work = match &self.scaled {
+            Some(scaled) => scaled.speed(work.done_millionths()),
+            None if self.has_gpus => gpu_milli,
+            None => u64::from(self.started.count),
+        };
+        Pace { work, gpu_milli }
     }
 
-    /// Lost work as the log counts it: in GPUs.
-    const fn in_gpus(&self, lost: u128) -> u128 {
-        if self.has_gpus { lost } else { 0 }
+    /// When `work` comes to another phase, if that is before its end.
+    fn next_phase(&self, work: &Work) -> Option<Time> {
+        let from = self.scaled.as_ref()?.law.next_phase(work.done_millionths())?;
+        let at = work.reaches_millionths(from)?;
+        work.finish_at().is_none_or(|end| at < end).then_some(at)
+    }
+
+    /// When `work` will be done if nothing changes but its phase.
+    fn finish_of(&self, mut work: Work, checkpoints: Checkpoints) -> Option<Time> {
+        while let Some(at) = self.next_phase(&work) {
+            work.advance(at, checkpoints);
+            let pace = self.pace(&work);
+            work.set_pace(at, pace, checkpoints);
+        }
+        work.finish_at()
+    }
+
+    /// Plans what comes next of what comes by itself: its end, or another phase of its work.
+    fn plan(&mut self, id: JobId, queue: &mut EventQueue<Event>) {
+        if let Some(event) = self.next_event.take() {
+            queue.cancel(event);
+        }
+        let next = match self.next_phase(&self.work) {
+            Some(at) => Some((at, JobEvent::PhaseBegan(id))),
+            None => self.work.finish_at().map(|at| (at, JobEvent::Finished(id))),
+        };
+        self.next_event = next.map(|(at, event)| queue.schedule_cancellable(at, Event::Job(event)));
+    }
+
+    /// A pod with GPUs starts.
+    fn worker_started(&mut self, task: TaskId, node: NodeId, model: GpuModelId) {
+        if let Some(scaled) = &mut self.scaled {
+            scaled.workers.push((task, node, model));
+        }
+    }
+
+    /// A pod stops.
+    fn pod_stopped(&mut self, task: TaskId, gpu_milli: u64) {
+        let Pods { count, gpu_milli: before } = self.started;
+        self.started = Pods { count: count - 1, gpu_milli: before - gpu_milli };
+        if let Some(scaled) = &mut self.scaled {
+            scaled.workers.retain(|&(worker, ..)| worker != task);
+        }
     }
 
     /// GPUs of its pods that have started.
@@ -94,9 +170,9 @@ impl LiveJob {
         self.started.gpu_milli
     }
 
-    /// What it lost up to now, in GPUs.
+    /// GPU time that it lost up to now.
     pub(super) const fn lost(&self) -> u128 {
-        self.in_gpus(self.work.lost())
+        self.work.lost()
     }
 }
 
@@ -144,10 +220,14 @@ where
         }
         let (job_id, rank, node, gpus) = (entry.job, entry.rank, placement.node, placement.gpus);
         let gpu_milli = self.state.class_spec(entry.class).gpus.total_milli();
+        let model = self.state.node(node).spec.gpu_model.filter(|_| gpu_milli > 0);
         let (sequence, min_member) = (job.spec.sequence, job.spec.min_member);
         let has_roles = job.spec.gang.as_ref().is_some_and(|gang| !gang.role_minima.is_empty());
         let before = live.started;
         live.started = Pods { count: before.count + 1, gpu_milli: before.gpu_milli + gpu_milli };
+        if let Some(model) = model {
+            live.worker_started(task, node, model);
+        }
         let (running, started) = (live.running, live.started);
         self.state.start_task(task, self.now);
         self.record(&Record::PodBound { job: sequence, rank, node, gpus, gpu_milli });
@@ -181,8 +261,9 @@ where
         let restart_cost = &self.config.preemption.restart_cost;
         let preparation = if live.attempt == 0 { Time::ZERO } else { restart_cost.of(live.gpu_milli) };
         live.running = true;
-        live.work.start(self.now, live.rate(), preparation);
-        live.finish = finish_event(&live.work, id, queue);
+        let pace = live.pace(&live.work);
+        live.work.start(self.now, pace, preparation);
+        live.plan(id, queue);
         let gpu_milli = live.started.gpu_milli;
         self.waits_no_more(id);
         self.running += 1;
@@ -192,14 +273,24 @@ where
         self.record(&Record::JobStarted { job, gpu_milli });
     }
 
-    /// A running job goes on at the rate of the pods that run now.
+    /// A running job goes on with the pods that run now.
     fn resize(&mut self, id: JobId, queue: &mut EventQueue<Event>) {
+        let PreemptionCost { checkpoints, resize_cost, .. } = self.config.preemption;
         let live = &mut self.jobs[id];
-        live.work.set_rate(self.now, live.rate(), self.config.preemption.checkpoints);
-        if let Some(finish) = live.finish.take() {
-            queue.cancel(finish);
-        }
-        live.finish = finish_event(&live.work, id, queue);
+        live.work.advance(self.now, checkpoints);
+        let pace = live.pace(&live.work);
+        live.work.resize(self.now, pace, checkpoints, resize_cost);
+        live.plan(id, queue);
+    }
+
+    /// A running job comes to a part of its work in which it scales otherwise.
+    pub(super) fn phase_began(&mut self, id: JobId, queue: &mut EventQueue<Event>) {
+        let checkpoints = self.config.preemption.checkpoints;
+        let Some(live) = self.jobs.get_mut(id) else { return };
+        live.work.advance(self.now, checkpoints);
+        let pace = live.pace(&live.work);
+        live.work.set_pace(self.now, pace, checkpoints);
+        live.plan(id, queue);
     }
 
     /// A pod is told to stop: it computes no more and leaves after the grace.
@@ -219,7 +310,7 @@ where
         let (running, before) = (live.running, live.started);
         if !running {
             if had_started {
-                live.started = Pods { count: before.count - 1, gpu_milli: before.gpu_milli - gpu_milli };
+                live.pod_stopped(task, gpu_milli);
                 self.record(&Record::PodStopped { job, gpu_milli });
             }
             self.record_eviction(job, eviction, EvictionOutcome::DidNotRun);
@@ -227,7 +318,7 @@ where
         } else if self.is_whole(id) {
             let live = &mut self.jobs[id];
             if had_started {
-                live.started = Pods { count: before.count - 1, gpu_milli: before.gpu_milli - gpu_milli };
+                live.pod_stopped(task, gpu_milli);
                 let (from_gpu_milli, to_gpu_milli) = (before.gpu_milli, live.started.gpu_milli);
                 self.record(&Record::JobResized { job, from_gpu_milli, to_gpu_milli });
                 self.resize(id, queue);
@@ -259,11 +350,14 @@ where
     fn stop(&mut self, id: JobId, queue: &mut EventQueue<Event>) -> u128 {
         let live = &mut self.jobs[id];
         let lost = live.work.stop(self.now, self.config.preemption.checkpoints);
-        let (lost, lost_in_all) = (live.in_gpus(lost), live.lost());
-        if let Some(finish) = live.finish.take() {
-            queue.cancel(finish);
+        let lost_in_all = live.lost();
+        if let Some(event) = live.next_event.take() {
+            queue.cancel(event);
         }
         let gpu_milli = std::mem::take(&mut live.started).gpu_milli;
+        if let Some(scaled) = &mut live.scaled {
+            scaled.workers.clear();
+        }
         live.running = false;
         live.attempt += 1;
         self.running -= 1;
@@ -335,8 +429,4 @@ where
             self.record(&Record::JobLeftRunning { job, lost });
         }
     }
-}
-
-fn finish_event(work: &Work, id: JobId, queue: &mut EventQueue<Event>) -> Option<EventHandle> {
-    work.finish_at().map(|time| queue.schedule_cancellable(time, Event::Job(JobEvent::Finished(id))))
 }

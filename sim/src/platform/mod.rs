@@ -8,9 +8,11 @@ mod simulation;
 mod waits;
 mod work;
 
+use std::sync::Arc;
+
 use foretell_framework::selector::Labels;
 use foretell_framework::state::NetworkTopology;
-use foretell_framework::{TaskSpec, Time};
+use foretell_framework::{Scaling, TaskSpec, Time};
 
 pub use eviction::Eviction;
 pub use inspect::{Inspection, Inspector, JobProgress};
@@ -30,8 +32,13 @@ pub struct Submission {
     pub queue: Box<str>,
     /// When.
     pub submit: Time,
-    /// How long it runs with all its pods; `None` runs for ever.
+    /// How long it runs with the pods that it asks for; `None` runs for ever.
     pub duration: Option<Time>,
+    /// How fast it goes on some of its pods, and how many it asks for; in proportion to the pods, of which it asks for all,
+    /// if `None`.
+    pub scaling: Option<Arc<Scaling>>,
+    /// When it should be done.
+    pub deadline: Option<Time>,
     /// Its pods, by role; at least one role.
     pub roles: Vec<Role>,
     /// Larger goes first.
@@ -54,7 +61,7 @@ pub struct Role {
     /// Number of pods.
     pub count: u32,
     /// How many of them the job needs to run. A job that needs fewer than it has is elastic: it runs with those that are
-    /// there, in proportion.
+    /// there, in proportion or as its scaling says.
     pub minimum: u32,
     /// What each pod asks for.
     pub spec: TaskSpec,
@@ -78,8 +85,9 @@ impl Submission {
         self.roles.iter().map(|role| role.minimum).sum()
     }
 
-    /// GPU request of the whole job, in thousandths of a GPU.
+    /// GPU request of the whole job, in thousandths of a GPU: of the pods that it asks for, where it may have more.
     pub fn gpu_milli_total(&self) -> u64 {
-        self.roles.iter().map(|role| u64::from(role.count) * role.spec.gpus.total_milli()).sum()
+        let asked = |role: &Role| self.scaling.as_ref().map_or(role.count, |scaling| scaling.asked);
+        self.roles.iter().map(|role| u64::from(asked(role)) * role.spec.gpus.total_milli()).sum()
     }
 }

@@ -449,6 +449,8 @@ fn job_spec(state: &mut ClusterState, sequence: u64, submission: &Submission) ->
         annotations: submission.annotations.clone(),
         min_member: submission.min_member(),
         preemptable: submission.preemptable,
+        deadline: submission.deadline,
+        scaling: submission.scaling.clone(),
         gang: (gang != GangSpec::default()).then(|| Box::new(gang)),
         ..JobSpec::new(sequence, queue, tasks)
     }
@@ -490,6 +492,7 @@ where
             Event::Job(JobEvent::Bound { task, attempt }) => self.bound(task, attempt, queue),
             Event::Job(JobEvent::Evicted { task, attempt }) => self.evicted(task, attempt, queue),
             Event::Job(JobEvent::Left(task)) => self.left(task, queue),
+            Event::Job(JobEvent::PhaseBegan(job)) => self.phase_began(job, queue),
             Event::Job(JobEvent::Finished(job)) => self.finished(job, queue),
             Event::Scheduler(SchedulerEvent::Cycle) => self.cycle(queue),
         }

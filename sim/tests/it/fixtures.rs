@@ -38,6 +38,8 @@ pub(crate) fn job(submit_s: f64, duration_s: f64, tasks: u32, gpus: u32) -> Subm
         priority: 0,
         preemptable: None,
         network_topology: None,
+        scaling: None,
+        deadline: None,
         time_limit: None,
         annotations: Labels::new(),
         end: JobStatus::Completed,

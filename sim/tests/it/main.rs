@@ -1,5 +1,6 @@
 //! Tests of whole simulations.
 
+mod elastic;
 mod explain;
 mod fixtures;
 mod lifecycle;

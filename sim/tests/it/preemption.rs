@@ -77,6 +77,7 @@ fn cost(checkpoint_s: Option<f64>, restart_s: f64, grace_s: f64) -> Config {
     let preemption = PreemptionCost {
         checkpoints: checkpoint_s.map_or(Checkpoints::Never, every),
         restart_cost: RestartCost::of_every_job(Time::from_s(restart_s)),
+        resize_cost: Time::ZERO,
         termination_grace: Time::from_s(grace_s),
     };
     Config { preemption, ..Config::default() }
@@ -209,6 +210,7 @@ proptest! {
         checkpoint_s in prop::option::of(prop::sample::select(vec![0.0, 3.0])),
         restart_s in prop::sample::select(vec![0.0, 2.0]),
         grace_s in prop::sample::select(vec![0.0, 1.5]),
+        resize_s in prop::sample::select(vec![0.0, 0.75]),
         seed in any::<u64>(),
     ) {
         let mut clock_s = 0.0;
@@ -230,11 +232,12 @@ proptest! {
             let placed: Vec<_> = placed.map(|(_, task)| (state.job(task.job).unwrap().spec.sequence, task.rank)).collect();
             placed.into_iter().filter(|_| session.random.random_bool(evict_share)).collect()
         });
-        let config = Config {
+        let mut config = Config {
             seed,
             decision_latency: Time::from_s(latency_s),
             ..cost(checkpoint_s, restart_s, grace_s)
         };
+        config.preemption.resize_cost = Time::from_s(resize_s);
         let mut watch = Watch { decisions_are_instant: latency_s <= 0.0, tasks: BTreeMap::new() };
         let result = observe_profile(&cluster(&[4, 2, 2]), &jobs, evict, config, &mut watch).unwrap();
         let (mut held, mut lost) = (0, 0);

@@ -130,6 +130,8 @@ impl Experiment {
                 priority: 0,
                 preemptable: None,
                 network_topology: None,
+                scaling: None,
+                deadline: None,
                 time_limit: None,
                 annotations: Labels::new(),
                 end: JobStatus::Completed,

@@ -1,11 +1,13 @@
 //! Jobs (pod groups) and tasks (pods).
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::gpu::GpuSet;
 use crate::id::{ClassId, JobId, NodeId, QueueId, ShapeId, TaskId};
 use crate::quota::Quota;
+use crate::scaling::Scaling;
 use crate::selector::{LabelSelector, Labels};
 use crate::time::Time;
 
@@ -34,6 +36,10 @@ pub struct JobSpec {
     pub submitted: Time,
     /// How long it is expected to run, for policies that are told.
     pub expected_duration: Option<Time>,
+    /// When it should be done, for policies that go by it.
+    pub deadline: Option<Time>,
+    /// How fast it goes on some of its tasks; in proportion to them if `None`.
+    pub scaling: Option<Arc<Scaling>>,
     /// Tasks that must be placed before it can run.
     pub min_member: u32,
     /// Its tasks: class and number.
@@ -61,6 +67,8 @@ impl JobSpec {
             priority: 0,
             submitted: Time::ZERO,
             expected_duration: None,
+            deadline: None,
+            scaling: None,
             min_member: tasks.iter().map(|&(_, count)| count).sum(),
             tasks,
             phase: JobPhase::Inqueue,
