@@ -19,9 +19,10 @@ pub(crate) fn run(args: &PolicyArgs) -> CommandResult {
     let PolicyCommand::List = args.command;
     let line = |(name, meaning): &registry::Description| {
         let about = registry::about(name);
-        let about = about.map(|registry::About { durations, source, checked }| {
+        let about = about.map(|registry::About { durations, source, checked, scaling_told }| {
             let durations = durations.name();
-            format!("  {:<18}  durations {durations}; from {source}; checked by {checked}\n", "")
+            let scaling = if scaling_told { ", scaling told" } else { "" };
+            format!("  {:<18}  durations {durations}{scaling}; from {source}; checked by {checked}\n", "")
         });
         format!("  {name:<18}{meaning}\n{}", about.unwrap_or_default())
     };

@@ -116,6 +116,9 @@ fn told(scenario: &Scenario) -> String {
         (Durations::Learned, "durations learned from jobs that ended".to_owned()),
     ];
     let lines = lines.into_iter().map(|(durations, what)| (of(durations), what));
+    let elastic = scheduler.policies.iter().filter(|policy| registry::is_told_scaling(policy));
+    let elastic = elastic.map(String::as_str).collect::<Vec<_>>().join(", ");
+    let lines = lines.chain([(elastic, "how jobs scale told, sizes theirs to choose".to_owned())]);
     let lines = lines.filter(|(names, _)| !names.is_empty());
     lines.map(|(names, what)| format!(" {what}: {names}\n")).collect::<Vec<_>>().concat()
 }

@@ -391,6 +391,10 @@ pub enum Reason {
         /// What those that were let in will need, of what would be left if the cluster were somewhat larger.
         binding: ResourceUse,
     },
+    /// The policy divides GPUs among jobs and gives it none for now.
+    GivenToOthers,
+    /// It was turned away: its deadline cannot be met beside those of jobs that were admitted before.
+    DeadlineOutOfReach,
     /// No cycle has looked at it yet.
     NotTried,
     /// The policy chose an illegal placement.
@@ -427,6 +431,8 @@ impl Reason {
             Self::QueueNotLeaf { .. } => "its queue takes no jobs itself",
             Self::QueueReserved { .. } => "not admitted: its queue keeps room for those that were",
             Self::Overcommitted { .. } => "not admitted: the cluster could not hold all that were",
+            Self::GivenToOthers => "the GPUs are given to other jobs",
+            Self::DeadlineOutOfReach => "turned away: its deadline cannot be met",
             Self::NotTried => "not tried yet",
             Self::Illegal(_) => "the policy chose an illegal placement",
         }
@@ -522,6 +528,7 @@ impl fmt::Display for Reason {
                 write!(formatter, "not admitted: {asked} {resource} asked for; of {limit} left ")?;
                 write!(formatter, "under the overcommit factor, {used} are reserved")
             }
+            Self::GivenToOthers | Self::DeadlineOutOfReach => formatter.write_str(self.kind()),
             Self::NotTried => formatter.write_str("not tried yet"),
             Self::Illegal(error) => write!(formatter, "the policy chose an illegal placement: {error}"),
         }

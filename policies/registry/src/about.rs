@@ -33,6 +33,8 @@ pub struct About {
     pub source: &'static str,
     /// How it was checked.
     pub checked: &'static str,
+    /// Whether it is told how fast jobs are on how many GPUs, and may give them other numbers than they ask for.
+    pub scaling_told: bool,
 }
 
 const PROPERTIES: &str = "properties and hand-made tables";
@@ -40,7 +42,9 @@ const OPENB: &str = "validate openb";
 
 /// What there is to know of a profile, an order or a placement by name; `None` if there is no such name.
 pub fn about(name: &str) -> Option<About> {
-    let about = |durations, source, checked| Some(About { durations, source, checked });
+    let about = |durations, source, checked| Some(About { durations, source, checked, scaling_told: false });
+    let elastic =
+        |source| Some(About { durations: Durations::Told, source, checked: PROPERTIES, scaling_told: true });
     let part = |source, checked| about(Durations::Unknown, source, checked);
     let listed = |list: &[(&str, &str)]| list.iter().any(|(known, _)| *known == name);
     match name {
@@ -55,10 +59,12 @@ pub fn about(name: &str) -> Option<About> {
         "qssf" | "qssf-skip" => about(Durations::Learned, "Helios, SC'21", "validate helios"),
         "easy" => about(Durations::Told, "Lifka, 1995", PROPERTIES),
         "conservative" => about(Durations::Told, "Mu'alem and Feitelson, 2001", PROPERTIES),
+        "optimus" => elastic("Optimus, EuroSys'18"),
+        "elasticflow" => elastic("ElasticFlow, ASPLOS'23"),
         "slurm" => about(Durations::Told, "Slurm's documentation", PROPERTIES),
         "first-fit" => part("Tiresias' yarn scheme", "validate tiresias"),
         "whole-nodes" => part("Helios, SC'21", "validate helios"),
-        "aging" | "binpack" | "spread" => part("textbook", PROPERTIES),
+        "aging" | "edf" | "binpack" | "spread" => part("textbook", PROPERTIES),
         "random" | "dot-product" | "best-fit" | "gpu-clustering" | "gpu-packing" | "fgd" => {
             part("FGD, ATC'23, its simulator", OPENB)
         }
@@ -76,9 +82,19 @@ pub fn about(name: &str) -> Option<About> {
 
 /// What a policy that [`build`](crate::build) knows is told of durations: what its order is told.
 pub fn durations(policy: &str) -> Durations {
+    about(order(policy)).map_or(Durations::Unknown, |about| about.durations)
+}
+
+/// Whether a policy that [`build`](crate::build) knows is told how jobs scale. Others are to be given jobs of the size that
+/// they ask for.
+pub fn is_told_scaling(policy: &str) -> bool {
+    about(order(policy)).is_some_and(|about| about.scaling_told)
+}
+
+/// What stands first in the name of a policy.
+fn order(policy: &str) -> &str {
     let name = policy.strip_suffix(CONSOLIDATE.0).unwrap_or(policy);
-    let order = name.split_once('+').map_or(name, |(order, _)| order);
-    about(order).map_or(Durations::Unknown, |about| about.durations)
+    name.split_once('+').map_or(name, |(order, _)| order)
 }
 
 #[cfg(test)]
@@ -106,5 +122,7 @@ mod tests {
         ] {
             assert_eq!(durations(policy), expected, "{policy}");
         }
+        assert!(is_told_scaling("optimus") && is_told_scaling("elasticflow+binpack"));
+        assert!(!is_told_scaling("edf+binpack") && !is_told_scaling("fgd"));
     }
 }

@@ -28,6 +28,7 @@ use alloc::vec::Vec;
 use foretell_actions::{BlockedNodes, Consolidation, ConsolidationConfig};
 use foretell_default::DefaultConfig;
 use foretell_drf::ElasticQuotaGate;
+use foretell_elastic::{Cadence, Divide, Elastic, ElasticFlow, Optimus, Placing, ResizeCosts};
 use foretell_framework::select::{BestFitGpus, BestNode};
 use foretell_framework::{
     Action, Filter, OrderJobs, PlaceJob, Plugins, Profile, RestartCost, TaskGate, Time, TypicalTasks,
@@ -36,7 +37,7 @@ use foretell_gang::{Coscheduling, CoschedulingConfig};
 use foretell_kai::{Kai, KaiConfig};
 use foretell_kueue::{CycleConfig, Preemptor, QuotaAdmission};
 use foretell_ordering::{
-    Aging, Allocate, Backfill, Consolidate, Discipline, FirstInFirstOut, HeadOfLine, Holds,
+    Aging, Allocate, Backfill, Consolidate, Discipline, EarliestDeadline, FirstInFirstOut, HeadOfLine, Holds,
     HonourReservations, Keyed, LeastAttained, LeastPredicted, PriorityFirst, Promises, Rank, Reorder,
     SharedHolds, ShortestJobFirst, ShortestRemaining, ShortestRemainingService, TaskByTask, Themis, Tiresias,
 };
@@ -48,7 +49,8 @@ use foretell_slurm::{PartitionNodes, SharedNodes, Slurm};
 use foretell_topology::{ByDomain, Division, DomainPlacement, GpuInterconnect, InterconnectGpus};
 use thiserror::Error;
 
-pub use about::{About, Durations, about, durations};
+pub use about::{About, Durations, about, durations, is_told_scaling};
+pub use foretell_elastic::LateJobs;
 pub use foretell_ordering::TiresiasConfig;
 pub use foretell_ordering::{AdvanceReservation, BackfillConfig, Kept};
 pub use foretell_slurm::{SlurmConfig, SlurmError, parse as parse_slurm};
@@ -100,18 +102,31 @@ pub struct OrderingConfig {
     pub tiresias: TiresiasConfig,
     /// Of `themis`: how long GPUs are given for.
     pub lease: Time,
-    /// What a preempted job pays when it starts again, as far as `srtf`, `srsf` and `themis` know.
+    /// What a preempted job pays when it starts again, as far as `srtf`, `srsf`, `themis` and elastic policies know.
     pub restart_cost: RestartCost,
+    /// What a running job pays when it is given more or fewer tasks, as far as elastic policies know.
+    pub resize_cost: Time,
+    /// How often `optimus` divides GPUs anew.
+    pub interval: Time,
+    /// What `elasticflow` does with jobs whose deadline cannot be met.
+    pub late_jobs: LateJobs,
 }
 
 impl Default for OrderingConfig {
     fn default() -> Self {
         // Gavel's round.
         let quantum = Time::from_nanos(360_000_000_000);
-        // The paper's: 20 minutes.
-        let lease = Time::from_nanos(1_200_000_000_000);
-        let (tiresias, restart_cost) = (TiresiasConfig::default(), RestartCost::default());
-        Self { quantum, tiresias, lease, restart_cost }
+        Self {
+            quantum,
+            tiresias: TiresiasConfig::default(),
+            // The paper's: 20 minutes.
+            lease: Time::from_nanos(1_200_000_000_000),
+            restart_cost: RestartCost::default(),
+            resize_cost: Time::ZERO,
+            // Optimus' own.
+            interval: Time::from_nanos(600_000_000_000),
+            late_jobs: LateJobs::default(),
+        }
     }
 }
 
@@ -162,7 +177,7 @@ pub const CONSOLIDATE: Description = (
 );
 
 /// Orders of waiting jobs. In all of them higher priority goes first, in `aging` unless the other waits for longer.
-pub const ORDERS: [Description; 16] = [
+pub const ORDERS: [Description; 19] = [
     ("fifo", "first in, first out; the head of a queue blocks those behind it"),
     ("fifo-skip", "first in, first out; jobs that fit go ahead of those that do not"),
     ("sjf", "shortest job first by the trace's duration; the head of a queue blocks"),
@@ -191,7 +206,20 @@ pub const ORDERS: [Description; 16] = [
     ("gittins", "the same, in a queue by Gittins index, learned from jobs that ended"),
     ("qssf", "least predicted GPU-time first, learned from jobs that ended; the head blocks"),
     ("qssf-skip", "the same; jobs that fit go ahead"),
+    ("edf", "earliest deadline first; preempts"),
+    (
+        "optimus",
+        "elastic jobs: all get their minimum, then GPUs go to whom they bring closest to the end; alone with whole-nodes",
+    ),
+    (
+        "elasticflow",
+        "elastic jobs: admitted if all deadlines can be met, and given what meets them; alone with whole-nodes",
+    ),
 ];
+
+/// Orders that may stand alone, with the placement that they then have.
+const ALONE: [(&str, &str); 3] =
+    [("slurm", "binpack"), ("optimus", "whole-nodes"), ("elasticflow", "whole-nodes")];
 
 /// Ways to place a task.
 pub const PLACEMENTS: [Description; 13] = [
@@ -224,7 +252,7 @@ pub fn all_names() -> Vec<String> {
         .chain(KUEUE_PROFILES)
         .chain(VOLCANO_PROFILES)
         .map(|(name, _)| name.to_string())
-        .chain(core::iter::once("slurm".to_string()))
+        .chain(ALONE.map(|(order, _)| order.to_string()))
         .chain(PLACEMENTS.iter().map(|(name, _)| (*name).to_string()))
         .chain(combined)
         .collect()
@@ -339,8 +367,8 @@ fn build_base(name: &str, config: &PolicyConfig) -> Option<Profile> {
     if let Some(volcano) = volcano::built_in(name) {
         return volcano::profile(name, &volcano).map(|built| built.profile).ok();
     }
-    let (order, placement) =
-        name.split_once('+').unwrap_or(if name == "slurm" { ("slurm", "binpack") } else { ("fifo", name) });
+    let alone = || ALONE.into_iter().find(|&(order, _)| order == name).unwrap_or(("fifo", name));
+    let (order, placement) = name.split_once('+').unwrap_or_else(alone);
     if order == "slurm" {
         let plugins = placement_plugins(placement, config)?;
         let by_domain = by_domain(placement, config);
@@ -353,6 +381,7 @@ fn build_base(name: &str, config: &PolicyConfig) -> Option<Profile> {
         place => place,
     };
     let action: Box<dyn Action> = match discipline(order, &config.ordering) {
+        None if is_elastic(order) => elastic(order, placement, &config.ordering),
         Some(discipline) => reorder(order, discipline, place, config, &holds),
         None => line(order, config, &holds, place)?,
     };
@@ -383,11 +412,27 @@ fn reorder(
     Box::new(reorder)
 }
 
+/// The action that divides GPUs among elastic jobs.
+fn elastic(order: &str, placement: &str, config: &OrderingConfig) -> Box<dyn Action> {
+    let (divide, cadence): (Box<dyn Divide>, _) = match order {
+        "optimus" => (Box::new(Optimus), Cadence::Every(config.interval)),
+        _ => (Box::new(ElasticFlow::new(config.late_jobs)), Cadence::OnChange),
+    };
+    let placing = if placement == "whole-nodes" { Placing::Together } else { Placing::ByScores };
+    let costs = ResizeCosts { restart: config.restart_cost.clone(), resize: config.resize_cost };
+    Box::new(Elastic::new(divide, cadence).with_placing(placing).with_costs(costs))
+}
+
+fn is_elastic(order: &str) -> bool {
+    matches!(order, "optimus" | "elasticflow")
+}
+
 fn discipline(order: &str, config: &OrderingConfig) -> Option<Box<dyn Discipline>> {
     let tiresias = |gittins| Tiresias::new(TiresiasConfig { gittins, ..config.tiresias.clone() });
     let rank: Box<dyn Rank> = match order {
         "srtf" => Box::new(ShortestRemaining),
         "srsf" => Box::new(ShortestRemainingService),
+        "edf" => Box::new(EarliestDeadline),
         "las" => Box::new(LeastAttained { quantum: config.quantum }),
         "qssf" | "qssf-skip" => Box::new(LeastPredicted::default()),
         "themis" => return Some(Box::new(Themis::new(config.lease))),

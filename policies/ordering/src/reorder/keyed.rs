@@ -60,6 +60,19 @@ impl Rank for ShortestRemainingService {
     }
 }
 
+/// Earliest deadline first (EDF); jobs without one last.
+pub struct EarliestDeadline;
+
+impl Rank for EarliestDeadline {
+    fn name(&self) -> &'static str {
+        "EarliestDeadline"
+    }
+
+    fn key(&self, service: &Service, _now: Time) -> u128 {
+        u128::from(service.deadline.unwrap_or(Time::MAX).as_nanos())
+    }
+}
+
 /// Least attained GPU-time first (LAS): nothing need be known.
 pub struct LeastAttained {
     /// How often running jobs are compared with waiting ones.

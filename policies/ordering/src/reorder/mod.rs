@@ -19,7 +19,9 @@ use foretell_framework::{
 };
 use rand::Rng;
 
-pub use keyed::{Keyed, LeastAttained, LeastPredicted, Rank, ShortestRemaining, ShortestRemainingService};
+pub use keyed::{
+    EarliestDeadline, Keyed, LeastAttained, LeastPredicted, Rank, ShortestRemaining, ShortestRemainingService,
+};
 pub use predict::DurationHistory;
 pub use service::{Jobs, Service, Slot};
 pub use themis::Themis;

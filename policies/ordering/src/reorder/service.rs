@@ -24,6 +24,8 @@ pub struct Service {
     pub submitted: Time,
     /// How long it is expected to run, if the policy is told.
     pub expected: Option<Time>,
+    /// When it should be done.
+    pub deadline: Option<Time>,
     /// All its tasks' GPUs, in thousandths.
     pub gpu_milli: u64,
     /// Whether its tasks must not be displaced.
@@ -162,6 +164,7 @@ impl Jobs {
             priority: job.spec.priority,
             submitted: job.spec.submitted,
             expected: job.spec.expected_duration,
+            deadline: job.spec.deadline,
             gpu_milli,
             is_protected: job.spec.preemptable == Some(false),
             penalty: Time::ZERO,

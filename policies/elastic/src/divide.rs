@@ -1,0 +1,114 @@
+//! What a policy sees of jobs when it divides GPUs among them.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use foretell_framework::Time;
+
+/// A job that waits or runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ElasticJob {
+    /// Its number in order of submission.
+    pub sequence: u64,
+    /// Larger goes first.
+    pub priority: i32,
+    /// When it should be done.
+    pub deadline: Option<Time>,
+    /// The fewest tasks that it runs on; those that it must not lose, if it must not lose any.
+    pub min_tasks: u32,
+    /// The most.
+    pub max_tasks: u32,
+    /// Thousandths of GPUs of each task.
+    pub gpu_milli: u64,
+    /// Tasks that it has.
+    pub tasks: u32,
+    /// Whether it must keep the tasks that it has.
+    pub is_protected: bool,
+    /// What is left of its work, in millionths of its speed times nanoseconds, as far as is known; `None` if it is not known
+    /// how long it takes.
+    pub left: Option<u128>,
+    /// How fast it is on one task, on two and so on up to the most, in millionths of its speed on what it asks for.
+    pub speeds: Vec<u64>,
+}
+
+impl ElasticJob {
+    /// How fast it is on so many tasks.
+    pub fn speed(&self, tasks: u32) -> u64 {
+        let position = (tasks as usize).min(self.speeds.len());
+        position.checked_sub(1).map_or(0, |position| self.speeds[position])
+    }
+
+    /// Thousandths of GPUs of so many tasks.
+    pub const fn gpus(&self, tasks: u32) -> u64 {
+        self.gpu_milli * tasks as u64
+    }
+}
+
+/// Says how many tasks each job gets.
+pub trait Divide {
+    /// Its name.
+    fn name(&self) -> &'static str;
+
+    /// The number of tasks of each job, in the order of `jobs`, which is that of submission. A job gets none, or from its
+    /// fewest to its most, and all together no more than `gpu_milli` thousandths of GPUs.
+    fn divide(&mut self, jobs: &[ElasticJob], gpu_milli: u64, now: Time) -> Vec<u32>;
+
+    /// Whether it has turned a job away for good, by its number.
+    fn turns_away(&self, _sequence: u64) -> bool {
+        false
+    }
+
+    /// A job left.
+    fn ended(&mut self, _sequence: u64) {}
+}
+
+/// Gives jobs their minimum, those that must keep what they have first, then in order of priority and submission; whom the
+/// rest does not suffice for gets none. Takes what is given off `free_milli`.
+pub fn minima(jobs: &[ElasticJob], free_milli: &mut u64) -> Vec<u32> {
+    let mut targets = vec![0; jobs.len()];
+    let mut order: Vec<usize> = (0..jobs.len()).collect();
+    let keeps = |job: &ElasticJob| job.is_protected && job.tasks > 0;
+    order.sort_by_key(|&index| {
+        let job = &jobs[index];
+        (!keeps(job), Reverse(job.priority), job.sequence)
+    });
+    for index in order {
+        let job = &jobs[index];
+        let need = job.gpus(job.min_tasks);
+        if need <= *free_milli {
+            *free_milli -= need;
+            targets[index] = job.min_tasks;
+        }
+    }
+    targets
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use foretell_framework::FULL_SPEED;
+
+    use super::*;
+
+    /// A job of one GPU a task with so many seconds left at full speed.
+    pub(crate) fn job(
+        sequence: u64,
+        min_tasks: u32,
+        max_tasks: u32,
+        left_s: u64,
+        speeds: Vec<u64>,
+    ) -> ElasticJob {
+        ElasticJob {
+            sequence,
+            priority: 0,
+            deadline: None,
+            min_tasks,
+            max_tasks,
+            gpu_milli: 1000,
+            tasks: 0,
+            is_protected: false,
+            left: Some(u128::from(left_s) * 1_000_000_000 * u128::from(FULL_SPEED)),
+            speeds,
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Which nodes the tasks of an elastic job go to, and which it lets go of.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use foretell_framework::{
+    ClusterState, JobId, NodeId, PlaceFailure, Plugins, TaskId, TaskStatus, Transaction,
+};
+use rand::Rng;
+
+/// How nodes are chosen for tasks that a job is to have more.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Placing {
+    /// Each task for itself, by the scores.
+    #[default]
+    ByScores,
+    /// Where the job is already; else all on the fullest node that holds them; else as many as fit on the emptiest, and so
+    /// on. With powers of two on nodes of powers of two this leaves holes as buddies do, but moves nobody.
+    Together,
+}
+
+impl Placing {
+    /// Places up to `count` waiting tasks with GPUs of a job. Returns how many.
+    pub(crate) fn place(
+        self,
+        transaction: &mut Transaction<'_>,
+        plugins: &mut Plugins,
+        random: &mut dyn Rng,
+        job: JobId,
+        count: u32,
+    ) -> u32 {
+        let mut placed = 0;
+        for task in tasks(transaction.state(), job, true, TaskStatus::Waiting) {
+            if placed == count {
+                break;
+            }
+            let done = match self {
+                Self::ByScores => plugins.place(transaction, task, random).is_ok(),
+                Self::Together => place_together(transaction, plugins, random, task, count - placed),
+            };
+            if !done {
+                break;
+            }
+            placed += 1;
+        }
+        placed
+    }
+}
+
+/// The tasks of a job with or without GPUs that stand somewhere, in order of rank.
+pub(crate) fn tasks(state: &ClusterState, job: JobId, with_gpus: bool, status: TaskStatus) -> Vec<TaskId> {
+    let all = state.job(job).map_or(&[][..], |job| job.tasks());
+    let wanted = |&&task: &&TaskId| {
+        state.task(task).is_some_and(|entry| {
+            entry.status() == status && (state.class_spec(entry.class).gpus.count > 0) == with_gpus
+        })
+    };
+    all.iter().filter(wanted).copied().collect()
+}
+
+/// Places the waiting tasks without GPUs. Whether all of them have a place.
+pub(crate) fn place_others(
+    transaction: &mut Transaction<'_>,
+    plugins: &mut Plugins,
+    random: &mut dyn Rng,
+    job: JobId,
+) -> Result<(), PlaceFailure> {
+    let waiting = tasks(transaction.state(), job, false, TaskStatus::Waiting);
+    waiting.into_iter().try_for_each(|task| plugins.place(transaction, task, random).map(|_| ()))
+}
+
+fn place_together(
+    transaction: &mut Transaction<'_>,
+    plugins: &mut Plugins,
+    random: &mut dyn Rng,
+    task: TaskId,
+    count: u32,
+) -> bool {
+    let state = transaction.state();
+    let Some((class, job)) = state.task(task).map(|task| (task.class, task.job)) else { return false };
+    let each_milli = state.class_spec(class).gpus.total_milli();
+    let (wanted_milli, own) = (each_milli * u64::from(count), nodes_of(state, job));
+    let key = |node: &NodeId| {
+        let free_milli = state.node(*node).gpu_free_milli();
+        let holds_all = free_milli >= wanted_milli;
+        let room = if holds_all { free_milli } else { u64::MAX - free_milli };
+        (Reverse(own.get(node).copied().unwrap_or(0)), !holds_all, room, *node)
+    };
+    let Some(node) = plugins.ranking(state, class).feasible_from(0).min_by_key(key) else { return false };
+    let gpus = plugins.pick_gpus(state, class, node, random);
+    transaction.place(task, node, gpus).is_ok()
+}
+
+/// Tasks of a job with GPUs on each node.
+fn nodes_of(state: &ClusterState, job: JobId) -> BTreeMap<NodeId, u32> {
+    let mut nodes = BTreeMap::new();
+    for status in [TaskStatus::Bound, TaskStatus::Running] {
+        for task in tasks(state, job, true, status) {
+            if let Some(placement) = state.task(task).and_then(|task| task.placement()) {
+                *nodes.entry(placement.node).or_default() += 1;
+            }
+        }
+    }
+    nodes
+}
+
+/// Which tasks a job lets go of: those on the nodes where it has the fewest, the last ones first.
+pub(crate) fn let_go(state: &ClusterState, job: JobId, count: u32) -> Vec<TaskId> {
+    let nodes = nodes_of(state, job);
+    let mut placed = tasks(state, job, true, TaskStatus::Running);
+    placed.extend(tasks(state, job, true, TaskStatus::Bound));
+    placed.sort_by_key(|&task| {
+        let entry = state.task(task);
+        let node = entry.and_then(|entry| entry.placement()).map(|placement| placement.node);
+        let rank = entry.map_or(0, |entry| entry.rank);
+        (node.and_then(|node| nodes.get(&node).copied()), Reverse(node), Reverse(rank))
+    });
+    placed.truncate(count as usize);
+    placed
+}
