@@ -190,6 +190,8 @@ fn convert_manifests(args: &ConvertArgs) -> Result<(), Box<dyn std::error::Error
             account: Box::default(),
             qos: Box::default(),
             limit_s: None,
+            scaling: None,
+            deadline_s: None,
         })?;
     }
     writer.finish()?;

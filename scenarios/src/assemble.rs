@@ -8,22 +8,22 @@ use std::sync::Arc;
 
 use foretell_manifests::SchedulerConfig;
 use foretell_registry::{
-    AdvanceReservation, BackfillConfig, Kept, OrderingConfig, PolicyConfig, SlurmConfig, TiresiasConfig,
+    AdvanceReservation, BackfillConfig, Kept, LateJobs, OrderingConfig, PolicyConfig, SlurmConfig, TiresiasConfig,
     UnknownPolicy, VolcanoError,
 };
 use foretell_sim::engine::{Budget, Progress};
 use foretell_sim::framework::spec::{LabelOperator, LabelRequirement, NodeAffinity, NodeSelectorTerm};
 use foretell_sim::framework::state::{ACCOUNT_ANNOTATION, NetworkTopology, QOS_ANNOTATION, TopologyMode};
 use foretell_sim::framework::{
-    ClusterState, GpuModelId, GpuRequest, Profile, Resources, RestartCost, StateError, TaskShape, TaskSpec,
-    Time, TypicalTasks,
+    ClusterState, FULL_SPEED, GpuModelId, GpuRequest, Profile, Resources, RestartCost, Scaling, ScalingPhase,
+    SpeedCurve, StateError, TaskShape, TaskSpec, Time, TypicalTasks, WHOLE_WORK,
 };
 use foretell_sim::log::{JobStatus, Metrics, Observer, RunResult, Sampling};
 use foretell_sim::platform::{
     self, Checkpoints, Config, Inspector, PreemptionCost, Role, Simulation, SimulationError, Submission,
 };
 use foretell_traces::generate::{GenerateError, Generator};
-use foretell_traces::{JobRecord, TraceError, TraceFormat};
+use foretell_traces::{JobRecord, ScalingRecord, SpeedLaw, TraceError, TraceFormat};
 use thiserror::Error;
 
 use crate::catalog::Catalog;
@@ -138,7 +138,9 @@ impl Plan {
             if job_count > max_jobs {
                 return Err(too_many());
             }
-            for model in &job.gpu_models {
+            let scales_on =
+                job.scaling.iter().flat_map(|scaling| &scaling.curves).flat_map(|curve| &curve.models);
+            for model in job.gpu_models.iter().chain(scales_on) {
                 if !gpu_models.contains_key(model) {
                     // A trace may have names of its own for models that the catalogue has.
                     let id = state.gpu_model(Catalog::builtin().canonical_gpu(model))?;
@@ -214,8 +216,10 @@ impl Plan {
             Timeline::Auto => Sampling::Auto,
             Timeline::Every(interval) => Sampling::Every(time(interval)),
         };
+        let chooses_sizes = foretell_registry::is_told_scaling(policy);
         let mut metrics = Metrics::new(Arc::clone(&self.policy_config.typical), sampling);
-        let workload = jobs(scenario)?.map(|job| job.and_then(|(job, traits)| self.submission(job, traits)));
+        let workload = jobs(scenario)?
+            .map(|job| job.and_then(|(job, traits)| self.submission(job, traits, chooses_sizes)));
         let mut observers: [&mut dyn Observer; 2] = [&mut metrics, observer];
         let mut simulation =
             Simulation::new(self.config(), self.state.clone(), profile, workload, &mut observers);
@@ -267,7 +271,14 @@ impl Plan {
         }
     }
 
-    fn submission(&self, job: JobRecord, traits: Option<&JobTraits>) -> Result<Submission, TraceError> {
+    /// A job as the simulation takes it. Only policies that choose sizes have a say on them: under others a job that says
+    /// how it scales has what it asks for.
+    fn submission(
+        &self,
+        job: JobRecord,
+        traits: Option<&JobTraits>,
+        chooses_size: bool,
+    ) -> Result<Submission, TraceError> {
         let models = job.gpu_models.iter().map(|model| self.gpu_models.get(model).copied());
         let models = models.collect::<Option<_>>().ok_or_else(|| self.changed())?;
         let gpus = GpuRequest { count: job.gpus_per_task, milli: job.gpu_milli, models };
@@ -282,13 +293,17 @@ impl Plan {
             ..TaskSpec::default()
         };
         let endless = matches!(&self.scenario.workload, Workload::Trace(trace) if trace.arrivals_only);
+        let scaling = job.scaling.as_ref();
+        let sizes = scaling.filter(|_| chooses_size).map(|scaling| (scaling.min_tasks, scaling.max_tasks));
+        let scaling = scaling.map(|scaling| self.scaling(scaling, job.tasks)).transpose()?;
+        let submit_s = job.submit_s / self.rate_factor();
         Ok(Submission {
             id: job.id,
             user: job.user,
             queue: job.queue,
-            submit: Time::from_s(job.submit_s / self.rate_factor()),
+            submit: Time::from_s(submit_s),
             duration: (!endless).then(|| Time::from_s(job.duration_s)),
-            roles: roles(job.tasks, spec, traits),
+            roles: roles(job.tasks, sizes, spec, traits),
             priority: traits.map_or(job.priority, |traits| traits.priority),
             preemptable: traits.and_then(|traits| traits.preemptable),
             network_topology: traits.and_then(|traits| traits.network_topology).map(|topology| {
@@ -298,8 +313,11 @@ impl Plan {
                     highest_tier_name: None,
                 }
             }),
-            scaling: None,
-            deadline: None,
+            scaling: scaling.map(Arc::new),
+            // As long after submission as in the trace.
+            deadline: job
+                .deadline_s
+                .map(|deadline_s| Time::from_s(submit_s + (deadline_s - job.submit_s).max(0.0))),
             time_limit: job.limit_s.map(Time::from_s),
             annotations: [(ACCOUNT_ANNOTATION, job.account), (QOS_ANNOTATION, job.qos)]
                 .into_iter()
@@ -312,6 +330,29 @@ impl Plan {
                 foretell_traces::JobStatus::Cancelled => JobStatus::Cancelled,
             },
         })
+    }
+
+    /// How a job of so many tasks scales, in whole millionths.
+    fn scaling(&self, scaling: &ScalingRecord, asked: u32) -> Result<Scaling, TraceError> {
+        let mut phases: Vec<ScalingPhase> = Vec::new();
+        for curve in &scaling.curves {
+            let from = (curve.from * WHOLE_WORK as f64).round() as u64;
+            let models = curve.models.iter().map(|model| self.gpu_models.get(model).copied());
+            let speeds = |law: &SpeedLaw| {
+                let speed = |tasks| law.speed(tasks, asked) * curve.factor * FULL_SPEED as f64;
+                (1..=scaling.max_tasks).map(|tasks| speed(tasks).round() as u64).collect::<Box<[u64]>>()
+            };
+            let curve = SpeedCurve {
+                models: models.collect::<Option<_>>().ok_or_else(|| self.changed())?,
+                one_node: speeds(&curve.one_node),
+                many_nodes: curve.many_nodes.as_ref().map(speeds).unwrap_or_default(),
+            };
+            match phases.iter_mut().find(|phase| phase.from == from) {
+                Some(phase) => phase.curves.push(curve),
+                None => phases.push(ScalingPhase { from, curves: vec![curve] }),
+            }
+        }
+        Ok(Scaling::new(asked, phases))
     }
 
     /// How much faster than the trace says jobs come.
@@ -352,7 +393,6 @@ fn reservation(reservation: &Reservation) -> AdvanceReservation {
     }
 }
 
-/// The pods of a job: its tasks, and those beside them.
 fn restart_cost(preemption: &Preemption) -> RestartCost {
     let steps = preemption.restart_cost_by_gpus.iter();
     RestartCost {
@@ -363,7 +403,8 @@ fn restart_cost(preemption: &Preemption) -> RestartCost {
 
 /// What policies that order jobs by what they have had are told.
 fn ordering(scenario: &Scenario) -> OrderingConfig {
-    let Ordering { quantum, queue_limits_gpu_s, promote_after, lease } = &scenario.scheduler.ordering;
+    let Ordering { quantum, queue_limits_gpu_s, promote_after, lease, interval, late_jobs } =
+        &scenario.scheduler.ordering;
     OrderingConfig {
         quantum: time(*quantum),
         tiresias: TiresiasConfig {
@@ -373,12 +414,20 @@ fn ordering(scenario: &Scenario) -> OrderingConfig {
         },
         lease: time(*lease),
         restart_cost: restart_cost(&scenario.preemption),
+        resize_cost: time(scenario.preemption.resize_cost),
+        interval: time(*interval),
+        late_jobs: match late_jobs {
+            scenario::LateJobs::BestEffort => LateJobs::BestEffort,
+            scenario::LateJobs::TurnedAway => LateJobs::TurnedAway,
+        },
     }
 }
 
-fn roles(tasks: u32, spec: TaskSpec, traits: Option<&JobTraits>) -> Vec<Role> {
-    let Some(traits) = traits else { return vec![Role::gang(tasks, spec)] };
-    let minimum = traits.min_tasks.unwrap_or(tasks);
+/// The pods of a job: its tasks, of which it needs `sizes.0` and may have `sizes.1` if that is said, and those beside them.
+fn roles(tasks: u32, sizes: Option<(u32, u32)>, spec: TaskSpec, traits: Option<&JobTraits>) -> Vec<Role> {
+    let least = traits.and_then(|traits| traits.min_tasks).unwrap_or(tasks);
+    let (minimum, tasks) = sizes.unwrap_or((least, tasks));
+    let Some(traits) = traits else { return vec![Role { count: tasks, minimum, spec }] };
     let others = traits.roles.iter().map(|role| {
         let requests = Resources::new(role.cpu_milli, role.memory_bytes);
         let node_affinity = spec.node_affinity.clone();
@@ -433,11 +482,15 @@ fn jobs(scenario: &Scenario) -> Result<TraitJobs<'_>, RunError> {
                 Some(Ok(first)) if from_s <= 0.0 => first.submit_s,
                 _ => from_s,
             };
-            let jobs = jobs
-                .map(move |job| job.map(|job| (JobRecord { submit_s: job.submit_s - start_s, ..job }, None)));
+            let jobs = jobs.map(move |job| job.map(|job| (counted_from(start_s, job), None)));
             Ok(Box::new(jobs))
         }
     }
+}
+
+fn counted_from(start_s: f64, job: JobRecord) -> JobRecord {
+    let deadline_s = job.deadline_s.map(|deadline_s| (deadline_s - start_s).max(0.0));
+    JobRecord { submit_s: job.submit_s - start_s, deadline_s, ..job }
 }
 
 fn limit(jobs: u64) -> usize {

@@ -18,12 +18,12 @@ use crate::units::ByteSize;
 pub use queue::{AmountFile, ClusterQueueFile, NetworkTopologyFile, RoleFile, TierFile, TopologyMode};
 pub use reservation::ReservationFile;
 pub use run::{
-    BudgetFile, GpuChoice, MetricsFile, OrderingFile, PreemptionFile, ProfileFile, RestartStepFile, Retry,
-    SchedulerFile,
+    BudgetFile, GpuChoice, LateJobs, MetricsFile, OrderingFile, PreemptionFile, ProfileFile, RestartStepFile,
+    Retry, SchedulerFile,
 };
 pub use workload::{
-    ArrivalFile, ComponentFile, DurationFile, JobTraceFile, JobTraceFormat, PresetName, QueueFile,
-    QueueNodes, SizeFile, SyntheticFile, UsersFile, WorkloadFile,
+    ArrivalFile, ComponentFile, DeadlineFile, DurationFile, JobTraceFile, JobTraceFormat, PhaseFile,
+    PresetName, QueueFile, QueueNodes, ScalingFile, SizeFile, SyntheticFile, UsersFile, WorkloadFile,
 };
 
 /// A scenario: a cluster, a workload, and how to schedule and measure it.

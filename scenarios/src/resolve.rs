@@ -244,6 +244,8 @@ impl Resolver<'_, '_> {
             queue_limits_gpu_s: limits.clone(),
             promote_after: file.promote_after,
             lease: self.positive_span("scheduler.ordering.lease_s", file.lease_s),
+            interval: self.positive_span("scheduler.ordering.interval_s", file.interval_s),
+            late_jobs: file.late_jobs,
         }
     }
 

@@ -8,7 +8,9 @@ use foretell_manifests::SchedulerConfig;
 use foretell_traces::generate::GeneratorConfig;
 
 use crate::catalog::NodeType;
-pub use crate::file::{GpuChoice, JobTraceFormat, QueueNodes, Retry, TaintEffect, TaintFile as Taint};
+pub use crate::file::{
+    GpuChoice, JobTraceFormat, LateJobs, QueueNodes, Retry, TaintEffect, TaintFile as Taint,
+};
 
 /// Everything that a run needs to know, but for the policies' code.
 #[derive(Debug, Clone, PartialEq)]
@@ -273,6 +275,10 @@ pub struct Ordering {
     pub promote_after: u64,
     /// `themis`: how long GPUs are given for.
     pub lease: Duration,
+    /// How often GPUs are divided anew among elastic jobs.
+    pub interval: Duration,
+    /// What becomes of jobs whose deadline cannot be met.
+    pub late_jobs: LateJobs,
 }
 
 /// When scheduling cycles start.

@@ -4,6 +4,7 @@ use std::fmt::{Display, Write as _};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -13,11 +14,12 @@ use crate::record::{
     JobRecord, JobStatus, MAX_CPU_MILLI, MAX_GPUS_PER_TASK, MAX_MEMORY_BYTES, MAX_TASKS, WHOLE_GPU_MILLI,
 };
 use crate::rows::{Column, Rows};
+use crate::scaling::{EXPECTED as EXPECTED_LAW, MAX_SCALING_BYTES, MAX_SCALING_TASKS, ScalingRecord};
 
 /// The columns, in the order in which they are written. A file may leave out all but `job_id`, `submit_s`,
 /// `duration_s` and `gpus_per_task`, and may have them in any order; what is left out, or blank in a row, has its
 /// default.
-pub const COLUMNS: [&str; 16] = [
+pub const COLUMNS: [&str; 20] = [
     "job_id",
     "user",
     "queue",
@@ -34,6 +36,10 @@ pub const COLUMNS: [&str; 16] = [
     "account",
     "qos",
     "limit_s",
+    "min_tasks",
+    "max_tasks",
+    "scaling",
+    "deadline_s",
 ];
 
 /// Jobs of a canonical file, streamed. Rows must be in order of submission.
@@ -61,6 +67,10 @@ struct Columns {
     account: Option<Column>,
     qos: Option<Column>,
     limit: Option<Column>,
+    min_tasks: Option<Column>,
+    max_tasks: Option<Column>,
+    scaling: Option<Column>,
+    deadline: Option<Column>,
 }
 
 impl Reader {
@@ -88,6 +98,10 @@ impl Reader {
             account: rows.optional("account"),
             qos: rows.optional("qos"),
             limit: rows.optional("limit_s"),
+            min_tasks: rows.optional("min_tasks"),
+            max_tasks: rows.optional("max_tasks"),
+            scaling: rows.optional("scaling"),
+            deadline: rows.optional("deadline_s"),
         };
         Ok(Self { rows, columns, previous_s: 0.0, ended: false })
     }
@@ -116,13 +130,14 @@ impl Reader {
                 .parse()
                 .map_err(|()| rows.unexpected("status", "one of completed, failed, cancelled", text))?,
         };
+        let tasks = rows.whole_or(columns.tasks, 1, 1, MAX_TASKS)?;
         let record = JobRecord {
             id: rows.identifier(columns.id)?.into(),
             user: rows.name_or_empty(columns.user)?.into(),
             queue: rows.name_or_empty(columns.queue)?.into(),
             submit_s,
             duration_s: rows.seconds(columns.duration)?,
-            tasks: rows.whole_or(columns.tasks, 1, 1, MAX_TASKS)?,
+            tasks,
             gpus_per_task,
             gpu_milli,
             cpu_milli: rows.whole_or(columns.cpu, 0, 0, MAX_CPU_MILLI)?,
@@ -132,13 +147,34 @@ impl Reader {
             status,
             account: rows.name_or_empty(columns.account)?.into(),
             qos: rows.name_or_empty(columns.qos)?.into(),
-            limit_s: match columns.limit {
-                Some(limit) if !rows.text(limit).is_empty() => Some(rows.seconds(limit)?),
-                _ => None,
-            },
+            limit_s: rows.seconds_or_none(columns.limit)?,
+            scaling: if gpus_per_task == 0 { None } else { columns.scaling(rows, tasks)? },
+            deadline_s: rows.seconds_or_none(columns.deadline)?,
         };
         *previous_s = submit_s;
         Ok(Some(record))
+    }
+}
+
+impl Columns {
+    /// How a job of so many tasks scales, if one of the columns says so.
+    fn scaling(&self, rows: &Rows, tasks: u32) -> Result<Option<Arc<ScalingRecord>>, TraceError> {
+        let columns = [self.min_tasks, self.max_tasks, self.scaling];
+        if columns.iter().flatten().all(|&column| rows.text(column).is_empty()) {
+            return Ok(None);
+        }
+        let law = self.scaling.map_or("", |column| rows.text(column));
+        let unexpected = || rows.unexpected("scaling", EXPECTED_LAW, law);
+        if law.len() > MAX_SCALING_BYTES {
+            return Err(unexpected());
+        }
+        let scaling = ScalingRecord {
+            min_tasks: rows.whole_or(self.min_tasks, 1, 1, tasks)?,
+            max_tasks: rows.whole_or(self.max_tasks, tasks, tasks, MAX_SCALING_TASKS)?,
+            curves: ScalingRecord::parse_law(law).ok_or_else(unexpected)?,
+        };
+        scaling.check(tasks).map_err(|error| rows.unexpected(error.column, &error.expected, &error.got))?;
+        Ok(Some(Arc::new(scaling)))
     }
 }
 
@@ -196,10 +232,17 @@ fn write_row(output: &mut csv::Writer<Output>, number: &mut String, job: &JobRec
     output.write_field(job.status.name())?;
     output.write_field(&*job.account)?;
     output.write_field(&*job.qos)?;
-    match &job.limit_s {
-        Some(limit_s) => write_number(output, limit_s)?,
-        None => output.write_field("")?,
-    }
+    let mut write_number_or_blank =
+        |output: &mut csv::Writer<Output>, value: Option<&dyn Display>| match value {
+            Some(value) => write_number(output, value),
+            None => output.write_field(""),
+        };
+    write_number_or_blank(output, job.limit_s.as_ref().map(|limit_s| limit_s as &dyn Display))?;
+    let scaling = job.scaling.as_deref();
+    write_number_or_blank(output, scaling.map(|scaling| &scaling.min_tasks as &dyn Display))?;
+    write_number_or_blank(output, scaling.map(|scaling| &scaling.max_tasks as &dyn Display))?;
+    output.write_field(scaling.map(ScalingRecord::law_text).unwrap_or_default())?;
+    write_number_or_blank(output, job.deadline_s.as_ref().map(|deadline_s| deadline_s as &dyn Display))?;
     // Ends the row.
     output.write_record(None::<&[u8]>)
 }

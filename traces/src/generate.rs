@@ -8,18 +8,21 @@ mod arrival;
 mod duration;
 mod preset;
 
+use std::sync::Arc;
+
 pub use arrival::Arrival;
 pub use duration::{Duration, DurationLaw};
 pub use preset::Preset;
 
 use arrival::ArrivalSampler;
 use duration::DurationSampler;
-use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
 use rand_distr::weighted::WeightedAliasIndex;
 use rand_distr::{Distribution, Zipf};
 
 use crate::record::{self, JobRecord, JobStatus};
+use crate::scaling::ScalingRecord;
 
 /// Everything that describes a synthetic workload, but for the seed and the number of jobs.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +61,10 @@ pub struct Size {
     pub gpu_models: Vec<String>,
     /// Run time of jobs of this size, where it differs from [`GeneratorConfig::duration`].
     pub duration: Option<Duration>,
+    /// On how many tasks jobs of this size may run, and how fast they are then.
+    pub scaling: Option<Arc<ScalingRecord>>,
+    /// Deadlines, if any: how many times its run time after its submission a job should be done, drawn evenly between these.
+    pub deadline_slack: Option<(f64, f64)>,
 }
 
 impl Size {
@@ -72,6 +79,8 @@ impl Size {
             memory_bytes: 0,
             gpu_models: Vec::new(),
             duration: None,
+            scaling: None,
+            deadline_slack: None,
         }
     }
 
@@ -133,6 +142,9 @@ fn check_range(
     Err(GenerateError::new(field, format!("a number from {} to {}", range.start(), range.end()), value))
 }
 
+/// Most times its run time after its submission that a job may be due.
+const MAX_SLACK: f64 = 1e6;
+
 /// Smallest and largest weight: far enough apart for any use, near enough that their sum stays exact and finite.
 const WEIGHT_RANGE: std::ops::RangeInclusive<f64> = 1e-9..=1e12;
 
@@ -150,9 +162,15 @@ impl GeneratorConfig {
             if let Some(duration) = &size.duration {
                 duration.validate(&field("duration"))?;
             }
-            self.job(0, 0.0, 0.0, i, "", "")
-                .check()
-                .map_err(|e| GenerateError::new(field(e.column), e.expected, e.got))?;
+            if let Some((least, most)) = size.deadline_slack {
+                check_range(field("deadline.max_slack"), most, 0.0..=MAX_SLACK)?;
+                check_range(field("deadline.min_slack"), least, 0.0..=most)?;
+            }
+            self.job(0, 0.0, 0.0, i, "", "").check().map_err(|e| {
+                let scaling = matches!(e.column, "min_tasks" | "max_tasks");
+                let prefix = if scaling { "scaling." } else { "" };
+                GenerateError::new(field(&format!("{prefix}{}", e.column)), e.expected, e.got)
+            })?;
         }
         for (i, queue) in self.queues.iter().enumerate() {
             check_range(format!("queues[{i}].weight"), queue.weight, WEIGHT_RANGE)?;
@@ -220,6 +238,8 @@ impl GeneratorConfig {
             account: Box::default(),
             qos: Box::default(),
             limit_s: None,
+            scaling: size.scaling.clone(),
+            deadline_s: None,
         }
     }
 }
@@ -232,6 +252,7 @@ enum Stream {
     Durations = 2,
     Queues = 3,
     Users = 4,
+    Deadlines = 5,
 }
 
 fn stream(seed: u64, stream: Stream) -> ChaCha8Rng {
@@ -310,6 +331,7 @@ pub struct Generator {
     durations: Vec<DurationSampler>,
     duration_of_size: Vec<usize>,
     durations_rng: ChaCha8Rng,
+    deadlines_rng: ChaCha8Rng,
     queues: Option<Drawn<WeightedAliasIndex<f64>>>,
     users: Option<Drawn<Zipf<f64>>>,
     user_names: Vec<Box<str>>,
@@ -355,6 +377,7 @@ impl Generator {
             durations,
             duration_of_size,
             durations_rng: stream(seed, Stream::Durations),
+            deadlines_rng: stream(seed, Stream::Deadlines),
             queues,
             users,
             user_names: (0..config.users.count).map(|k| format!("user-{k}").into()).collect(),
@@ -395,7 +418,13 @@ impl Generator {
         let number = self.next_number;
         self.next_number += 1;
         let (submit_s, duration_s) = (round_to_ms(submit_s), round_to_ms(duration_s));
-        Some((self.config.job(number, submit_s, duration_s, size, queue, user), size))
+        let slack = self.config.sizes[size].deadline_slack;
+        let deadline_s = slack.map(|(least, most)| {
+            let slack: f64 = self.deadlines_rng.random_range(least..=most);
+            round_to_ms(submit_s + slack * duration_s).min(record::MAX_TIME_S)
+        });
+        let job = self.config.job(number, submit_s, duration_s, size, queue, user);
+        Some((JobRecord { deadline_s, ..job }, size))
     }
 }
 

@@ -21,8 +21,10 @@ pub mod philly;
 pub mod record;
 mod rows;
 pub mod sacct;
+pub mod scaling;
 
 pub use error::TraceError;
 pub use format::{Jobs, NodeFormat, TraceFormat, open, read_nodes};
 pub use info::TraceInfo;
 pub use record::{JobRecord, JobStatus, NodeRecord};
+pub use scaling::{ScalingCurve, ScalingRecord, SpeedLaw};

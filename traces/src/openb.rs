@@ -223,6 +223,8 @@ pub(crate) fn jobs(mut rows: Rows) -> Result<Vec<JobRecord>, TraceError> {
             account: Box::default(),
             qos: Box::default(),
             limit_s: None,
+            scaling: None,
+            deadline_s: None,
         })
     };
     let mut jobs = pods.into_iter().map(job).collect::<Result<Vec<_>, TraceError>>()?;

@@ -67,6 +67,8 @@ pub(crate) fn jobs(mut rows: Rows) -> Result<Vec<JobRecord>, TraceError> {
             account: Box::default(),
             qos: Box::default(),
             limit_s: None,
+            scaling: None,
+            deadline_s: None,
         };
         jobs.push((submitted, job));
     }

@@ -2,6 +2,9 @@
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::scaling::ScalingRecord;
 
 /// Thousandths of a GPU in a whole one.
 pub const WHOLE_GPU_MILLI: u32 = 1000;
@@ -57,6 +60,10 @@ pub struct JobRecord {
     pub qos: Box<str>,
     /// Time limit that the user set, in seconds; `None` = none. It is what the user expects at most, not what is true.
     pub limit_s: Option<f64>,
+    /// On how many tasks it may run and how fast it is then; `None` = on all of them. Its run time is that on `tasks`.
+    pub scaling: Option<Arc<ScalingRecord>>,
+    /// When it should be done, in seconds since the start of the trace; `None` = no deadline.
+    pub deadline_s: Option<f64>,
 }
 
 impl JobRecord {
@@ -88,7 +95,18 @@ impl JobRecord {
         check_text("account", &self.account)?;
         check_text("qos", &self.qos)?;
         self.limit_s.map_or(Ok(()), |limit_s| check_seconds("limit_s", limit_s))?;
+        self.deadline_s.map_or(Ok(()), |deadline_s| check_seconds("deadline_s", deadline_s))?;
         check_whole("tasks", self.tasks, 1, MAX_TASKS)?;
+        if let Some(scaling) = &self.scaling {
+            scaling.check(self.tasks)?;
+            if self.gpus_per_task == 0 {
+                return Err(InvalidField::new(
+                    "scaling",
+                    "nothing for a job without GPUs",
+                    scaling.law_text(),
+                ));
+            }
+        }
         check_whole("gpus_per_task", self.gpus_per_task, 0, MAX_GPUS_PER_TASK)?;
         if self.gpus_per_task == 0 {
             check_whole("gpu_milli", self.gpu_milli, 0, 0)?;
@@ -183,7 +201,7 @@ pub struct InvalidField {
 
 impl InvalidField {
     #[expect(clippy::needless_pass_by_value, reason = "most callers pass temporaries")]
-    fn new(column: &'static str, expected: impl Into<String>, got: impl ToString) -> Self {
+    pub(crate) fn new(column: &'static str, expected: impl Into<String>, got: impl ToString) -> Self {
         Self { column, expected: expected.into(), got: got.to_string() }
     }
 }
@@ -220,7 +238,7 @@ fn check_seconds(column: &'static str, seconds: f64) -> Result<(), InvalidField>
     }
 }
 
-fn check_whole<T: PartialOrd + Display>(
+pub(crate) fn check_whole<T: PartialOrd + Display>(
     column: &'static str,
     value: T,
     min: T,

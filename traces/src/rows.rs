@@ -223,6 +223,12 @@ impl Rows {
         value.ok_or_else(|| self.unexpected(column.name, &expected_seconds(), text))
     }
 
+    /// A time or a span in seconds, `None` where the column is absent or its cell blank.
+    pub(crate) fn seconds_or_none(&self, column: Option<Column>) -> Result<Option<f64>, TraceError> {
+        let column = column.filter(|&column| !self.text(column).is_empty());
+        column.map(|column| self.seconds(column)).transpose()
+    }
+
     /// A name, which may be empty.
     pub(crate) fn name(&self, column: Column) -> Result<&str, TraceError> {
         let text = self.text(column);

@@ -177,6 +177,8 @@ impl Columns {
             submit_s,
             duration_s,
             limit_s: self.limit(rows)?,
+            scaling: None,
+            deadline_s: None,
             tasks,
             gpus_per_task,
             gpu_milli: if gpus_per_task == 0 { 0 } else { WHOLE_GPU_MILLI },

@@ -50,7 +50,7 @@ pub struct SchedulerFile {
     pub ordering: OrderingFile,
 }
 
-/// Parameters of policies that order jobs by what they have had: `las`, `tiresias`, `gittins`, `themis`.
+/// Parameters of policies that order jobs by what they have had, and of those that divide GPUs among elastic jobs.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OrderingFile {
@@ -67,6 +67,24 @@ pub struct OrderingFile {
     #[serde(skip_serializing_if = "is_default_lease")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub lease_s: f64,
+    /// `optimus`: how often GPUs are divided anew.
+    #[serde(skip_serializing_if = "is_default_interval")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub interval_s: f64,
+    /// `elasticflow`: what becomes of jobs whose deadline cannot be met.
+    #[serde(skip_serializing_if = "is_default")]
+    pub late_jobs: LateJobs,
+}
+
+/// What becomes of jobs whose deadline cannot be met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LateJobs {
+    /// They run on what is left, as jobs without a deadline do.
+    #[default]
+    BestEffort,
+    /// They do not run.
+    TurnedAway,
 }
 
 /// The lease of the paper.
@@ -78,6 +96,14 @@ fn is_default_lease(lease_s: &f64) -> bool {
     lease_s.total_cmp(&DEFAULT_LEASE_S).is_eq()
 }
 
+/// Optimus' own.
+const INTERVAL_S: f64 = 600.0;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it might skip by reference")]
+fn is_default_interval(interval_s: &f64) -> bool {
+    (*interval_s - INTERVAL_S).abs() <= 0.0
+}
+
 impl Default for OrderingFile {
     fn default() -> Self {
         // Gavel's round; the limits of Tiresias' published simulator.
@@ -86,6 +112,8 @@ impl Default for OrderingFile {
             queue_limits_gpu_s: vec![3250, 7200],
             promote_after: 0,
             lease_s: DEFAULT_LEASE_S,
+            interval_s: INTERVAL_S,
+            late_jobs: LateJobs::default(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The jobs, as written.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -191,6 +193,12 @@ pub struct SizeFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub min_tasks: Option<u32>,
+    /// On how many tasks the job may run under policies that choose, and how fast it is then. Under others it has `tasks`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<ScalingFile>,
+    /// When the job should be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<DeadlineFile>,
     /// Larger goes first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: i32,
@@ -206,6 +214,73 @@ pub struct SizeFile {
     /// Pods beside its tasks, without GPUs.
     #[serde(default, skip_serializing_if = "is_default")]
     pub roles: Vec<RoleFile>,
+}
+
+/// How a job scales: at most one of `amdahl`, `communication` and `speeds`; in proportion to its tasks without any.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScalingFile {
+    /// The fewest tasks; 1 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4096))]
+    pub min_tasks: Option<u32>,
+    /// The most tasks; as many as it asks for if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 4096))]
+    pub max_tasks: Option<u32>,
+    /// Share of the time on one task that more tasks do not shorten (Amdahl's law).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
+    pub amdahl: Option<f64>,
+    /// Share of the time on `tasks` tasks that is communication and takes as long on any number but one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
+    pub communication: Option<f64>,
+    /// Speeds on one task, two tasks and so on, relative to that on `tasks`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub speeds: Vec<f64>,
+    /// What all speeds are multiplied by on several nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1), extend("exclusiveMinimum" = 0))]
+    pub across_nodes: Option<f64>,
+    /// What all speeds are multiplied by on GPUs of a model of the catalogue; 1 on models that are not named.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub model_speeds: BTreeMap<String, f64>,
+    /// Parts of the work in which it scales otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<PhaseFile>,
+}
+
+/// How a job scales from some progress on; as [`ScalingFile`].
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PhaseFile {
+    /// Share of the work that is done when it begins.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
+    pub from: f64,
+    /// Share of the time on one task that more tasks do not shorten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
+    pub amdahl: Option<f64>,
+    /// Share of the time on `tasks` tasks that is communication.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
+    pub communication: Option<f64>,
+    /// Speeds on one task, two tasks and so on, relative to that on `tasks` at the start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub speeds: Vec<f64>,
+}
+
+/// When a job should be done: a multiple of its run time after its submission, drawn evenly between two bounds.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeadlineFile {
+    /// The least.
+    #[schemars(range(min = 0, max = 1e6))]
+    pub min_slack: f64,
+    /// The most.
+    #[schemars(range(min = 0, max = 1e6))]
+    pub max_slack: f64,
 }
 
 fn one() -> u32 {

@@ -1,14 +1,16 @@
 //! The jobs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use foretell_traces::generate::{self, Arrival, DurationLaw, GeneratorConfig, Queue, Size, Users};
 use foretell_traces::record::MAX_TIME_S;
+use foretell_traces::{ScalingCurve, ScalingRecord, SpeedLaw};
 
 use super::Resolver;
 use crate::file::{
-    ArrivalFile, ComponentFile, DurationFile, JobTraceFile, PresetName, QueueNodes, ScenarioFile, SizeFile,
-    SyntheticFile,
+    ArrivalFile, ComponentFile, DurationFile, JobTraceFile, PresetName, QueueNodes, ScalingFile,
+    ScenarioFile, SizeFile, SyntheticFile,
 };
 use crate::scenario::{JobTrace, NodeGroup, Synthetic, VIRTUAL_CLUSTER_LABEL, Workload};
 
@@ -134,6 +136,7 @@ impl Resolver<'_, '_> {
             let path = format!("{SYNTHETIC}.sizes[{index}].gpu_models[{i}]");
             gpu_models.extend(self.gpu(&path, model).map(|gpu| gpu.name.clone()));
         }
+        let scaling = file.scaling.as_ref().map(|scaling| Arc::new(self.scaling(index, file, scaling)));
         Size {
             weight: file.weight,
             tasks: file.tasks,
@@ -143,6 +146,58 @@ impl Resolver<'_, '_> {
             memory_bytes: file.memory_per_task.0,
             gpu_models,
             duration: file.duration.as_ref().map(duration_law),
+            scaling,
+            deadline_slack: file.deadline.as_ref().map(|deadline| (deadline.min_slack, deadline.max_slack)),
+        }
+    }
+
+    /// How jobs of a size scale: for each phase a curve for each model that is named, and one for all others.
+    fn scaling(&mut self, index: usize, size: &SizeFile, file: &ScalingFile) -> ScalingRecord {
+        let path = format!("{SYNTHETIC}.sizes[{index}].scaling");
+        let mut factors = Vec::new();
+        for (name, &factor) in &file.model_speeds {
+            let model = self.gpu(&format!("{path}.model_speeds"), name).map(|gpu| gpu.name.clone());
+            factors.extend(model.map(|model| (vec![model], factor)));
+        }
+        factors.push((Vec::new(), 1.0));
+        let mut laws = vec![(0.0, self.speed_law(&path, file.amdahl, file.communication, &file.speeds))];
+        for (position, phase) in file.phases.iter().enumerate() {
+            let path = format!("{path}.phases[{position}]");
+            laws.push((phase.from, self.speed_law(&path, phase.amdahl, phase.communication, &phase.speeds)));
+        }
+        let max_tasks = file.max_tasks.unwrap_or(size.tasks);
+        let across = |law: &SpeedLaw, share: f64| {
+            SpeedLaw::Speeds((1..=max_tasks).map(|tasks| law.speed(tasks, size.tasks) * share).collect())
+        };
+        let curves = laws.iter().flat_map(|(from, law)| {
+            factors.iter().map(move |(models, factor)| ScalingCurve {
+                from: *from,
+                models: models.clone(),
+                factor: *factor,
+                one_node: law.clone(),
+                many_nodes: file.across_nodes.map(|share| across(law, share)),
+            })
+        });
+        ScalingRecord { min_tasks: file.min_tasks.unwrap_or(1), max_tasks, curves: curves.collect() }
+    }
+
+    fn speed_law(
+        &mut self,
+        path: &str,
+        amdahl: Option<f64>,
+        communication: Option<f64>,
+        speeds: &[f64],
+    ) -> SpeedLaw {
+        match (amdahl, communication, speeds) {
+            (None, None, []) => SpeedLaw::Linear,
+            (Some(serial), None, []) => SpeedLaw::Amdahl(serial),
+            (None, Some(share), []) => SpeedLaw::Communication(share),
+            (None, None, speeds) => SpeedLaw::Speeds(speeds.to_vec()),
+            _ => {
+                let message = "expected at most one of `amdahl`, `communication` and `speeds`";
+                self.problem(path, message, None);
+                SpeedLaw::Linear
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Scenario files from the outside: good ones resolve, bad ones say what is wrong and where.
 
+mod elastic;
 mod profiles;
 mod queues;
 mod reservations;
@@ -320,6 +321,7 @@ fn library_scenarios_resolve() {
             "scale" => (12_500, 100_000),
             "gang-deadlock" | "fragmentation" => (32, 256),
             "policy-shootout" => (80, 640),
+            "elastic" => (8, 64),
             "starvation" | "reclaim-storm" | "backfill" => (16, 128),
             "shared-vs-partitioned" | "shared-vs-partitioned-philly" => (164, 1_312),
             _ => panic!("a library scenario without an expectation: {name}"),

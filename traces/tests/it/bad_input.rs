@@ -102,7 +102,35 @@ fn headers() {
     check(
         "job_id,submit_s,duration_s,gpus_per_task,colour\n",
         "trace.csv:1: column \"colour\": unknown column; expected only job_id, user, queue, submit_s, \
-         duration_s, tasks, gpus_per_task, gpu_milli, cpu_milli, memory_bytes, gpu_models, priority, status, account, qos, limit_s",
+         duration_s, tasks, gpus_per_task, gpu_milli, cpu_milli, memory_bytes, gpu_models, priority, status, account, qos, limit_s, min_tasks, \
+         max_tasks, scaling, deadline_s",
+    );
+}
+
+#[test]
+fn scaling_fields() {
+    let head = "job_id,submit_s,duration_s,gpus_per_task,tasks,min_tasks,max_tasks,scaling,deadline_s\n";
+    let check_job = |row: &str, expected: &str| check(&format!("{head}{row}\n"), expected);
+    check_job("a,0,1,1,4,1,8,amdahl=0.1,7", "");
+    check_job("a,0,1,1,4,,,,", "");
+    check_job("a,0,1,0,4,1,8,amdahl=0.1,", "");
+    check_job(
+        "a,0,1,1,4,5,8,,",
+        "trace.csv:2: column \"min_tasks\": expected a whole number from 1 to 4, got \"5\"",
+    );
+    check_job(
+        "a,0,1,1,4,1,3,,",
+        "trace.csv:2: column \"max_tasks\": expected a whole number from 4 to 4096, got \"3\"",
+    );
+    let law = "expected a law such as `amdahl=0.05`, `communication=0.1`, `linear` or speeds from 0 to 10000, with \
+               `@FROM`, `MODEL:`, `xFACTOR` before and `across LAW` after it as needed; curves are separated by `;`";
+    for bad in ["fast", "amdahl=2"] {
+        let expected = format!("trace.csv:2: column \"scaling\": {law}, got {bad:?}");
+        check_job(&format!("a,0,1,1,4,1,8,{bad},"), &expected);
+    }
+    check_job(
+        "a,0,1,1,4,,,,-1",
+        "trace.csv:2: column \"deadline_s\": expected a number of seconds from 0 to 4000000000, got \"-1\"",
     );
 }
 

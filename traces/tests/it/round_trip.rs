@@ -1,16 +1,44 @@
 //! What is written reads back as it was.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use foretell_traces::canonical::{Reader, Writer};
 use foretell_traces::record::{MAX_CPU_MILLI, MAX_GPUS_PER_TASK, MAX_MEMORY_BYTES, MAX_TASKS, MAX_TIME_S};
-use foretell_traces::{JobRecord, JobStatus};
+use foretell_traces::{JobRecord, JobStatus, ScalingCurve, ScalingRecord, SpeedLaw};
 use proptest::prelude::*;
 use proptest::sample::select;
 
 fn name() -> impl Strategy<Value = Box<str>> {
     // Everything that CSV has to quote, and text beyond ASCII.
     "[a-zß猫 ,\"'|#;\\\\-]{0,12}".prop_map(Into::into)
+}
+
+fn law() -> impl Strategy<Value = SpeedLaw> {
+    prop_oneof![
+        Just(SpeedLaw::Linear),
+        (0.0..1.0).prop_map(SpeedLaw::Amdahl),
+        (0.0..1.0).prop_map(SpeedLaw::Communication),
+        prop::collection::vec(0.0..=1e4, 1..6).prop_map(SpeedLaw::Speeds),
+    ]
+}
+
+prop_compose! {
+    fn curve()(
+        from in prop_oneof![Just(0.0), 0.0..1.0],
+        models in prop::collection::vec("[A-Z][a-z0-9-]{0,4}", 0..3),
+        factor in prop_oneof![Just(1.0), 1e-3..1e3],
+        one_node in law(),
+        many_nodes in prop::option::of(law()),
+    ) -> ScalingCurve {
+        ScalingCurve { from, models, factor, one_node, many_nodes }
+    }
+}
+
+prop_compose! {
+    fn scaling()(max_tasks in 8_u32..20, curves in prop::collection::vec(curve(), 1..4)) -> ScalingRecord {
+        ScalingRecord { min_tasks: 1, max_tasks, curves }
+    }
 }
 
 prop_compose! {
@@ -28,9 +56,12 @@ prop_compose! {
         priority in any::<i32>(),
         status in select(JobStatus::ALL.to_vec()),
         (account, qos) in (name(), name()),
-        limit_s in prop::option::of(0.0..=MAX_TIME_S),
+        (limit_s, deadline_s) in (prop::option::of(0.0..=MAX_TIME_S), prop::option::of(0.0..=MAX_TIME_S)),
+        scaling in prop::option::of(scaling()),
     ) -> JobRecord {
         let has_gpus = gpus_per_task > 0;
+        let scaling = scaling.filter(|_| has_gpus);
+        let tasks = if scaling.is_some() { tasks % 8 + 1 } else { tasks };
         JobRecord {
             id: id.into(),
             user,
@@ -48,6 +79,8 @@ prop_compose! {
             account,
             qos,
             limit_s,
+            scaling: scaling.map(Arc::new),
+            deadline_s,
         }
     }
 }
@@ -92,6 +125,12 @@ fn plain_job() -> JobRecord {
         account: "".into(),
         qos: "".into(),
         limit_s: Some(60.0),
+        scaling: Some(Arc::new(ScalingRecord {
+            min_tasks: 1,
+            max_tasks: 4,
+            curves: ScalingRecord::parse_law("amdahl=0.05; @0.5 linear").unwrap(),
+        })),
+        deadline_s: Some(7200.5),
     }
 }
 
@@ -101,8 +140,8 @@ fn canonical_files_look_like_this() {
     let path = folder.path().join("trace.csv");
     write(&path, &[plain_job()]);
     let expected = "job_id,user,queue,submit_s,duration_s,tasks,gpus_per_task,gpu_milli,cpu_milli,\
-                    memory_bytes,gpu_models,priority,status,account,qos,limit_s\n\
-                    a,,,0.25,10,2,8,1000,500,1024,A100|H100,-1,failed,,,60\n";
+                    memory_bytes,gpu_models,priority,status,account,qos,limit_s,min_tasks,max_tasks,scaling,deadline_s\n\
+                    a,,,0.25,10,2,8,1000,500,1024,A100|H100,-1,failed,,,60,1,4,amdahl=0.05; @0.5 linear,7200.5\n";
     assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
 }
 

@@ -129,5 +129,7 @@ fn sizes(class: &Class) -> impl Iterator<Item = Size> {
         memory_bytes: memory_mib << 20,
         gpu_models: Vec::new(),
         duration: Some(histogram(class.run_times)),
+        scaling: None,
+        deadline_slack: None,
     })
 }

@@ -1,0 +1,80 @@
+//! Elastic jobs and deadlines, as scenarios say them.
+
+use foretell_scenarios::Plan;
+use foretell_scenarios::sim::framework::{ClusterState, GpuModelId, Time};
+use foretell_scenarios::sim::log::{Observer, Record};
+
+use crate::{check, read, with};
+
+/// One size of one-GPU tasks with something more said of it.
+fn size(tasks: u32, text: &str) -> String {
+    let sizes = format!("sizes = [{{ weight = 1, tasks = {tasks}, gpus_per_task = 1, {text} }}]");
+    with("sizes = [{ weight = 1, gpus_per_task = 1 }]", &sizes)
+}
+
+#[test]
+fn what_cannot_be_is_said() {
+    check(
+        &size(4, "scaling = { amdahl = 0.1, speeds = [1, 2] }"),
+        "8:64: workload.synthetic.sizes[0].scaling: expected at most one of `amdahl`, `communication` and `speeds`",
+    );
+    check(
+        &size(4, "scaling = { max_tasks = 3 }"),
+        "8:78: workload.synthetic.sizes[0].scaling.max_tasks: expected a whole number from 4 to 4096, got 3",
+    );
+    check(
+        &size(4, "scaling = { model_speeds = { H10 = 0.5 } }"),
+        "8:81: workload.synthetic.sizes[0].scaling.model_speeds: unknown GPU model `H10` (did you mean `H100`?)",
+    );
+    check(
+        &size(4, "deadline = { min_slack = 2, max_slack = 1 }"),
+        "8:79: workload.synthetic.sizes[0].deadline.min_slack: expected a number from 0 to 1, got 2",
+    );
+}
+
+/// What the first job is like.
+#[derive(Default)]
+struct First {
+    tasks: Option<(u32, u32)>,
+    speeds: Vec<u64>,
+    slack_s: Option<(f64, f64)>,
+}
+
+impl Observer for First {
+    fn advance(&mut self, _from: Time, _to: Time, _state: &ClusterState) {}
+
+    fn record(&mut self, now: Time, record: &Record<'_>, _state: &ClusterState) {
+        let Record::JobSubmitted { job: 0, submission } = record else { return };
+        self.tasks = Some((submission.min_member(), submission.tasks()));
+        if let Some(law) = &submission.scaling {
+            let model = GpuModelId::new(0);
+            let speeds =
+                |done, is_one_node| (1..=3).map(move |tasks| law.speed(done, tasks, model, is_one_node));
+            self.speeds = speeds(0, true).chain(speeds(0, false)).chain(speeds(600_000, true)).collect();
+        }
+        let due_s = submission.deadline.map(|deadline| deadline.since(now).as_s());
+        self.slack_s = due_s.zip(submission.duration.map(Time::as_s));
+    }
+}
+
+#[test]
+fn only_policies_that_choose_sizes_have_a_choice() {
+    let text = size(
+        2,
+        "scaling = { max_tasks = 8, communication = 0.5, across_nodes = 0.5, model_speeds = { H100 = 0.5 }, \
+         phases = [{ from = 0.5, speeds = [0.5, 1, 3] }] }, deadline = { min_slack = 2, max_slack = 2.5 }",
+    );
+    let plan = Plan::new(read(&text, &[]).unwrap()).unwrap();
+    for (policy, tasks) in [("fifo+binpack", (2, 2)), ("optimus", (1, 8)), ("elasticflow+spread", (1, 8))] {
+        let mut first = First::default();
+        let result = plan.run(policy, &mut first, &mut |_| ()).unwrap();
+        assert_eq!(first.tasks, Some(tasks), "{policy}");
+        // Of 2 s on two tasks 1 is communication: 2 s on one, 1 + 2/3 on three; half as fast on this model.
+        let expected = [500_000, 500_000, 600_000, 250_000, 250_000, 300_000, 250_000, 500_000, 1_500_000];
+        assert_eq!(first.speeds, expected, "{policy}");
+        let (slack_s, duration_s) = first.slack_s.unwrap();
+        assert!((2.0..=2.5).contains(&(slack_s / duration_s)), "{slack_s} of {duration_s}");
+        assert_eq!((result.summary.jobs.completed, result.summary.deadlines), (10, 10), "{policy}");
+        assert_eq!(result.jobs[0].gpu_milli_total, 2000);
+    }
+}
