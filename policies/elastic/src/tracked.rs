@@ -8,8 +8,13 @@ use foretell_framework::{
     WHOLE_WORK,
 };
 
+use foretell_framework::time::NANOS_PER_SECOND;
+
 use crate::divide::ElasticJob;
 use crate::place::tasks;
+
+/// The work of a second at full speed.
+const A_SECOND: u128 = FULL_SPEED as u128 * NANOS_PER_SECOND as u128;
 
 /// The GPU models of a cluster, those of which there are most first.
 #[derive(Default)]
@@ -179,8 +184,8 @@ impl Tracked {
             gpu_milli: self.gpu_milli,
             tasks,
             is_protected: self.is_protected,
-            // Who is thought to be done and is not has a little left.
-            left: self.total.map(|total| total.saturating_sub(self.done).max(u128::from(FULL_SPEED))),
+            // Who is thought to be done and is not has a second left.
+            left: self.total.map(|total| total.saturating_sub(self.done).max(A_SECOND)),
             speeds: (1..=self.max_tasks).map(speed).collect(),
         }
     }

@@ -1,0 +1,256 @@
+//! The action on a cluster, cycle by cycle.
+
+use std::sync::Arc;
+
+use foretell_elastic::{Cadence, Divide, Elastic, ElasticFlow, LateJobs, Optimus, Placing, ResizeCosts};
+use foretell_framework::select::BestNode;
+use foretell_framework::{
+    Action, ClusterEvent, ClusterState, Decision, EvictionReason, JobId, JobSpec, Plugins, Reason,
+    RestartCost, Scaling, Session, TaskStatus, Time,
+};
+use foretell_testkit::placement::{plugins, random};
+use foretell_testkit::{check_invariants, cluster, job_spec, where_placed};
+use proptest::prelude::*;
+
+/// A cluster, and a driver that carries out at once what is decided.
+struct Driver {
+    state: ClusterState,
+    action: Elastic,
+    plugins: Plugins,
+    now: Time,
+    decisions: Vec<Decision>,
+    wake_at: Option<Time>,
+}
+
+fn seconds(seconds: u64) -> Time {
+    Time::from_nanos(seconds * 1_000_000_000)
+}
+
+impl Driver {
+    fn new(nodes: &str, divide: Box<dyn Divide>, cadence: Cadence, placing: Placing) -> Self {
+        let costs = ResizeCosts { restart: RestartCost::of_every_job(seconds(2)), resize: seconds(1) };
+        Self {
+            state: cluster(nodes),
+            action: Elastic::new(divide, cadence).with_placing(placing).with_costs(costs),
+            plugins: plugins(BestNode),
+            now: Time::ZERO,
+            decisions: Vec::new(),
+            wake_at: None,
+        }
+    }
+
+    fn notify(&mut self, event: ClusterEvent) {
+        self.action.notify(&self.state, &mut self.plugins, event);
+    }
+
+    /// A job from its description, which needs only so many of its tasks, with so many seconds of work.
+    fn submit(
+        &mut self,
+        text: &str,
+        minimum: u32,
+        work_s: u64,
+        speeds: &[u64],
+        deadline_s: Option<u64>,
+    ) -> JobId {
+        let spec = job_spec(&mut self.state, text);
+        let job = self.state.add_job(JobSpec {
+            min_member: minimum,
+            submitted: self.now,
+            expected_duration: Some(seconds(work_s)),
+            deadline: deadline_s.map(seconds),
+            scaling: Some(Arc::new(Scaling::of_tasks(1, speeds))),
+            ..spec
+        });
+        self.notify(ClusterEvent::JobAdded(job));
+        job
+    }
+
+    fn end(&mut self, job: JobId) {
+        self.notify(ClusterEvent::JobRemoved(job));
+        self.state.remove_job(job);
+        self.notify(ClusterEvent::TasksReleased);
+    }
+
+    /// One cycle, and what is decided in it happens.
+    fn cycle(&mut self) {
+        let (mut random, mut decisions) = (random(0), Vec::new());
+        let mut session = Session::new(&mut self.state, self.now, &mut random, &mut decisions);
+        self.action.run(&mut session, &mut self.plugins);
+        self.wake_at = session.wake_at;
+        for decision in &decisions {
+            match *decision {
+                Decision::Bind { task, .. } => self.state.start_task(task, self.now),
+                Decision::Evict { task, .. } => {
+                    self.state.requeue_task(task);
+                    self.notify(ClusterEvent::TaskWaiting(task));
+                    self.notify(ClusterEvent::TasksReleased);
+                }
+                Decision::Nominate { .. } => {}
+            }
+        }
+        self.decisions.extend(decisions);
+    }
+
+    /// Cycles at an instant until nothing more is decided.
+    fn settle(&mut self, now_s: u64) {
+        self.now = seconds(now_s);
+        for _ in 0..20 {
+            let before = self.decisions.len();
+            self.cycle();
+            if self.decisions.len() == before {
+                return;
+            }
+        }
+        panic!("it does not come to rest");
+    }
+
+    /// Where the tasks of a job are, those that wait left out.
+    fn places(&self, job: JobId) -> String {
+        let tasks = self.state.job(job).unwrap().tasks();
+        let places = tasks.iter().map(|&task| where_placed(&self.state, task));
+        places.filter(|place| place != "nowhere").collect::<Vec<_>>().join(" ")
+    }
+
+    fn evictions(&mut self) -> Vec<EvictionReason> {
+        let reason = |decision| match decision {
+            Decision::Evict { reason, .. } => Some(reason),
+            _ => None,
+        };
+        std::mem::take(&mut self.decisions).into_iter().filter_map(reason).collect()
+    }
+}
+
+/// So many millionths on each task.
+fn linear(tasks: u64) -> Vec<u64> {
+    (1..=tasks).map(|tasks| tasks * 1_000_000).collect()
+}
+
+const NODES: &str = "a: 4xA100 cpu=64\nb: 4xA100 cpu=64";
+
+#[test]
+fn jobs_grow_together_and_shrink_where_they_have_least() {
+    let every = Cadence::Every(seconds(100));
+    let mut driver = Driver::new(NODES, Box::new(Optimus), every, Placing::Together);
+    let first = driver.submit("8 x 1gpu cpu=1", 1, 1000, &linear(8), None);
+    driver.settle(0);
+    assert_eq!(driver.places(first), "a@0 a@1 a@2 a@3 b@0 b@1 b@2 b@3");
+    assert_eq!(driver.wake_at, Some(seconds(100)));
+    // Whoever comes waits for the next division.
+    let second = driver.submit("4 x 1gpu cpu=1", 2, 100, &linear(4), None);
+    driver.settle(50);
+    assert_eq!((driver.places(second).as_str(), driver.evictions()), ("", vec![]));
+    // Of the first 200 s are left on one GPU, of the second 100.
+    driver.settle(100);
+    assert_eq!(driver.places(first), "a@0 a@1 a@2 a@3 b@0");
+    assert_eq!(driver.evictions(), [EvictionReason::Shrunk; 3]);
+    assert_eq!(driver.places(second), "b@1 b@2 b@3");
+    driver.end(first);
+    driver.settle(200);
+    assert_eq!(driver.places(second), "b@1 b@2 b@3 b@0");
+    assert_eq!(driver.evictions(), []);
+    driver.end(second);
+    driver.settle(300);
+    assert_eq!(driver.wake_at, None);
+}
+
+#[test]
+fn a_job_that_gets_nothing_stops_and_says_why() {
+    let mut driver = Driver::new("a: 2xA100 cpu=64", Box::new(Optimus), Cadence::OnChange, Placing::ByScores);
+    let low = driver.submit("cpu=1; 2 x 1gpu cpu=1", 3, 100, &linear(2), None);
+    driver.settle(0);
+    assert_eq!(driver.places(low), "a a@0 a@1");
+    let spec = job_spec(&mut driver.state, "2 x 1gpu cpu=1");
+    let high = driver.state.add_job(JobSpec { priority: 1, min_member: 1, ..spec });
+    driver.notify(ClusterEvent::JobAdded(high));
+    driver.settle(10);
+    // Its task without GPUs goes too.
+    assert_eq!(driver.evictions(), [EvictionReason::Preempted; 3]);
+    assert_eq!((driver.places(low).as_str(), driver.places(high).as_str()), ("", "a@0 a@1"));
+    assert_eq!(explain(&mut driver, low), Some(Reason::GivenToOthers));
+}
+
+fn explain(driver: &mut Driver, job: JobId) -> Option<Reason> {
+    let before = driver.state.clone();
+    let (mut random, mut decisions) = (random(0), Vec::new());
+    let mut session = Session::new(&mut driver.state, driver.now, &mut random, &mut decisions);
+    let reason = driver.action.explain(&mut session, &mut driver.plugins, job);
+    assert!(driver.state == before && decisions.is_empty());
+    reason
+}
+
+#[test]
+fn who_is_turned_away_says_so() {
+    let flow = ElasticFlow::new(LateJobs::TurnedAway);
+    let mut driver = Driver::new("a: 2xA100 cpu=64", Box::new(flow), Cadence::OnChange, Placing::Together);
+    let soon = driver.submit("2 x 1gpu cpu=1", 1, 100, &linear(2), Some(50));
+    let never = driver.submit("2 x 1gpu cpu=1", 1, 100, &linear(2), Some(99));
+    let later = driver.submit("2 x 1gpu cpu=1", 1, 90, &linear(2), Some(99));
+    driver.settle(0);
+    assert_eq!(driver.places(soon), "a@0 a@1");
+    assert_eq!(explain(&mut driver, never), Some(Reason::DeadlineOutOfReach));
+    assert_eq!(explain(&mut driver, later), Some(Reason::GivenToOthers));
+    driver.end(soon);
+    driver.settle(50);
+    assert_eq!((driver.places(never).as_str(), driver.places(later).as_str()), ("", "a@0 a@1"));
+}
+
+/// A job: minimum, tasks beyond it, GPUs of each, work, deadline, priority, whether it is protected.
+type Plan = (u32, u32, u32, u64, Option<u64>, i32, bool);
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Whatever comes and goes: placements are legal, no job runs on fewer tasks than it needs or more than there are,
+    /// who must not be displaced is not, and each division comes to rest.
+    #[test]
+    fn jobs_have_what_they_may(
+        plans in prop::collection::vec(
+            (1_u32..4, 0_u32..6, 1_u32..3, 1_u64..200, prop::option::of(1_u64..400), 0..2, prop::bool::weighted(0.2)),
+            1..12,
+        ),
+        ends in prop::collection::vec(any::<prop::sample::Index>(), 12),
+        flow: bool,
+        placing in prop::sample::select(vec![Placing::ByScores, Placing::Together]),
+    ) {
+        let divide: Box<dyn Divide> =
+            if flow { Box::new(ElasticFlow::new(LateJobs::BestEffort)) } else { Box::new(Optimus) };
+        let cadence = if flow { Cadence::OnChange } else { Cadence::Every(seconds(20)) };
+        let mut driver = Driver::new(NODES, divide, cadence, placing);
+        let mut jobs: Vec<(JobId, Plan)> = Vec::new();
+        for (round, (plan, end)) in plans.into_iter().zip(ends).enumerate() {
+            let (minimum, more, gpus, work_s, deadline_s, priority, is_protected) = plan;
+            let now_s = round as u64 * 15;
+            let text = format!("{} x {gpus}gpu cpu=1", minimum + more);
+            let spec = job_spec(&mut driver.state, &text);
+            let speeds = linear(u64::from(minimum + more));
+            let id = driver.state.add_job(JobSpec {
+                sequence: round as u64,
+                min_member: minimum,
+                priority,
+                submitted: seconds(now_s),
+                expected_duration: Some(seconds(work_s)),
+                deadline: deadline_s.map(|after_s| seconds(now_s + after_s)),
+                preemptable: is_protected.then_some(false),
+                scaling: Some(Arc::new(Scaling::of_tasks(1, speeds))),
+                ..spec
+            });
+            driver.notify(ClusterEvent::JobAdded(id));
+            jobs.push((id, plan));
+            let before: Vec<u32> = jobs.iter().map(|&(id, _)| driver.state.job(id).unwrap().placed()).collect();
+            driver.settle(now_s);
+            prop_assert_eq!(check_invariants(&driver.state), Ok(()));
+            for (&(id, (minimum, .., is_protected)), before) in jobs.iter().zip(before) {
+                let job = driver.state.job(id).unwrap();
+                let placed = job.placed();
+                prop_assert!(placed == 0 || placed >= minimum, "{} of {:?}", placed, job.spec);
+                prop_assert!(!is_protected || placed >= before, "{} of {:?}", placed, job.spec);
+                prop_assert_eq!(job.count(TaskStatus::Running), placed);
+                prop_assert!(placed > 0 || explain(&mut driver, id).is_some());
+            }
+            if round % 3 == 2 {
+                let (id, _) = jobs.remove(end.index(jobs.len()));
+                driver.end(id);
+            }
+        }
+    }
+}
