@@ -119,17 +119,19 @@ impl Elastic {
     fn divide(&mut self, session: &mut Session<'_>) {
         let now = session.now;
         self.models.refresh(session.state());
-        let mut views = Vec::with_capacity(self.order.len());
-        for id in &self.order {
-            if let Some(tracked) = self.jobs.get_mut(id) {
+        let (mut order, mut views) = (Vec::new(), Vec::new());
+        for &id in &self.order {
+            // Who asks for no GPUs has no part in it.
+            if let Some(tracked) = self.jobs.get_mut(&id).filter(|tracked| tracked.max_tasks > 0) {
                 tracked.settle(now);
                 tracked.observe(session.state());
+                order.push(id);
                 views.push(tracked.view(session.state(), &self.models));
             }
         }
         let targets = self.divide.divide(&views, session.state().gpu_capacity_milli(), now);
         let mut first_due = None;
-        for ((id, view), &target) in self.order.iter().zip(&views).zip(&targets) {
+        for ((id, view), &target) in order.iter().zip(&views).zip(&targets) {
             if let Some(tracked) = self.jobs.get_mut(id) {
                 tracked.target = target;
             }
@@ -137,7 +139,7 @@ impl Elastic {
                 first_due = session.state().job(*id).and_then(|job| job.tasks().first().copied());
             }
         }
-        for ((id, view), &target) in self.order.iter().zip(&views).zip(&targets) {
+        for ((id, view), &target) in order.iter().zip(&views).zip(&targets) {
             if target < view.tasks {
                 self.jobs.get_mut(id).into_iter().for_each(|tracked| {
                     shrink(session, tracked, view.tasks - target, first_due, &self.costs);
@@ -148,7 +150,8 @@ impl Elastic {
 
     /// Places what jobs are to have and do not, in order of priority and submission.
     fn place(&mut self, session: &mut Session<'_>, plugins: &mut Plugins) {
-        let mut order: Vec<&Tracked> = self.jobs.values().filter(|tracked| tracked.target > 0).collect();
+        let is_due = |tracked: &&Tracked| tracked.target > 0 || tracked.max_tasks == 0;
+        let mut order: Vec<&Tracked> = self.jobs.values().filter(is_due).collect();
         order.sort_by_key(|tracked| (Reverse(tracked.priority), tracked.sequence));
         let order: Vec<JobId> = order.into_iter().map(|tracked| tracked.id).collect();
         let now = session.now;
@@ -156,15 +159,16 @@ impl Elastic {
             let Some(tracked) = self.jobs.get_mut(&id) else { continue };
             let had = held(session.state(), id);
             let was_ready = session.state().job(id).is_some_and(Job::is_ready);
-            if had >= tracked.target {
+            let needs_no_gpus = tracked.max_tasks == 0;
+            if had >= tracked.target && (was_ready || !needs_no_gpus) {
                 continue;
             }
             let (mut transaction, random) = session.begin();
-            if place_others(&mut transaction, plugins, random, id).is_err() {
+            if place_others(&mut transaction, plugins, random, id).is_err() && !needs_no_gpus {
                 continue;
             }
             let placed = self.placing.place(&mut transaction, plugins, random, id, tracked.target - had);
-            if placed == 0 || !transaction.state().job(id).is_some_and(Job::is_ready) {
+            if placed == 0 && !needs_no_gpus || !transaction.state().job(id).is_some_and(Job::is_ready) {
                 continue;
             }
             transaction.commit();
@@ -272,7 +276,7 @@ impl Action for Elastic {
         if self.divide.turns_away(tracked.sequence) {
             return Some(Reason::DeadlineOutOfReach);
         }
-        if tracked.target == 0 {
+        if tracked.target == 0 && tracked.max_tasks > 0 {
             return Some(Reason::GivenToOthers);
         }
         let missing = tracked.target.saturating_sub(held(session.state(), id));

@@ -64,7 +64,8 @@ pub(crate) struct Tracked {
     deadline: Option<Time>,
     is_protected: bool,
     min_tasks: u32,
-    max_tasks: u32,
+    /// None if it asks for no GPUs.
+    pub(crate) max_tasks: u32,
     gpus_per_task: u32,
     /// Thousandths of each task, and of all that it asks for.
     gpu_milli: u64,

@@ -169,6 +169,23 @@ fn a_job_that_gets_nothing_stops_and_says_why() {
     assert_eq!(explain(&mut driver, low), Some(Reason::GivenToOthers));
 }
 
+#[test]
+fn a_job_without_gpus_just_runs() {
+    for flow in [false, true] {
+        let divide: Box<dyn Divide> =
+            if flow { Box::new(ElasticFlow::new(LateJobs::TurnedAway)) } else { Box::new(Optimus) };
+        let mut driver = Driver::new("a: 2xA100 cpu=5", divide, Cadence::OnChange, Placing::Together);
+        let job = driver.submit("2 x cpu=2", 2, 100, &[], Some(10));
+        let other = driver.submit("cpu=2", 1, 100, &[], Some(10));
+        driver.settle(0);
+        assert_eq!((driver.places(job).as_str(), driver.places(other).as_str()), ("a a", ""));
+        assert!(matches!(explain(&mut driver, other), Some(Reason::NoNode { .. })));
+        driver.end(job);
+        driver.settle(1);
+        assert_eq!(driver.places(other), "a");
+    }
+}
+
 fn explain(driver: &mut Driver, job: JobId) -> Option<Reason> {
     let before = driver.state.clone();
     let (mut random, mut decisions) = (random(0), Vec::new());
