@@ -46,3 +46,23 @@ slotmap::new_key_type! {
     /// A task (pod). Slots are reused; an id of a task that is gone never names another.
     pub struct TaskId;
 }
+
+/// The slot of a key: small, and taken again only when what had it is gone.
+fn slot(key: slotmap::KeyData) -> usize {
+    // The low half of the number; the high half counts how often the slot was taken.
+    (key.as_ffi() & u64::from(u32::MAX)) as usize
+}
+
+impl JobId {
+    /// Its position in a dense list by job, which no other job has while this one is there.
+    pub fn slot(self) -> usize {
+        slot(slotmap::Key::data(&self))
+    }
+}
+
+impl TaskId {
+    /// Its position in a dense list by task, which no other task has while this one is there.
+    pub fn slot(self) -> usize {
+        slot(slotmap::Key::data(&self))
+    }
+}

@@ -1,15 +1,13 @@
-//! Which nodes changed since one last looked: a list of nodes in order of their latest change.
+//! Which nodes, or jobs, changed since one last looked: a list of them in order of their latest change.
 //!
-//! The list is intrusive (two indices per node), so memory does not grow with the number of changes and a node that
+//! The list is intrusive (two indices per entry), so memory does not grow with the number of changes and what
 //! changed many times is seen once. An observer remembers the stamp of its last look and walks from the newest
 //! change until it meets a stamp that it has seen.
 
 use alloc::vec::Vec;
 
-use crate::id::NodeId;
-
 /// A point in the sequence of changes. It only grows, through rollbacks too: two states with the same stamp of a
-/// node have the same node.
+/// node (or job) have the same one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Stamp(u64);
 
@@ -39,54 +37,58 @@ impl RecencyList {
         Self { entries: Vec::new(), newest: NONE, now: Stamp(0) }
     }
 
-    /// Appends a node, which counts as changed.
-    pub(crate) fn push(&mut self) {
-        let node = self.entries.len() as u32;
-        self.entries.push(Entry { stamp: Stamp(0), newer: NONE, older: NONE });
-        self.link_newest(node);
+    /// Number of entries.
+    pub(crate) const fn len(&self) -> usize {
+        self.entries.len()
     }
 
-    /// Notes a change of the node.
-    pub(crate) fn touch(&mut self, node: NodeId) {
-        let node = node.index() as u32;
-        if self.newest == node {
+    /// Appends an entry, which counts as changed.
+    pub(crate) fn push(&mut self) {
+        let position = self.entries.len() as u32;
+        self.entries.push(Entry { stamp: Stamp(0), newer: NONE, older: NONE });
+        self.link_newest(position);
+    }
+
+    /// Notes a change of the entry.
+    pub(crate) fn touch(&mut self, position: usize) {
+        if self.newest == position as u32 {
             self.now.0 += 1;
-            self.entries[node as usize].stamp = self.now;
+            self.entries[position].stamp = self.now;
             return;
         }
-        let Entry { newer, older, .. } = self.entries[node as usize];
+        let Entry { newer, older, .. } = self.entries[position];
         self.entries[newer as usize].older = older;
         if older != NONE {
             self.entries[older as usize].newer = newer;
         }
-        self.link_newest(node);
+        self.link_newest(position as u32);
     }
 
-    fn link_newest(&mut self, node: u32) {
+    fn link_newest(&mut self, position: u32) {
         self.now.0 += 1;
         if self.newest != NONE {
-            self.entries[self.newest as usize].newer = node;
+            self.entries[self.newest as usize].newer = position;
         }
-        self.entries[node as usize] = Entry { stamp: self.now, newer: NONE, older: self.newest };
-        self.newest = node;
+        self.entries[position as usize] = Entry { stamp: self.now, newer: NONE, older: self.newest };
+        self.newest = position;
     }
 
     pub(crate) const fn now(&self) -> Stamp {
         self.now
     }
 
-    pub(crate) fn stamp(&self, node: NodeId) -> Stamp {
-        self.entries[node.index()].stamp
+    pub(crate) fn stamp(&self, position: usize) -> Stamp {
+        self.entries[position].stamp
     }
 
-    /// Nodes that changed after `seen`, latest first.
-    pub(crate) fn since(&self, seen: Stamp) -> impl Iterator<Item = NodeId> {
+    /// Entries that changed after `seen`, latest first.
+    pub(crate) fn since(&self, seen: Stamp) -> impl Iterator<Item = usize> {
         let mut next = self.newest;
         core::iter::from_fn(move || {
-            let entry = self.entries.get(next as usize).filter(|entry| entry.stamp > seen)?;
-            let node = NodeId::new(next as usize);
+            let position = next as usize;
+            let entry = self.entries.get(position).filter(|entry| entry.stamp > seen)?;
             next = entry.older;
-            Some(node)
+            Some(position)
         })
     }
 }
@@ -104,9 +106,9 @@ mod tests {
             (0..nodes).for_each(|_| list.push());
             let mut seen = list.now();
             for (node, look) in touches {
-                list.touch(NodeId::new(node % nodes));
+                list.touch(node % nodes);
                 let mut expected: Vec<_> =
-                    (0..nodes).map(NodeId::new).filter(|&node| list.stamp(node) > seen).collect();
+                    (0..nodes).filter(|&node| list.stamp(node) > seen).collect();
                 expected.sort_by_key(|&node| core::cmp::Reverse(list.stamp(node)));
                 prop_assert_eq!(list.since(seen).collect::<Vec<_>>(), expected);
                 prop_assert_eq!(list.since(Stamp(0)).count(), nodes);

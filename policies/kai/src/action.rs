@@ -22,6 +22,8 @@ pub struct Kai {
     config: KaiConfig,
     /// Since when jobs have been seen to run without their minimum, where the driver does not say.
     stale_since: BTreeMap<JobId, Time>,
+    /// The picture of the last cycle; none before the first.
+    model: Option<Model>,
 }
 
 /// What is decided of a task.
@@ -38,7 +40,7 @@ struct Order {
 impl Kai {
     /// A cycle with this configuration.
     pub const fn new(config: KaiConfig) -> Self {
-        Self { config, stale_since: BTreeMap::new() }
+        Self { config, stale_since: BTreeMap::new(), model: None }
     }
 
     /// Plugins for a profile of this action. It filters and scores for itself: they only say what an empty cluster would
@@ -53,10 +55,10 @@ impl Kai {
     }
 
     fn remember_stale(&mut self, model: &mut Model) {
-        let stale: Vec<usize> = (0..model.jobs.len()).filter(|&job| model.is_stale(job)).collect();
-        let known = stale.into_iter().map(|job| {
-            let entry = &mut model.jobs[job];
-            let remembered = self.stale_since.get(&entry.id).copied().unwrap_or(model.now);
+        let Model { stale, jobs, now, .. } = model;
+        let known = stale.iter().map(|&job| {
+            let entry = &mut jobs[job];
+            let remembered = self.stale_since.get(&entry.id).copied().unwrap_or(*now);
             (entry.id, *entry.stale_since.get_or_insert(remembered))
         });
         self.stale_since = known.collect();
@@ -64,7 +66,11 @@ impl Kai {
 
     fn decide(&mut self, session: &Session<'_>) -> Vec<Order> {
         let state = session.state();
-        let mut model = Model::read(state, session.now, self.config.usage_factor);
+        let (now, usage_factor) = (session.now, self.config.usage_factor);
+        let mut model = match self.model.take() {
+            Some(model) => model.read_again(state, now, usage_factor),
+            None => Model::read(state, now, usage_factor),
+        };
         self.remember_stale(&mut model);
         let mut cycle = Cycle { state, config: &self.config, model, moved: Vec::new() };
         cycle.run();
@@ -78,7 +84,9 @@ impl Kai {
             reason: reason.unwrap_or(EvictionReason::Preempted),
             beneficiary: beneficiary.filter(|&other| other != task).map(|task| model.tasks[task].id),
         };
-        moved.into_iter().map(order).collect()
+        let orders = moved.into_iter().map(order).collect();
+        self.model = Some(model);
+        orders
     }
 }
 

@@ -1,11 +1,12 @@
 //! Places for the tasks of a job: all that it needs, or none.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::cycle::Cycle;
-use crate::model::{Place, Status, add};
-use crate::order::JobsByQueue;
+use crate::lanes::Lane;
+use crate::model::{Amounts, Place, Status, add};
+use crate::turns::Turns;
 
 /// Where a job's tasks are to go.
 pub(crate) struct Target<'a> {
@@ -18,12 +19,22 @@ impl Cycle<'_> {
     /// Places what fits, job by job.
     pub(crate) fn allocate(&mut self) {
         let nodes: Vec<usize> = (0..self.model.nodes.len()).collect();
-        let mut jobs = self.waiting_jobs();
-        while let Some(job) = jobs.pop(&self.model) {
+        let mut closed = BTreeSet::new();
+        let mut turns = self.turns(false, Self::may_fit);
+        while let Some(job) = turns.pop(&self.model, |job| {
+            // Room only becomes less until the verb ends.
+            self.model.jobs[job].turn.is_some_and(|(lane, _)| {
+                closed.contains(&lane) || !self.may_fit(&self.model.waiting.lanes[lane], job)
+            })
+        }) {
             let checkpoint = self.model.checkpoint();
             let tasks = self.model.tasks_to_allocate(job, false);
             if !self.allocate_tasks(job, &tasks, &Target { nodes: &nodes, only_promises: false }) {
                 self.model.roll_back(checkpoint);
+                let lane = self.model.lane(job);
+                if self.model.waiting.lanes[lane].is_plain && !self.model.has_repulsion {
+                    closed.insert(lane);
+                }
                 continue;
             }
             let is_pipelined = self.should_wait(job);
@@ -32,18 +43,21 @@ impl Cycle<'_> {
             }
             self.decide(None);
             if !is_pipelined && !self.model.tasks_to_allocate(job, false).is_empty() {
-                jobs.push(&self.model, job);
+                turns.push(&self.model, job);
             }
         }
     }
 
-    /// Jobs with tasks that wait, which could have their minimum.
-    pub(crate) fn waiting_jobs(&self) -> JobsByQueue {
-        let waits = |&job: &usize| {
-            let mut tasks = self.model.jobs[job].tasks.iter();
-            tasks.any(|&task| self.model.tasks[task].is_waiting(false)) && self.model.is_ready(job)
-        };
-        JobsByQueue::new(&self.model, (0..self.model.jobs.len()).filter(waits), false)
+    /// Jobs with tasks that wait, which could have their minimum; see [`Turns::new`].
+    pub(crate) fn turns(&mut self, may_open: bool, is_open: impl Fn(&Self, &Lane, usize) -> bool) -> Turns {
+        self.model.settle_all();
+        Turns::new(&self.model, may_open, |lane, job| is_open(self, lane, job))
+    }
+
+    /// Whether its queues may hold what a job of a lane asks for, and there could be room for it.
+    fn may_fit(&self, lane: &Lane, job: usize) -> bool {
+        self.may_hold(job, &lane.asked)
+            && lane.alike.as_ref().is_none_or(|alike| self.model.could_hold(alike))
     }
 
     /// Whether a job must wait for what it is promised before any of it starts.
@@ -67,15 +81,14 @@ impl Cycle<'_> {
 
     // ---- Limits
 
-    /// Whether the queues of a job may hold some more tasks of it: none above its limit, and what cannot be taken back
+    /// Whether the queues of a job may hold that much more of it: none above its limit, and what cannot be taken back
     /// within what is deserved.
-    pub(crate) fn may_hold(&self, job: usize, tasks: &[usize]) -> bool {
-        let asked = self.model.sum(tasks);
+    pub(crate) fn may_hold(&self, job: usize, asked: &Amounts) -> bool {
         self.model.lineage(self.model.jobs[job].queue).into_iter().all(|queue| {
             let queue = &self.model.queues[queue];
             let (mut held, mut held_for_good) = (queue.allocated, queue.allocated_for_good);
-            add(&mut held, &asked);
-            add(&mut held_for_good, &asked);
+            add(&mut held, asked);
+            add(&mut held_for_good, asked);
             (0..3).filter(|&resource| asked[resource] > 0).all(|resource| {
                 let within = |held: i64, bound: Option<i64>| bound.is_none_or(|bound| held <= bound);
                 within(held[resource], queue.limit[resource])
@@ -90,7 +103,7 @@ impl Cycle<'_> {
     /// Places tasks of a job, all or none. What was placed of them when it fails, the caller rolls back.
     pub(crate) fn allocate_tasks(&mut self, job: usize, tasks: &[usize], target: &Target<'_>) -> bool {
         !tasks.is_empty()
-            && self.may_hold(job, tasks)
+            && self.may_hold(job, &self.model.sum(tasks))
             && self.allocate_group_set(job, 0, tasks, target.nodes, target.only_promises)
     }
 

@@ -1,5 +1,6 @@
 //! One cycle: the picture of the cluster, and what was decided.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use foretell_framework::{ClusterState, EvictionReason};
@@ -46,6 +47,12 @@ impl Cycle<'_> {
         let beneficiary = cause.and_then(|(_, job)| job).and_then(|job| {
             moved.iter().map(|&(task, _)| task).find(|&task| self.model.tasks[task].job == job)
         });
+        for job in moved.iter().map(|&(task, _)| self.model.tasks[task].job).collect::<BTreeSet<_>>() {
+            if let Some((lane, key)) = self.model.unsettle(job) {
+                self.model.waiting.unsettled.push((job, lane, key));
+            }
+            self.model.expose(job);
+        }
         for (task, before) in moved {
             let after = self.model.tasks[task].place.clone();
             let reason = cause.map(|(reason, _)| match after.status {

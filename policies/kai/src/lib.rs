@@ -23,13 +23,16 @@ mod config;
 mod cycle;
 pub mod division;
 pub mod keys;
+mod lanes;
 mod levels;
 mod model;
+mod node;
 mod nodes;
 mod order;
 mod read;
 mod reclaim;
 mod solve;
+mod turns;
 mod verbs;
 
 pub use action::Kai;

@@ -4,12 +4,17 @@
 //! both to tasks that cannot start yet (pipelined). Whole GPUs are counted; devices that tasks share are groups.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use foretell_framework::state::LevelConstraint;
-use foretell_framework::{ClassId, JobId, NodeId, TaskId, Time};
+use foretell_framework::{ClassId, JobId, Stamp, TaskId, Time};
+
+use crate::lanes::Waiting;
+use crate::node::{ACTIVE, Node, PIPELINED, RELEASING, account_on};
+use crate::order::JobKey;
+use crate::read::Basis;
 
 /// CPU in thousandths of a core, memory in bytes, GPUs in thousandths: what queues are measured by.
 pub(crate) type Amounts = [i64; 3];
@@ -107,6 +112,24 @@ pub(crate) struct Task {
 }
 
 impl Task {
+    /// Stands for no task.
+    pub(crate) fn vacant() -> Self {
+        let nowhere = Place::new(Status::Ended, None, Vec::new());
+        Self {
+            id: TaskId::default(),
+            job: 0,
+            pod_set: 0,
+            class: ClassId::new(0),
+            request: Vec::new(),
+            share: None,
+            amounts: [0; 3],
+            priority: 0,
+            nominated: None,
+            place: nowhere.clone(),
+            decided: nowhere,
+        }
+    }
+
     /// Whether it has been told to stop in a trial that is not decided.
     pub(crate) fn is_trial_victim(&self) -> bool {
         self.place.status == Status::Releasing && self.decided.status.is_active()
@@ -143,8 +166,8 @@ pub(crate) struct GroupSet {
     pub(crate) pod_sets: Vec<usize>,
 }
 
-/// A job.
-#[derive(Clone, Debug)]
+/// A job. One without tasks may stand for none.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Job {
     pub(crate) id: JobId,
     pub(crate) queue: usize,
@@ -161,104 +184,14 @@ pub(crate) struct Job {
     pub(crate) stale_since: Option<Time>,
     /// Whether some task of it has ended well.
     pub(crate) has_succeeded: bool,
-}
-
-/// What tasks hold of a device that they share, by how: to stay, on their way out, promised.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Group {
-    pub(crate) milli: [i64; 3],
-    pub(crate) tasks: [u32; 3],
-}
-
-/// Position in [`Group`] of what is held to stay.
-pub(crate) const ACTIVE: usize = 0;
-/// Of what is on its way out.
-pub(crate) const RELEASING: usize = 1;
-/// Of what is promised.
-pub(crate) const PIPELINED: usize = 2;
-
-impl Group {
-    /// What the device takes from the node's idle whole GPUs, and adds to those that are being released.
-    pub(crate) const fn whole(&self) -> (i64, i64) {
-        let [active, releasing, pipelined] = self.tasks;
-        let idle = if active + releasing > 0 { WHOLE } else { 0 };
-        let released = if active > 0 { 0 } else { (releasing > 0) as i64 - (pipelined > 0) as i64 };
-        (idle, released * WHOLE)
-    }
-
-    /// Whether the device counts as a whole one, with (`later`) or without what is being released.
-    pub(crate) const fn is_whole(&self, later: bool) -> bool {
-        self.tasks[ACTIVE] == 0 && self.tasks[if later { PIPELINED } else { RELEASING }] == 0
-    }
-
-    /// What the device has left.
-    pub(crate) const fn free_milli(&self, later: bool) -> i64 {
-        WHOLE - self.milli[ACTIVE] - self.milli[if later { PIPELINED } else { RELEASING }]
-    }
-}
-
-/// A node.
-#[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) id: NodeId,
-    pub(crate) name: Box<str>,
-    pub(crate) allocatable: Vec<i64>,
-    pub(crate) idle: Vec<i64>,
-    /// What is being released and not promised. Negative where more is promised, of what is idle.
-    pub(crate) releasing: Vec<i64>,
-    pub(crate) gpu_memory_mib: f64,
-    pub(crate) has_gpus: bool,
-    pub(crate) groups: BTreeMap<u32, Group>,
-}
-
-impl Node {
-    /// What is free of a dimension, with (`later`) or without what is being released.
-    pub(crate) fn free(&self, dimension: usize, later: bool) -> i64 {
-        self.idle[dimension] + if later { self.releasing[dimension] } else { 0 }
-    }
-
-    /// Thousandths of each device that a part comes to here.
-    pub(crate) fn part_milli(&self, part: Part) -> i64 {
-        match part {
-            Part::Milli(milli) => milli,
-            Part::MemoryMib(mib) if self.gpu_memory_mib > 0.0 => {
-                libm::ceil(mib * WHOLE as f64 / self.gpu_memory_mib) as i64
-            }
-            Part::MemoryMib(_) => i64::MAX,
-        }
-    }
-
-    /// Whether a task fits, with or without what is being released.
-    pub(crate) fn fits(&self, task: &Task, later: bool) -> bool {
-        let fits = |(dimension, &asked): (usize, &i64)| asked == 0 || asked <= self.free(dimension, later);
-        if !task.request.iter().enumerate().all(fits) {
-            return false;
-        }
-        let Some((count, part)) = task.share else { return true };
-        let milli = self.part_milli(part);
-        if milli > WHOLE {
-            return false;
-        }
-        let whole = (self.free(GPU, later) / WHOLE).max(0) as usize;
-        let shared = self
-            .groups
-            .values()
-            .filter(|group| !group.is_whole(later) && group.free_milli(later) >= milli)
-            .count();
-        whole + shared >= count
-    }
-
-    /// What tasks could still get of GPUs or CPU, once what is being released is free.
-    pub(crate) fn unallocated(&self, dimension: usize, mig_gpus: &[i64]) -> i64 {
-        let mut sum = self.free(dimension, true);
-        if dimension == GPU {
-            let shared = self.groups.values().filter(|group| !group.is_whole(true));
-            sum += shared.map(|group| group.free_milli(true)).sum::<i64>();
-            let profiles = mig_gpus.iter().enumerate();
-            sum += profiles.map(|(profile, gpus)| self.free(profile, true) * gpus * WHOLE).sum::<i64>();
-        }
-        sum
-    }
+    /// What its tasks held or asked for when it was read.
+    pub(crate) request: Amounts,
+    /// How many of its tasks hold a place to stay.
+    pub(crate) active: usize,
+    /// Its lane and its place there, while it waits for its turn.
+    pub(crate) turn: Option<(usize, JobKey)>,
+    /// Its place among victims.
+    pub(crate) victim_turn: Option<JobKey>,
 }
 
 /// A queue.
@@ -296,8 +229,24 @@ pub(crate) struct Model {
     pub(crate) now: Time,
     pub(crate) nodes: Vec<Node>,
     pub(crate) queues: Vec<Queue>,
+    /// By slot.
     pub(crate) jobs: Vec<Job>,
+    /// By slot.
     pub(crate) tasks: Vec<Task>,
+    /// Jobs that wait and could have their minimum.
+    pub(crate) waiting: Waiting,
+    /// By queue, jobs of which some task holds a place that can be taken back.
+    pub(crate) victims: Vec<BTreeSet<JobKey>>,
+    /// Queues that no other contains.
+    pub(crate) roots: Vec<usize>,
+    /// By class of tasks: which nodes can ever take one.
+    pub(crate) suits: Vec<Vec<bool>>,
+    /// By class of tasks: whether they are indifferent to other tasks.
+    pub(crate) is_unattached: Vec<bool>,
+    /// Jobs that ran without their minimum when they were read.
+    pub(crate) stale: BTreeSet<usize>,
+    /// Jobs of which a task was decided upon since they were read.
+    pub(crate) decided: BTreeSet<usize>,
     /// CPU, memory and GPUs of all nodes.
     pub(crate) total: Amounts,
     /// GPUs that a unit of each dimension counts for (parts of GPUs by MIG).
@@ -306,26 +255,51 @@ pub(crate) struct Model {
     pub(crate) on_node: Vec<Vec<usize>>,
     /// Whether any task keeps others away.
     pub(crate) has_repulsion: bool,
+    /// Whether any task asks for a part of a GPU by its memory, which is another part on another node.
+    pub(crate) has_parts_by_memory: bool,
+    /// What of the state the picture was made for.
+    pub(crate) basis: Basis,
+    /// Up to where changes of nodes and jobs have been read.
+    pub(crate) seen_nodes: Stamp,
+    pub(crate) seen_jobs: Stamp,
     next_group: u32,
     /// Changes of the trial, with the places before.
     log: Vec<(usize, Place)>,
 }
 
 impl Model {
-    pub(crate) const fn new(now: Time) -> Self {
+    pub(crate) fn new(now: Time) -> Self {
         Self {
             now,
+            basis: Basis::NONE,
+            seen_nodes: Stamp::ZERO,
+            seen_jobs: Stamp::ZERO,
             nodes: Vec::new(),
             queues: Vec::new(),
             jobs: Vec::new(),
             tasks: Vec::new(),
+            waiting: Waiting::default(),
+            victims: Vec::new(),
+            roots: Vec::new(),
+            suits: Vec::new(),
+            is_unattached: Vec::new(),
+            stale: BTreeSet::new(),
+            decided: BTreeSet::new(),
             total: [0; 3],
             mig_gpus: Vec::new(),
             on_node: Vec::new(),
             has_repulsion: false,
+            has_parts_by_memory: false,
             next_group: FIRST_NEW_GROUP,
             log: Vec::new(),
         }
+    }
+
+    /// Begins another cycle.
+    pub(crate) fn begin(&mut self, now: Time) {
+        self.now = now;
+        self.waiting.unsettled.clear();
+        self.next_group = FIRST_NEW_GROUP;
     }
 
     /// A name for a group that is on no device yet.
@@ -354,13 +328,15 @@ impl Model {
     /// their first change.
     pub(crate) fn decide(&mut self) -> Vec<(usize, Place)> {
         let mut moved: Vec<(usize, Place)> = Vec::new();
-        for (task, _) in core::mem::take(&mut self.log) {
+        let log = core::mem::take(&mut self.log);
+        for (task, _) in log {
             if moved.iter().any(|&(known, _)| known == task) {
                 continue;
             }
             let entry = &mut self.tasks[task];
             let before = core::mem::replace(&mut entry.decided, entry.place.clone());
             if before != entry.decided {
+                self.decided.insert(entry.job);
                 moved.push((task, before));
             }
         }
@@ -399,6 +375,12 @@ impl Model {
         self.put(task, place);
     }
 
+    /// Takes a task out of the picture.
+    pub(crate) fn forget(&mut self, task: usize) {
+        self.account(task, -1);
+        self.tasks[task] = Task::vacant();
+    }
+
     fn put(&mut self, task: usize, place: Place) {
         self.account(task, -1);
         self.tasks[task].place = place;
@@ -429,7 +411,10 @@ impl Model {
         if kind == RELEASING {
             return;
         }
-        let job = &self.jobs[task.job];
+        let job = &mut self.jobs[task.job];
+        if kind == ACTIVE {
+            job.active = job.active.saturating_add_signed(sign as isize);
+        }
         let mut next = Some(job.queue);
         while let Some(queue) = next {
             let queue = &mut self.queues[queue];
@@ -463,6 +448,24 @@ impl Model {
         sum
     }
 
+    /// Whether the nodes together have that much left, once what is being released is free: if not, moving tasks about
+    /// makes no room for it.
+    pub(crate) fn has_spare(&self, asked: &Amounts) -> bool {
+        let has_mig = self.mig_gpus.iter().any(|&gpus| gpus > 0);
+        (0..3).all(|dimension| {
+            // Parts of GPUs that are not the same everywhere have no sum.
+            if asked[dimension] == 0 || (dimension == GPU && (has_mig || self.has_parts_by_memory)) {
+                return true;
+            }
+            let parts = |node: &Node| -> i64 {
+                let shared = node.groups.values().filter(|group| dimension == GPU && !group.is_whole(true));
+                shared.map(|group| group.free_milli(true).max(0)).sum()
+            };
+            let free = self.nodes.iter().map(|node| node.free(dimension, true).max(0) + parts(node));
+            free.sum::<i64>() >= asked[dimension]
+        })
+    }
+
     /// How many of some tasks hold a place to stay.
     pub(crate) fn active(&self, tasks: &[usize]) -> usize {
         tasks.iter().filter(|&&task| self.tasks[task].place.status.is_active()).count()
@@ -476,41 +479,12 @@ impl Model {
     /// Whether a job runs without its minimum.
     pub(crate) fn is_stale(&self, job: usize) -> bool {
         let entry = &self.jobs[job];
-        self.active(&entry.tasks) > 0 && !entry.has_succeeded && !self.has_minimum(job)
+        entry.active > 0 && !entry.has_succeeded && !self.has_minimum(job)
     }
 
     /// Whether every part of a job has its minimum.
     pub(crate) fn has_minimum(&self, job: usize) -> bool {
         self.jobs[job].pod_sets.iter().all(|set| self.used(&set.tasks) >= set.min_member)
-    }
-}
-
-/// Adds what a task holds to a node, or takes it away.
-fn account_on(node: &mut Node, task: &Task, groups: &[u32], kind: usize, sign: i64) {
-    for (dimension, &asked) in task.request.iter().enumerate() {
-        match kind {
-            ACTIVE => node.idle[dimension] -= sign * asked,
-            RELEASING => {
-                node.idle[dimension] -= sign * asked;
-                node.releasing[dimension] += sign * asked;
-            }
-            _ => node.releasing[dimension] -= sign * asked,
-        }
-    }
-    let Some((_, part)) = task.share else { return };
-    let milli = node.part_milli(part);
-    for &name in groups {
-        let group = node.groups.entry(name).or_default();
-        let (idle, releasing) = group.whole();
-        group.milli[kind] += sign * milli;
-        group.tasks[kind] = group.tasks[kind].saturating_add_signed(sign as i32);
-        let (idle_after, releasing_after) = group.whole();
-        let is_empty = group.tasks == [0; 3];
-        node.idle[GPU] += idle - idle_after;
-        node.releasing[GPU] += releasing_after - releasing;
-        if is_empty {
-            node.groups.remove(&name);
-        }
     }
 }
 

@@ -5,12 +5,12 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 use foretell_framework::spec::{PodAffinityTerm, TaintEffect};
-use foretell_framework::{Labels, TaskSpec};
+use foretell_framework::{Labels, NodeSpec, TaskSpec};
 
 use crate::config::Strategy;
 use crate::cycle::Cycle;
 use crate::keys;
-use crate::model::{CPU, GPU, Node, Task, WHOLE};
+use crate::model::{CPU, GPU, Task, WHOLE};
 
 /// The label of nodes whose GPUs are split by MIG.
 const MIG_ENABLED: &str = "node-role.kubernetes.io/mig-enabled";
@@ -45,31 +45,32 @@ fn suits_mig(spec: &TaskSpec, labels: &Labels) -> bool {
     !is_split || spec.gpus.count == 0 || !(asks_for_part || is_mixed)
 }
 
-impl Cycle<'_> {
-    /// Whether a node can ever take a task, whatever it holds.
-    fn suits(&self, spec: &TaskSpec, node: &Node) -> bool {
-        let node = &self.state.node(node.id).spec;
-        let has_label = |(key, value)| node.labels.get(key) == Some(value);
-        let repels = |effect| matches!(effect, TaintEffect::NoSchedule | TaintEffect::NoExecute);
-        let tolerated = node
-            .taints
-            .iter()
-            .filter(|taint| repels(taint.effect))
-            .all(|taint| spec.tolerations.iter().any(|toleration| toleration.tolerates(taint)));
-        !node.unschedulable
-            && tolerated
-            && suits_mig(spec, &node.labels)
-            && spec.node_name.as_ref().is_none_or(|name| *name == node.name)
-            && spec.node_selector.iter().all(has_label)
-            && spec.node_affinity.matches(&node.name, &node.labels)
-            && node.gpu_model.is_none_or(|model| spec.gpus.count == 0 || spec.gpus.models.allows(model))
-    }
+/// Whether a node can ever take a task, whatever it holds.
+pub(crate) fn suits(spec: &TaskSpec, node: &NodeSpec) -> bool {
+    let has_label = |(key, value)| node.labels.get(key) == Some(value);
+    let repels = |effect| matches!(effect, TaintEffect::NoSchedule | TaintEffect::NoExecute);
+    let tolerated = node
+        .taints
+        .iter()
+        .filter(|taint| repels(taint.effect))
+        .all(|taint| spec.tolerations.iter().any(|toleration| toleration.tolerates(taint)));
+    !node.unschedulable
+        && tolerated
+        && suits_mig(spec, &node.labels)
+        && spec.node_name.as_ref().is_none_or(|name| *name == node.name)
+        && spec.node_selector.iter().all(has_label)
+        && spec.node_affinity.matches(&node.name, &node.labels)
+        && node.gpu_model.is_none_or(|model| spec.gpus.count == 0 || spec.gpus.models.allows(model))
+}
 
+impl Cycle<'_> {
     /// Whether a task may go to a node, with or without what is being released there.
     pub(crate) fn may_go(&self, task: usize, node: usize, later: bool) -> bool {
         let (entry, target) = (&self.model.tasks[task], &self.model.nodes[node]);
         let spec = self.state.class_spec(entry.class);
-        target.fits(entry, later) && self.suits(spec, target) && self.keeps_affinity(task, spec, node)
+        target.fits(entry, later)
+            && self.model.suits[entry.class.index()][node]
+            && self.keeps_affinity(task, spec, node)
     }
 
     // ---- Affinity to other tasks
@@ -193,7 +194,7 @@ impl Cycle<'_> {
         {
             let milli = node.part_milli(part);
             let takes =
-                |group: &crate::model::Group| !group.is_whole(false) && group.free_milli(false) >= milli;
+                |group: &crate::node::Group| !group.is_whole(false) && group.free_milli(false) >= milli;
             score += if node.groups.values().any(takes) { GPU_SHARING } else { 0.0 };
         }
         if task.nominated == Some(index) {
@@ -220,7 +221,7 @@ impl Cycle<'_> {
                 ));
             }
         }
-        let whole = (target.free(GPU, true) / WHOLE).max(0) as usize;
+        let whole = target.whole_gpus(true);
         candidates.extend(core::iter::repeat_n((0, None), whole));
         candidates.sort_by_key(|&(score, name)| {
             (score, (self.config.gpu_sharing == Strategy::Binpack) == name.is_none(), name)

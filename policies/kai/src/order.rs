@@ -4,37 +4,28 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::{Ordering, Reverse};
 
-use crate::model::{Amounts, Model, add, subtract};
+use crate::model::{Amounts, Model, add};
 
 /// How much worse a queue without a share is off for what it holds, as a part of the cluster.
 const NO_SHARE_PENALTY: f64 = 1000.0;
 
 /// Whether a job lacks its minimum, has it, or has more.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Fill {
+pub(crate) enum Fill {
     Below,
     Exact,
     Above,
 }
 
-/// Jobs of a queue in order: priority, fill, age.
-type JobKey = (Reverse<i32>, Fill, u64, usize);
+/// Jobs of a queue in order: priority, fill, age, and the job.
+pub(crate) type JobKey = (Reverse<i32>, Fill, u64, usize);
 
-/// Jobs by queue, of which one is taken at a time.
-pub(crate) struct JobsByQueue {
-    leaves: BTreeMap<usize, BTreeSet<JobKey>>,
-    /// Whether victims are taken: all orders are reversed then.
-    are_victims: bool,
-    /// What victims taken so far come to, by queue.
-    taken: BTreeMap<usize, Amounts>,
-    /// Of victims that were taken in part, the tasks that are left.
-    rest: BTreeMap<usize, Vec<usize>>,
-}
+/// A few jobs by queue, of which one is taken at a time.
+pub(crate) struct JobsByQueue(BTreeMap<usize, BTreeSet<JobKey>>);
 
 impl JobsByQueue {
-    pub(crate) fn new(model: &Model, jobs: impl IntoIterator<Item = usize>, are_victims: bool) -> Self {
-        let mut queue =
-            Self { leaves: BTreeMap::new(), are_victims, taken: BTreeMap::new(), rest: BTreeMap::new() };
+    pub(crate) fn new(model: &Model, jobs: impl IntoIterator<Item = usize>) -> Self {
+        let mut queue = Self(BTreeMap::new());
         for job in jobs {
             queue.push(model, job);
         }
@@ -43,83 +34,50 @@ impl JobsByQueue {
 
     /// Adds a job.
     pub(crate) fn push(&mut self, model: &Model, job: usize) {
-        let entry = &model.jobs[job];
-        let key = (Reverse(entry.priority), model.fill(job, self.rest.get(&job)), entry.sequence, job);
-        self.leaves.entry(entry.queue).or_default().insert(key);
-    }
-
-    /// Adds a victim again, with the tasks of it that are left.
-    pub(crate) fn push_rest(&mut self, model: &Model, job: usize, rest: Vec<usize>) {
-        self.rest.insert(job, rest);
-        self.push(model, job);
-    }
-
-    /// The tasks of a victim that have not been taken yet.
-    pub(crate) fn rest_of(&self, model: &Model, job: usize) -> Vec<usize> {
-        let all = || model.jobs[job].tasks.clone();
-        self.rest.get(&job).cloned().unwrap_or_else(all)
+        self.0.entry(model.jobs[job].queue).or_default().insert(model.job_key(job, None));
     }
 
     /// Takes the job whose turn it is.
     pub(crate) fn pop(&mut self, model: &Model) -> Option<usize> {
-        let roots: Vec<usize> =
-            (0..model.queues.len()).filter(|&queue| model.queues[queue].parent.is_none()).collect();
-        let job = self.best(model, &roots)?;
+        let job = self.best(model, &model.roots)?;
         let queue = model.jobs[job].queue;
-        if let Some(leaf) = self.leaves.get_mut(&queue) {
-            leaf.retain(|&(.., other)| other != job);
+        if let Some(leaf) = self.0.get_mut(&queue) {
+            // It is the first in its order.
+            leaf.pop_first();
             if leaf.is_empty() {
-                self.leaves.remove(&queue);
+                self.0.remove(&queue);
             }
         }
         Some(job)
-    }
-
-    /// Counts tasks as taken from a queue.
-    pub(crate) fn take(&mut self, model: &Model, queue: usize, tasks: &[usize]) {
-        let amounts = model.sum(tasks);
-        for queue in model.lineage(queue) {
-            add(self.taken.entry(queue).or_default(), &amounts);
-        }
     }
 
     /// The best job below some sibling queues.
     fn best(&self, model: &Model, siblings: &[usize]) -> Option<usize> {
         let mut best: Option<(usize, usize)> = None;
         for &queue in siblings {
-            let own = self.leaves.get(&queue).and_then(|leaf| {
-                let key = if self.are_victims { leaf.last() } else { leaf.first() };
-                key.map(|&(.., job)| job)
-            });
+            let own = self.0.get(&queue).and_then(|leaf| leaf.first().map(|&(.., job)| job));
             let Some(job) = own.or_else(|| self.best(model, &model.queues[queue].children)) else { continue };
-            let goes_first = best.is_none_or(|(best_queue, best_job)| {
-                let order = self.compare(model, (queue, job), (best_queue, best_job));
-                if self.are_victims { order.is_gt() } else { order.is_lt() }
-            });
-            if goes_first {
+            let side = |(queue, job): (usize, usize)| {
+                let held = model.queues[queue].allocated;
+                let mut with_job = held;
+                add(&mut with_job, &model.sum(&model.tasks_to_allocate(job, true)));
+                (queue, held, with_job)
+            };
+            if best.is_none_or(|best| model.compare_queues(side((queue, job)), side(best)).is_lt()) {
                 best = Some((queue, job));
             }
         }
         best.map(|(_, job)| job)
     }
-
-    fn compare(&self, model: &Model, left: (usize, usize), right: (usize, usize)) -> Ordering {
-        let side = |(queue, job): (usize, usize)| {
-            let mut held = model.queues[queue].allocated;
-            if let Some(taken) = self.taken.get(&queue) {
-                subtract(&mut held, taken);
-            }
-            let mut with_job = held;
-            if !self.are_victims {
-                add(&mut with_job, &model.sum(&model.tasks_to_allocate(job, true)));
-            }
-            (queue, held, with_job)
-        };
-        model.compare_queues(side(left), side(right))
-    }
 }
 
 impl Model {
+    /// Where a job stands in its queue; with `rest`, as if it held no other tasks.
+    pub(crate) fn job_key(&self, job: usize, rest: Option<&Vec<usize>>) -> JobKey {
+        let entry = &self.jobs[job];
+        (Reverse(entry.priority), self.fill(job, rest), entry.sequence, job)
+    }
+
     fn fill(&self, job: usize, rest: Option<&Vec<usize>>) -> Fill {
         let sets = self.jobs[job].pod_sets.iter().map(|set| {
             let counted = set.tasks.iter().filter(|task| rest.is_none_or(|rest| rest.contains(task)));
@@ -141,7 +99,11 @@ impl Model {
     }
 
     /// Which of two sibling queues goes first: each with what it holds, and what it would hold with its next job.
-    fn compare_queues(&self, left: (usize, Amounts, Amounts), right: (usize, Amounts, Amounts)) -> Ordering {
+    pub(crate) fn compare_queues(
+        &self,
+        left: (usize, Amounts, Amounts),
+        right: (usize, Amounts, Amounts),
+    ) -> Ordering {
         let (left_queue, right_queue) = (&self.queues[left.0], &self.queues[right.0]);
         let exceeds_deserved = |(queue, _, with_job): &(usize, Amounts, Amounts)| {
             let queue = &self.queues[*queue];

@@ -1,28 +1,56 @@
 //! The state of the cluster as a [`Model`].
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 
 use foretell_framework::{
-    ClusterState, Dimension, JobId, JobSpec, Labels, NodeId, QueueSpec, Quota, TaskId, TaskSpec, TaskStatus,
-    Time,
+    ClusterState, Dimension, JobId, JobSpec, Labels, NodeId, QueueSpec, Quota, Stamp, TaskId, TaskSpec,
+    TaskStatus, Time,
 };
 
 use crate::division::{Claim, Claimant, divide};
 use crate::keys;
 use crate::model::{
-    Amounts, CPU, GPU, GroupSet, Job, MEMORY, Model, Node, Part, Place, PodSet, Queue, Status, Task, WHOLE,
-    add,
+    Amounts, CPU, GPU, GroupSet, Job, MEMORY, Model, Part, Place, PodSet, Queue, Status, Task, WHOLE, add,
+    subtract,
 };
+use crate::node::Node;
+use crate::nodes::suits;
+
+/// What, if it changes, asks for a new picture of the cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Basis {
+    nodes: usize,
+    node_specs_changed: Stamp,
+    queues_version: u64,
+    /// Dimensions of nodes: those of the state, and the number of tasks.
+    pub(crate) dimensions: usize,
+}
+
+impl Basis {
+    /// Of no state.
+    pub(crate) const NONE: Self =
+        Self { nodes: 0, node_specs_changed: Stamp::ZERO, queues_version: 0, dimensions: 0 };
+
+    fn of(state: &ClusterState) -> Self {
+        let dimensions = Dimension::count(state) + 1;
+        Self {
+            nodes: state.nodes().len(),
+            node_specs_changed: state.node_specs_changed(),
+            queues_version: state.queues_version(),
+            dimensions,
+        }
+    }
+}
 
 impl Model {
     /// The cluster as it is, with the fair share of every queue. `usage_factor` is KAI's `kValue`.
     pub(crate) fn read(state: &ClusterState, now: Time, usage_factor: f64) -> Self {
         let mut model = Self::new(now);
-        model.has_repulsion = state.classes().any(|(_, spec)| !spec.pod_affinity.anti_required.is_empty());
-        let dimensions = Dimension::count(state) + 1;
+        model.basis = Basis::of(state);
+        let dimensions = model.basis.dimensions;
         model.mig_gpus = vec![0; dimensions];
         for (index, name) in state.resource_names().iter().enumerate() {
             model.mig_gpus[GPU + 1 + index] = mig_gpus(name);
@@ -31,14 +59,46 @@ impl Model {
             model.add_node(state, id, dimensions);
         }
         model.add_queues(state);
+        model.add_classes(state);
         for (id, job) in state.jobs() {
-            model.add_job(state, id, &job.spec, job.tasks(), dimensions);
+            model.add_job(state, id, &job.spec, job.tasks());
         }
-        for index in 0..model.tasks.len() {
-            model.add_request(index);
-        }
-        model.divide_shares(usage_factor);
+        model.seen(state, usage_factor);
         model
+    }
+
+    /// The same of a picture that was made before: only jobs that changed since are read again.
+    pub(crate) fn read_again(mut self, state: &ClusterState, now: Time, usage_factor: f64) -> Self {
+        let broke = |node: NodeId| healthy_gpus(state, node) != self.nodes[node.index()].healthy_gpus;
+        if self.basis != Basis::of(state) || state.changed_since(self.seen_nodes).any(broke) {
+            return Self::read(state, now, usage_factor);
+        }
+        self.begin(now);
+        self.add_classes(state);
+        let mut changed = core::mem::take(&mut self.decided);
+        for job in state.jobs_changed_since(self.seen_jobs) {
+            changed.insert(job.slot());
+            self.reserve_job(job);
+        }
+        // What is gone leaves first: another may have its place.
+        for &job in &changed {
+            self.remove_job(job);
+        }
+        for job in changed {
+            let id = self.jobs[job].id;
+            if let Some(entry) = state.job(id) {
+                self.add_job(state, id, &entry.spec, entry.tasks());
+            }
+        }
+        self.seen(state, usage_factor);
+        self
+    }
+
+    /// Ends the reading of a state.
+    fn seen(&mut self, state: &ClusterState, usage_factor: f64) {
+        self.seen_nodes = state.stamp();
+        self.seen_jobs = state.jobs_stamp();
+        self.divide_shares(usage_factor);
     }
 
     fn add_node(&mut self, state: &ClusterState, id: NodeId, dimensions: usize) {
@@ -46,8 +106,8 @@ impl Model {
         let mut allocatable = vec![0; dimensions];
         allocatable[CPU] = node.spec.allocatable.cpu_milli as i64;
         allocatable[MEMORY] = node.spec.allocatable.memory_bytes as i64;
-        let devices = (0..node.spec.gpus as usize).filter(|&device| state.is_gpu_healthy(id, device)).count();
-        allocatable[GPU] = devices as i64 * WHOLE;
+        let healthy_gpus = healthy_gpus(state, id);
+        allocatable[GPU] = healthy_gpus as i64 * WHOLE;
         for (resource, amount) in node.spec.allocatable.all_extended() {
             allocatable[GPU + 1 + resource.index()] = amount as i64;
         }
@@ -59,6 +119,7 @@ impl Model {
             name: node.spec.name.clone(),
             idle: allocatable.clone(),
             releasing: vec![0; dimensions],
+            healthy_gpus,
             has_gpus: allocatable[GPU] > 0 || mig > 0,
             allocatable,
             gpu_memory_mib: node.spec.gpu_memory_bytes as f64 / f64::from(1 << 20),
@@ -89,23 +150,37 @@ impl Model {
         for index in 0..self.queues.len() {
             if let Some(parent) = self.queues[index].parent {
                 self.queues[parent].children.push(index);
+            } else {
+                self.roots.push(index);
             }
+        }
+        self.victims.resize(self.queues.len(), BTreeSet::new());
+    }
+
+    /// Looks at classes of tasks that are new.
+    fn add_classes(&mut self, state: &ClusterState) {
+        for (_, spec) in state.classes().skip(self.suits.len()) {
+            let nodes = state.nodes().iter().map(|node| suits(spec, &node.spec));
+            self.suits.push(nodes.collect());
+            let affinity = &spec.pod_affinity;
+            self.is_unattached.push(affinity.required.is_empty() && affinity.anti_required.is_empty());
+            self.has_repulsion |= !affinity.anti_required.is_empty();
+            self.has_parts_by_memory |= spec.annotations.contains_key(keys::GPU_MEMORY);
         }
     }
 
-    fn add_job(
-        &mut self,
-        state: &ClusterState,
-        id: JobId,
-        spec: &JobSpec,
-        tasks: &[TaskId],
-        dimensions: usize,
-    ) {
+    /// Makes a place for a job, which has the slot from now on.
+    fn reserve_job(&mut self, id: JobId) {
+        if self.jobs.len() <= id.slot() {
+            self.jobs.resize_with(id.slot() + 1, Job::default);
+        }
+        self.jobs[id.slot()].id = id;
+    }
+
+    fn add_job(&mut self, state: &ClusterState, id: JobId, spec: &JobSpec, tasks: &[TaskId]) {
         let (pod_sets, group_sets) = structure(spec);
-        let index = self.jobs.len();
         let mut job = Job {
             id,
-            has_succeeded: false,
             queue: spec.queue.index(),
             priority: spec.priority,
             is_preemptible: spec.preemptable.unwrap_or(true),
@@ -115,84 +190,103 @@ impl Model {
             group_sets,
             last_start: nanos(&spec.annotations, keys::LAST_START),
             stale_since: nanos(&spec.annotations, keys::STALE_SINCE),
+            ..Job::default()
         };
         let mut placed = Vec::new();
         for &task in tasks {
             let Some(entry) = state.task(task) else { continue };
-            let class = state.class_spec(entry.class);
-            let group = class.labels.get(keys::SUB_GROUP).map_or("", |name| name);
-            let pod_set = job.pod_sets.iter().position(|set| *set.name == *group).unwrap_or(0);
-            let request = request(class, dimensions);
-            let mut amounts = [request[CPU], request[MEMORY], class.gpus.total_milli() as i64];
-            let mig: i64 = request.iter().zip(&self.mig_gpus).map(|(amount, gpus)| amount * gpus).sum();
-            amounts[GPU] += mig * WHOLE;
-            let position = self.tasks.len();
-            let waiting = if entry.details.gated { Status::Gated } else { Status::Pending };
-            let unplaced = Place::new(waiting, None, Vec::new());
-            let share = share(class);
-            let priority = class.labels.get(keys::TASK_PRIORITY).and_then(|text| text.parse().ok());
-            self.tasks.push(Task {
-                id: task,
-                job: index,
-                pod_set,
-                class: entry.class,
-                request,
-                share,
-                amounts,
-                priority: priority.unwrap_or(0),
-                nominated: entry.nominated().map(NodeId::index),
-                place: unplaced.clone(),
-                decided: unplaced,
-            });
-            job.tasks.push(position);
-            job.pod_sets[pod_set].tasks.push(position);
-            job.has_succeeded |= entry.status() == TaskStatus::Succeeded;
-            let started = entry.details.started;
-            if job.last_start.is_none() && started.is_some() {
-                job.last_start = started;
-            }
+            let position = task.slot();
+            let read = self.task(state, task, entry, &job);
+            let groups = if read.share.is_some() { entry.placement() } else { None };
             let status = match entry.status() {
-                TaskStatus::Waiting => continue,
+                TaskStatus::Waiting => read.place.status,
                 TaskStatus::Bound | TaskStatus::Running => Status::Running,
                 TaskStatus::Releasing => Status::Releasing,
                 TaskStatus::Succeeded | TaskStatus::Failed => Status::Ended,
             };
-            let place = entry.placement();
-            let groups = place.filter(|_| share.is_some());
-            placed.push((
-                position,
-                Place::new(
-                    status,
-                    place.map(|place| place.node.index()),
-                    groups.into_iter().flat_map(|place| place.gpus.iter()).map(|gpu| gpu as u32).collect(),
-                ),
-            ));
+            job.tasks.push(position);
+            job.pod_sets[read.pod_set].tasks.push(position);
+            job.has_succeeded |= entry.status() == TaskStatus::Succeeded;
+            if job.last_start.is_none() {
+                job.last_start = entry.details.started;
+            }
+            if status.is_active() || status == Status::Pending {
+                add(&mut job.request, &read.amounts);
+            }
+            if entry.status() != TaskStatus::Waiting {
+                let node = entry.placement().map(|place| place.node.index());
+                let groups = groups.into_iter().flat_map(|place| place.gpus.iter());
+                placed.push((position, Place::new(status, node, groups.map(|gpu| gpu as u32).collect())));
+            }
+            if self.tasks.len() <= position {
+                self.tasks.resize_with(position + 1, Task::vacant);
+            }
+            self.tasks[position] = read;
         }
         for set in &mut job.pod_sets {
             let tasks = &self.tasks;
             set.tasks.sort_by_key(|&task| core::cmp::Reverse(tasks[task].priority));
         }
-        self.jobs.push(job);
+        for queue in self.lineage(job.queue) {
+            add(&mut self.queues[queue].request, &job.request);
+        }
+        self.reserve_job(id);
+        let index = id.slot();
+        self.jobs[index] = job;
         for (task, place) in placed {
             self.observe(task, place);
         }
+        self.settle(index);
+        self.expose(index);
+        if self.is_stale(index) {
+            self.stale.insert(index);
+        }
     }
 
-    /// Adds to its queues what a task holds or asks for.
-    fn add_request(&mut self, task: usize) {
-        let Task { job, place, amounts, .. } = &self.tasks[task];
-        if place.status.is_active() || place.status == Status::Pending {
-            let amounts = *amounts;
-            for queue in self.lineage(self.jobs[*job].queue) {
-                add(&mut self.queues[queue].request, &amounts);
-            }
+    /// A task that waits, whether it does or not: what it is apart from where it is.
+    fn task(&self, state: &ClusterState, id: TaskId, entry: &foretell_framework::Task, job: &Job) -> Task {
+        let class = state.class_spec(entry.class);
+        let group = class.labels.get(keys::SUB_GROUP).map_or("", |name| name);
+        let request = request(class, self.basis.dimensions);
+        let mut amounts = [request[CPU], request[MEMORY], class.gpus.total_milli() as i64];
+        let mig: i64 = request.iter().zip(&self.mig_gpus).map(|(amount, gpus)| amount * gpus).sum();
+        amounts[GPU] += mig * WHOLE;
+        let waiting = if entry.details.gated { Status::Gated } else { Status::Pending };
+        let unplaced = Place::new(waiting, None, Vec::new());
+        let priority = class.labels.get(keys::TASK_PRIORITY).and_then(|text| text.parse().ok());
+        Task {
+            id,
+            job: entry.job.slot(),
+            pod_set: job.pod_sets.iter().position(|set| *set.name == *group).unwrap_or(0),
+            class: entry.class,
+            request,
+            share: share(class),
+            amounts,
+            priority: priority.unwrap_or(0),
+            nominated: entry.nominated().map(NodeId::index),
+            place: unplaced.clone(),
+            decided: unplaced,
         }
+    }
+
+    /// Forgets a job; its slot may be taken again.
+    fn remove_job(&mut self, index: usize) {
+        for task in core::mem::take(&mut self.jobs[index].tasks) {
+            self.forget(task);
+        }
+        let Job { queue, request, .. } = self.jobs[index];
+        for queue in self.lineage(queue) {
+            subtract(&mut self.queues[queue].request, &request);
+        }
+        self.unsettle(index);
+        self.expose(index);
+        self.stale.remove(&index);
+        self.jobs[index] = Job { id: self.jobs[index].id, ..Job::default() };
     }
 
     /// Divides the cluster between the queues, from the top down.
     fn divide_shares(&mut self, usage_factor: f64) {
-        let roots = (0..self.queues.len()).filter(|&queue| self.queues[queue].parent.is_none()).collect();
-        let mut levels: Vec<(Amounts, Vec<usize>)> = vec![(self.total, roots)];
+        let mut levels: Vec<(Amounts, Vec<usize>)> = vec![(self.total, self.roots.clone())];
         while let Some((total, siblings)) = levels.pop() {
             for resource in [CPU, MEMORY, GPU] {
                 // Whole units are whole GPUs.
@@ -223,6 +317,12 @@ impl Model {
             }
         }
     }
+}
+
+/// How many devices of a node work.
+fn healthy_gpus(state: &ClusterState, node: NodeId) -> usize {
+    let devices = 0..state.node(node).spec.gpus as usize;
+    devices.filter(|&device| state.is_gpu_healthy(node, device)).count()
 }
 
 /// What a class asks of a node, by dimension.

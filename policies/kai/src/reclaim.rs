@@ -8,45 +8,39 @@ use foretell_framework::EvictionReason;
 use crate::cycle::Cycle;
 use crate::model::{Amounts, add, subtract};
 use crate::solve::{Fate, InVain, Search};
+use crate::turns::Candidates;
 
 impl Cycle<'_> {
     /// Lets jobs of queues that are below their share take from others.
     pub(crate) fn reclaim(&mut self) {
-        let (mut jobs, mut in_vain) = (self.waiting_jobs(), InVain::default());
-        while let Some(job) = jobs.pop(&self.model) {
-            if !self.can_reclaim(job) || in_vain.covers(&self.model, job) {
-                continue;
-            }
+        let mut in_vain = InVain::default();
+        // What others give up may let a queue claim in its turn.
+        let mut turns = self.turns(true, |cycle, lane, job| cycle.can_reclaim(job, &lane.asked));
+        while let Some(job) = turns.pop(&self.model, |job| {
+            in_vain.covers(&self.model, job) || !self.can_reclaim(job, &self.model.asked(job))
+        }) {
             let queue = self.model.jobs[job].queue;
-            let candidates: Vec<usize> = (0..self.model.jobs.len())
-                .filter(|&victim| {
-                    let victim_job = &self.model.jobs[victim];
-                    victim_job.queue != queue
-                        && victim_job.is_preemptible
-                        && self.model.active(&victim_job.tasks) > 0
-                })
-                .collect();
             let held_before: Vec<Amounts> = self.model.queues.iter().map(|queue| queue.allocated).collect();
-            let is_young = |victim: &&usize| !self.may_be_reclaimed(**victim, queue);
             let search = Search {
                 job,
-                candidates: &candidates,
-                protected: &candidates.iter().filter(is_young).copied().collect::<Vec<_>>(),
+                candidates: Candidates::OutOf(queue),
+                is_protected: |cycle, search, victim| {
+                    !cycle.may_be_reclaimed(victim, cycle.model.jobs[search.job].queue)
+                },
                 max_victims: usize::MAX,
                 held_before: &held_before,
             };
             if self.solve(&search, reclaim_is_fair) {
                 self.decide(Some((EvictionReason::Reclaimed, Some(job))));
             } else {
-                in_vain.add(&self.model, job);
+                in_vain.add(&mut self.model, job);
             }
         }
     }
 
     /// Whether a job stays within the fair share of its queue, and what cannot be taken back within what it and those that
     /// contain it deserve. Whether these stay within their share depends on who gives.
-    fn can_reclaim(&self, job: usize) -> bool {
-        let asked = self.model.sum(&self.model.tasks_to_allocate(job, false));
+    fn can_reclaim(&self, job: usize, asked: &Amounts) -> bool {
         let is_preemptible = self.model.jobs[job].is_preemptible;
         let own = self.model.jobs[job].queue;
         self.model.lineage(own).into_iter().all(|index| {

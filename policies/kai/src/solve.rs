@@ -1,23 +1,22 @@
 //! The search for victims: sets of them are tried in a simulation, from none on, until one makes room and is allowed.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-
-use foretell_framework::ClassId;
-use foretell_framework::state::LevelConstraint;
 
 use crate::allocate::Target;
 use crate::cycle::Cycle;
 use crate::model::{Amounts, Model, Status};
 use crate::order::JobsByQueue;
+use crate::turns::{Candidates, Victims};
 
 /// For whom room is made, and of whom.
 pub(crate) struct Search<'a> {
     /// The job that waits.
     pub(crate) job: usize,
     /// Jobs that may be victims.
-    pub(crate) candidates: &'a [usize],
-    /// Those of them that keep their minimum.
-    pub(crate) protected: &'a [usize],
+    pub(crate) candidates: Candidates,
+    /// Whether they keep their minimum.
+    pub(crate) is_protected: fn(&Cycle<'_>, &Self, usize) -> bool,
     /// The most tasks that may be told to stop.
     pub(crate) max_victims: usize,
     /// What each queue held before.
@@ -32,32 +31,19 @@ pub(crate) struct Fate {
     pub(crate) moved: Vec<usize>,
 }
 
-/// Jobs for which a verb found no room, so that it looks no further for others that ask for the same.
+/// Lanes of jobs for which a verb found no room, so that it looks no further for others that ask for the same.
 #[derive(Default)]
-pub(crate) struct InVain(Vec<(usize, bool, Vec<ClassId>, Vec<PodSetShape>)>);
-
-/// What of a part of a job decides where it fits: its minimum, the levels that keep it together.
-type PodSetShape = (usize, Option<LevelConstraint>);
+pub(crate) struct InVain(BTreeSet<usize>);
 
 impl InVain {
-    fn key(model: &Model, job: usize) -> (usize, bool, Vec<ClassId>, Vec<PodSetShape>) {
-        let tasks = model.tasks_to_allocate(job, false);
-        let classes = tasks.into_iter().map(|task| model.tasks[task].class).collect();
-        let entry = &model.jobs[job];
-        let mut sets: Vec<PodSetShape> =
-            entry.pod_sets.iter().map(|set| (set.min_member, set.levels.clone())).collect();
-        sets.extend(entry.group_sets.iter().map(|set| (0, set.levels.clone())));
-        (entry.queue, entry.is_preemptible, classes, sets)
-    }
-
     /// Whether the search was in vain for a job like this one, of no less priority: it was taken before.
     pub(crate) fn covers(&self, model: &Model, job: usize) -> bool {
-        !self.0.is_empty() && self.0.contains(&Self::key(model, job))
+        !self.0.is_empty() && model.known_lane(job).is_some_and(|lane| self.0.contains(&lane))
     }
 
     /// Remembers that the search was in vain.
-    pub(crate) fn add(&mut self, model: &Model, job: usize) {
-        self.0.push(Self::key(model, job));
+    pub(crate) fn add(&mut self, model: &mut Model, job: usize) {
+        self.0.insert(model.lane(job));
     }
 }
 
@@ -98,12 +84,12 @@ impl Cycle<'_> {
         if let Some(victims) = self.attempt(search, tasks, known.to_vec(), rule) {
             return Some(victims);
         }
-        let mut queue = JobsByQueue::new(&self.model, search.candidates.iter().copied(), true);
+        let mut queue = Victims::new(&self.model, search.candidates);
         let mut groups: Vec<Vec<usize>> = Vec::new();
         let mut count = known.len();
         while let Some(victim) = queue.pop(&self.model) {
             let rest = queue.rest_of(&self.model, victim);
-            let keeps_minimum = search.protected.contains(&victim);
+            let keeps_minimum = (search.is_protected)(self, search, victim);
             let (chosen, rest) = self.model.tasks_to_evict(victim, &rest, keeps_minimum);
             if !rest.is_empty() {
                 queue.push_rest(&self.model, victim, rest);
@@ -148,6 +134,10 @@ impl Cycle<'_> {
         for &victim in &victims {
             self.model.evict(victim);
         }
+        if self.model.alike(tasks).is_some_and(|alike| !self.model.could_hold(&alike)) {
+            self.model.roll_back(start);
+            return None;
+        }
         let nodes: Vec<usize> = (0..self.model.nodes.len()).collect();
         let target = Target { nodes: &nodes, only_promises: true };
         if self.allocate_tasks(search.job, tasks, &target) {
@@ -173,7 +163,7 @@ impl Cycle<'_> {
                 jobs.push(job);
             }
         }
-        let mut queue = JobsByQueue::new(&self.model, jobs, false);
+        let mut queue = JobsByQueue::new(&self.model, jobs);
         while let Some(job) = queue.pop(&self.model) {
             let tasks = self.model.tasks_to_allocate(job, true);
             let checkpoint = self.model.checkpoint();

@@ -1,36 +1,30 @@
 //! Preemption within a queue, consolidation, and the end of gangs that have lost their minimum.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use foretell_framework::{EvictionReason, Time};
 
 use crate::cycle::Cycle;
 use crate::solve::{Fate, InVain, Rule, Search};
+use crate::turns::Candidates;
 
 impl Cycle<'_> {
     /// Lets jobs stop others of lower priority in their own queue.
     pub(crate) fn preempt(&mut self) {
-        let (mut jobs, mut in_vain) = (self.waiting_jobs(), InVain::default());
-        while let Some(job) = jobs.pop(&self.model) {
-            let entry = &self.model.jobs[job];
-            let candidates: Vec<usize> = (0..self.model.jobs.len())
-                .filter(|&victim| {
-                    let victim_job = &self.model.jobs[victim];
-                    victim_job.queue == entry.queue
-                        && victim_job.is_preemptible
-                        && victim_job.priority < entry.priority
-                        && self.model.active(&victim_job.tasks) > 0
-                })
-                .collect();
-            if candidates.is_empty() {
-                continue;
-            }
-            let protected: Vec<usize> =
-                candidates.iter().copied().filter(|&victim| !self.may_be_preempted(victim)).collect();
+        let below = |cycle: &Self, job: usize| {
+            let entry = &cycle.model.jobs[job];
+            Candidates::Below(entry.queue, entry.priority)
+        };
+        let mut in_vain = InVain::default();
+        let mut turns = self.turns(false, |cycle, _, job| below(cycle, job).are_any(&cycle.model));
+        while let Some(job) = turns.pop(&self.model, |job| {
+            in_vain.covers(&self.model, job) || !below(self, job).are_any(&self.model)
+        }) {
             let search = Search {
                 job,
-                candidates: &candidates,
-                protected: &protected,
+                candidates: below(self, job),
+                is_protected: |cycle, _, victim| !cycle.may_be_preempted(victim),
                 max_victims: usize::MAX,
                 held_before: &[],
             };
@@ -40,22 +34,20 @@ impl Cycle<'_> {
 
     /// Moves tasks of any queue so that a job finds room, if all of them find other places.
     pub(crate) fn consolidate(&mut self) {
-        let (mut jobs, mut in_vain) = (self.waiting_jobs(), InVain::default());
-        while let Some(job) = jobs.pop(&self.model) {
-            // What cannot be taken back must not bring unrest to others.
-            if !self.model.jobs[job].is_preemptible {
-                continue;
-            }
-            let candidates: Vec<usize> = (0..self.model.jobs.len())
-                .filter(|&victim| {
-                    let entry = &self.model.jobs[victim];
-                    victim != job && entry.is_preemptible && self.model.active(&entry.tasks) > 0
-                })
-                .collect();
+        // What cannot be taken back must not bring unrest to others.
+        let may_move = |cycle: &Self, job: usize| cycle.model.jobs[job].is_preemptible;
+        let mut in_vain = InVain::default();
+        let mut turns =
+            self.turns(false, |cycle, lane, job| may_move(cycle, job) && cycle.model.has_spare(&lane.asked));
+        while let Some(job) = turns.pop(&self.model, |job| {
+            !may_move(self, job)
+                || in_vain.covers(&self.model, job)
+                || !self.model.has_spare(&self.model.asked(job))
+        }) {
             let search = Search {
                 job,
-                candidates: &candidates,
-                protected: &[],
+                candidates: Candidates::Others(job),
+                is_protected: |_, _, _| false,
                 max_victims: self.config.max_consolidation_victims,
                 held_before: &[],
             };
@@ -65,20 +57,19 @@ impl Cycle<'_> {
     }
 
     fn make_room(&mut self, search: &Search<'_>, reason: EvictionReason, rule: Rule, in_vain: &mut InVain) {
-        if in_vain.covers(&self.model, search.job) {
-            return;
-        }
         if self.solve(search, rule) {
             self.decide(Some((reason, Some(search.job))));
         } else {
-            in_vain.add(&self.model, search.job);
+            in_vain.add(&mut self.model, search.job);
         }
     }
 
     /// Stops what is left of gangs that have run without their minimum for too long.
     pub(crate) fn evict_stale_gangs(&mut self) {
         let Some(grace) = self.config.staleness_grace else { return };
-        for job in 0..self.model.jobs.len() {
+        // Those that were stale, and those that may have become so in this cycle.
+        let jobs: BTreeSet<usize> = self.model.stale.union(&self.model.decided).copied().collect();
+        for job in jobs {
             let entry = &self.model.jobs[job];
             let active: Vec<usize> = entry
                 .tasks

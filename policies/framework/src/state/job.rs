@@ -128,7 +128,7 @@ pub struct NestedGroup {
 }
 
 /// Levels of a topology, each a node label, within one domain of which tasks must or should stay.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct LevelConstraint {
     /// The name of the topology.
     pub topology: Box<str>,

@@ -15,7 +15,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 
-use slotmap::SlotMap;
+use slotmap::{Key, SlotMap};
 
 pub use error::{PlacementError, StateError};
 pub use job::{
@@ -68,6 +68,12 @@ pub struct ClusterState {
     gpu_capacity_milli: u64,
     gpu_allocated_milli: u64,
     recency: RecencyList,
+    /// Changes of jobs, by slot.
+    job_recency: RecencyList,
+    /// The latest job of each slot, whether it is still there or not.
+    job_slots: Vec<JobId>,
+    /// Number of times that queues were added or changed what they are entitled to.
+    queues_version: u64,
     released: Stamp,
     node_specs_changed: Stamp,
 }
@@ -101,6 +107,9 @@ impl ClusterState {
             gpu_capacity_milli: 0,
             gpu_allocated_milli: 0,
             recency: RecencyList::new(),
+            job_recency: RecencyList::new(),
+            job_slots: Vec::new(),
+            queues_version: 0,
             released: Stamp::default(),
             node_specs_changed: Stamp::default(),
         }
@@ -145,6 +154,7 @@ impl ClusterState {
     pub fn queue_id(&mut self, name: &str) -> QueueId {
         let position = self.queues.iter().position(|queue| *queue.name == *name).unwrap_or_else(|| {
             self.queues.push(Queue::new(name));
+            self.queues_version += 1;
             self.queues.len() - 1
         });
         QueueId::new(position)
@@ -167,6 +177,7 @@ impl ClusterState {
 
     /// Says what a queue is entitled to.
     pub fn set_queue_spec(&mut self, queue: QueueId, spec: QueueSpec) {
+        self.queues_version += 1;
         self.queues[queue.index()].spec = spec;
     }
 
@@ -235,7 +246,7 @@ impl ClusterState {
     /// Cordons or uncordons a node: a cordoned one takes no new tasks.
     pub fn set_unschedulable(&mut self, node: NodeId, unschedulable: bool) {
         self.nodes[node.index()].spec.unschedulable = unschedulable;
-        self.recency.touch(node);
+        self.recency.touch(node.index());
         self.node_specs_changed = self.recency.now();
         if !unschedulable {
             self.released = self.recency.now();
@@ -262,7 +273,7 @@ impl ClusterState {
             self.gpu_free_milli[gpu] = 0;
             node_entry.gpu_free_milli -= u64::from(free);
         }
-        self.recency.touch(node);
+        self.recency.touch(node.index());
         if healthy {
             self.released = self.recency.now();
         }
@@ -321,12 +332,29 @@ impl ClusterState {
 
     /// The latest change of a node. Equal stamps mean an equal node.
     pub fn node_stamp(&self, node: NodeId) -> Stamp {
-        self.recency.stamp(node)
+        self.recency.stamp(node.index())
     }
 
     /// Nodes that changed after `seen`, each once, latest first.
     pub fn changed_since(&self, seen: Stamp) -> impl Iterator<Item = NodeId> {
-        self.recency.since(seen)
+        self.recency.since(seen).map(NodeId::new)
+    }
+
+    /// The latest change of any job or task: added, removed, placed, released, started, nominated, told apart.
+    pub const fn jobs_stamp(&self) -> Stamp {
+        self.job_recency.now()
+    }
+
+    /// Jobs that changed after `seen`, each once, latest first. Some may be gone; one whose slot another has taken since is
+    /// not told of.
+    pub fn jobs_changed_since(&self, seen: Stamp) -> impl Iterator<Item = JobId> {
+        // The first slot belongs to none.
+        self.job_recency.since(seen).map(|slot| self.job_slots[slot]).filter(|job| !job.is_null())
+    }
+
+    /// A number that grows whenever a queue is added or changes what it is entitled to.
+    pub const fn queues_version(&self) -> u64 {
+        self.queues_version
     }
 
     /// The latest change that may let in what did not fit before: something was released, added, repaired.
@@ -396,6 +424,12 @@ impl ClusterState {
         by_status[TaskStatus::Waiting as usize] = tasks as u32;
         let job = Job { spec, shape, tasks: Vec::with_capacity(tasks), placed: 0, by_status, nominated: 0 };
         let id = self.jobs.insert(job);
+        while self.job_recency.len() <= id.slot() {
+            self.job_recency.push();
+            self.job_slots.push(JobId::default());
+        }
+        self.job_recency.touch(id.slot());
+        self.job_slots[id.slot()] = id;
         let job = &mut self.jobs[id];
         for &(class, count) in &job.spec.tasks {
             for _ in 0..count {
@@ -418,6 +452,7 @@ impl ClusterState {
     pub fn set_task_details(&mut self, task: TaskId, details: TaskDetails) {
         let Some(task) = self.tasks.get_mut(task) else { return };
         let before = core::mem::replace(&mut task.details, details).priority;
+        self.job_recency.touch(task.job.slot());
         let (after, holds) = (task.details.priority, task.placement.is_some());
         if holds && before != after {
             self.count_holder(before, false);
@@ -426,15 +461,17 @@ impl ClusterState {
     }
 
     /// Says where a job stands in the queue's admission.
-    pub fn set_job_phase(&mut self, job: JobId, phase: JobPhase) {
-        if let Some(job) = self.jobs.get_mut(job) {
+    pub fn set_job_phase(&mut self, id: JobId, phase: JobPhase) {
+        if let Some(job) = self.jobs.get_mut(id) {
             job.spec.phase = phase;
+            self.job_recency.touch(id.slot());
         }
     }
 
     /// Removes a job and its tasks and frees what they held. `None` if it is gone already.
     pub fn remove_job(&mut self, id: JobId) -> Option<Job> {
         let Job { placed, .. } = *self.jobs.get(id)?;
+        self.job_recency.touch(id.slot());
         for index in 0..self.jobs[id].tasks.len() {
             let task = self.jobs[id].tasks[index];
             if self.set_nomination(task, None).is_some() {

@@ -81,6 +81,7 @@ impl ClusterState {
         let by_status = &mut self.jobs[entry.job].by_status;
         by_status[before as usize] -= 1;
         by_status[status as usize] += 1;
+        self.job_recency.touch(entry.job.slot());
         before
     }
 
@@ -156,7 +157,7 @@ impl ClusterState {
         self.count_holder(priority, true);
         self.use_gpus(node, gpus, |used_milli| used_milli + gpu_milli);
         self.set_status(task, TaskStatus::Bound);
-        self.recency.touch(node);
+        self.recency.touch(node.index());
     }
 
     /// Changes what is used of devices.
@@ -188,7 +189,7 @@ impl ClusterState {
         node_entry.releasing.add(&spec.requests);
         node_entry.releasing_gpu_milli += spec.gpus.total_milli();
         node_entry.releasing_tasks += 1;
-        self.recency.touch(node);
+        self.recency.touch(node.index());
         Some(status)
     }
 
@@ -200,7 +201,7 @@ impl ClusterState {
         let node = entry.placement.as_ref().expect("a task that is released is placed").node;
         self.jobs[entry.job].placed += 1;
         self.unaccount_releasing(task, node);
-        self.recency.touch(node);
+        self.recency.touch(node.index());
     }
 
     fn unaccount_releasing(&mut self, task: TaskId, node: NodeId) {
@@ -219,15 +220,16 @@ impl ClusterState {
         self.nominations -= u32::from(before.is_some());
         let nominated = &mut self.jobs[entry.job].nominated;
         *nominated = *nominated + u32::from(node.is_some()) - u32::from(before.is_some());
+        self.job_recency.touch(entry.job.slot());
         if let Some(before) = before {
             self.nodes[before.index()].nominated.retain(|&nominated| nominated != task);
-            self.recency.touch(before);
+            self.recency.touch(before.index());
         }
         if let Some(node) = node {
             let nominated = &mut self.nodes[node.index()].nominated;
             let position = nominated.partition_point(|&other| other < task);
             nominated.insert(position, task);
-            self.recency.touch(node);
+            self.recency.touch(node.index());
         }
         before
     }
@@ -259,7 +261,7 @@ impl ClusterState {
         queue.gpu_allocated_milli -= total;
         queue.allocated.subtract(&spec.requests);
         self.use_gpus(placement.node, placement.gpus, |used_milli| used_milli - placement.gpu_milli);
-        self.recency.touch(placement.node);
+        self.recency.touch(placement.node.index());
         self.released = self.recency.now();
         Some(placement)
     }

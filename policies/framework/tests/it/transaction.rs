@@ -2,7 +2,7 @@
 //! itself.
 
 use foretell_framework::{
-    ClusterState, Decision, EvictionReason, GpuSet, NodeId, PlacementError, Session, TaskStatus, Time,
+    ClusterState, Decision, EvictionReason, GpuSet, JobId, NodeId, PlacementError, Session, TaskStatus, Time,
 };
 use foretell_testkit::generate::{Operation, Step, clusters, operations};
 use foretell_testkit::{
@@ -15,7 +15,7 @@ proptest! {
     fn every_operation_keeps_the_promises(mut state in clusters(0..5), operations in operations(0..40)) {
         for operation in operations {
             let before = state.clone();
-            let seen = before.stamp();
+            let (seen, jobs_seen) = (before.stamp(), before.jobs_stamp());
             if let Operation::Transact { steps, commit } = &operation {
                 transact_checked(&mut state, steps, *commit)?;
             } else {
@@ -29,6 +29,22 @@ proptest! {
                 prop_assert_eq!(before.node(node), state.node(node));
                 prop_assert_eq!(before.gpu_free_milli(node), state.gpu_free_milli(node));
                 prop_assert_eq!(before.node_stamp(node), state.node_stamp(node));
+            }
+            // Likewise jobs; a new one may have taken the slot of one that is gone.
+            let changed: Vec<_> = state.jobs_changed_since(jobs_seen).map(JobId::slot).collect();
+            for job in before.jobs().chain(state.jobs()).map(|(job, _)| job) {
+                if !changed.contains(&job.slot()) {
+                    prop_assert_eq!(before.job(job), state.job(job));
+                    let tasks = before.job(job).into_iter().flat_map(|job| job.tasks());
+                    for &task in tasks {
+                        let without_slot = |state: &ClusterState| {
+                            let task = state.task(task)?;
+                            let place = task.placement().map(|place| (place.node, place.gpus));
+                            Some((task.status(), task.nominated(), task.details.clone(), place))
+                        };
+                        prop_assert_eq!(without_slot(&before), without_slot(&state));
+                    }
+                }
             }
         }
     }

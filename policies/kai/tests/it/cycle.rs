@@ -14,7 +14,7 @@ use proptest::sample::select;
 
 /// A job: its queue, what its tasks ask for, their number and minimum, priority, and whether it may run already.
 #[derive(Clone, Debug)]
-struct Plan {
+pub(crate) struct Plan {
     queue: usize,
     task: &'static str,
     tasks: u32,
@@ -24,7 +24,7 @@ struct Plan {
     runs: bool,
 }
 
-fn plans() -> impl Strategy<Value = Vec<Plan>> {
+pub(crate) fn plans() -> impl Strategy<Value = Vec<Plan>> {
     let task = select(vec!["1gpu cpu=1", "0.5gpu cpu=1", "2gpu cpu=1", "4gpu cpu=1", "cpu=4"]);
     let plan = (0_usize..3, task, 1_u32..5, 1_u32..5, 0..3, any::<bool>(), any::<bool>());
     let plan = plan.prop_map(|(queue, task, tasks, min_member, priority, is_preemptible, runs)| Plan {
@@ -40,13 +40,13 @@ fn plans() -> impl Strategy<Value = Vec<Plan>> {
 }
 
 /// Deserved and capability of a queue in GPUs.
-fn entitlements() -> impl Strategy<Value = [(Option<u64>, Option<u64>); 3]> {
+pub(crate) fn entitlements() -> impl Strategy<Value = [(Option<u64>, Option<u64>); 3]> {
     let entitlement = (prop::option::of(0_u64..9), prop::option::weighted(0.3, 4_u64..17));
     [entitlement.clone(), entitlement.clone(), entitlement]
 }
 
 /// Two nodes with 8 GPUs, two queues below one and one beside it, jobs of which some run as far as there is room.
-fn state(plans: &[Plan], entitlements: &[(Option<u64>, Option<u64>); 3]) -> ClusterState {
+pub(crate) fn state(plans: &[Plan], entitlements: &[(Option<u64>, Option<u64>); 3]) -> ClusterState {
     let mut state = cluster("a: 8xA100 cpu=200\nb: 8xA100 cpu=200");
     let gpus = |gpus: Option<u64>| Quota { gpu_milli: gpus.map(|gpus| gpus * 1000), ..Quota::default() };
     let parent = state.queue_id("colours");
@@ -63,15 +63,8 @@ fn state(plans: &[Plan], entitlements: &[(Option<u64>, Option<u64>); 3]) -> Clus
         );
     }
     for (index, plan) in plans.iter().enumerate() {
+        let job = add_job(&mut state, index as u64, plan);
         let spec = task_spec(&mut state, plan.task);
-        let class = state.class(&spec);
-        let job = state.add_job(JobSpec {
-            min_member: plan.min_member,
-            priority: plan.priority,
-            preemptable: Some(plan.is_preemptible),
-            submitted: Time::from_nanos(index as u64),
-            ..JobSpec::new(index as u64, queues[plan.queue], [(class, plan.tasks)])
-        });
         let queue = state.queue(queues[plan.queue]);
         let limit = queue.spec.capability.gpu_milli.unwrap_or(u64::MAX);
         let asked = spec.gpus.total_milli() * u64::from(plan.tasks);
@@ -87,6 +80,19 @@ fn state(plans: &[Plan], entitlements: &[(Option<u64>, Option<u64>); 3]) -> Clus
         }
     }
     state
+}
+
+/// Adds a job that waits.
+pub(crate) fn add_job(state: &mut ClusterState, sequence: u64, plan: &Plan) -> JobId {
+    let spec = task_spec(state, plan.task);
+    let (class, queue) = (state.class(&spec), state.queue_id(["red", "green", "blue"][plan.queue]));
+    state.add_job(JobSpec {
+        min_member: plan.min_member,
+        priority: plan.priority,
+        preemptable: Some(plan.is_preemptible),
+        submitted: Time::from_nanos(sequence),
+        ..JobSpec::new(sequence, queue, [(class, plan.tasks)])
+    })
 }
 
 fn tasks(state: &ClusterState, job: JobId) -> Vec<TaskId> {

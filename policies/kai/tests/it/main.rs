@@ -1,5 +1,6 @@
 //! Promises of the KAI policies.
 
+mod again;
 mod cycle;
 mod division;
 mod verbs;
