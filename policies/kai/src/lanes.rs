@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use foretell_framework::ClassId;
 use foretell_framework::state::LevelConstraint;
 
-use crate::model::{Amounts, Model, Part, Status, WHOLE};
+use crate::model::{Amounts, Model, Part, Status, Task, WHOLE};
 use crate::node::Node;
 use crate::order::JobKey;
 
@@ -38,9 +38,16 @@ pub(crate) struct Lane {
 #[derive(Clone, Debug)]
 pub(crate) struct Alike {
     class: ClassId,
-    count: i64,
+    pub(crate) count: i64,
     request: Vec<i64>,
     share: Option<(usize, Part)>,
+}
+
+impl Alike {
+    /// A single task.
+    pub(crate) fn one(task: &Task) -> Self {
+        Self { class: task.class, count: 1, request: task.request.clone(), share: task.share }
+    }
 }
 
 /// Jobs that wait.
@@ -65,19 +72,28 @@ impl Node {
             return 0;
         }
         let whole = self.whole_gpus(true) as i64 * (WHOLE / milli);
-        let groups = self.groups.values().filter(|group| !group.is_whole(true));
+        let groups = self.shared().filter(|group| !group.is_whole(true));
         let parts = whole + groups.map(|group| (group.free_milli(true) / milli).max(0)).sum::<i64>();
         fits.unwrap_or(i64::MAX).min(parts / devices.max(1) as i64)
     }
 }
 
 impl Model {
+    /// No less than the number of tasks of a class that fit on a node.
+    pub(crate) fn room(&self, alike: &Alike, node: usize) -> i64 {
+        self.room_on(&self.nodes[node], alike, node)
+    }
+
+    /// The same of a node as it would be.
+    pub(crate) fn room_on(&self, would_be: &Node, alike: &Alike, node: usize) -> i64 {
+        if self.suits[alike.class.index()][node] { would_be.room(alike) } else { 0 }
+    }
+
     /// Whether there could be room for tasks of one class: if not, there is none.
     pub(crate) fn could_hold(&self, alike: &Alike) -> bool {
         let mut left = alike.count;
-        let suits = self.suits[alike.class.index()].iter().zip(&self.nodes);
-        for (_, node) in suits.filter(|(suits, _)| **suits) {
-            left = left.saturating_sub(node.room(alike));
+        for node in 0..self.nodes.len() {
+            left = left.saturating_sub(self.room(alike, node));
             if left <= 0 {
                 return true;
             }
@@ -111,10 +127,11 @@ impl Model {
         let tasks = self.tasks_to_allocate(job, false);
         let key = self.lane_key(job, &tasks);
         let alike = self.alike(&tasks);
-        let is_free = |levels: &Option<LevelConstraint>| levels.is_none();
-        let is_plain = alike.as_ref().is_some_and(|alike| {
+        let stays_where_it_likes = |alike: &Alike| {
             alike.share.is_none_or(|(devices, _)| devices == 1) && self.is_unattached[alike.class.index()]
-        }) && key.sets.iter().all(|(_, levels)| is_free(levels));
+        };
+        let is_plain = alike.as_ref().is_some_and(stays_where_it_likes)
+            && key.sets.iter().all(|(_, levels)| levels.is_none());
         self.waiting.lanes.push(Lane { asked: self.sum(&tasks), alike, is_plain });
         self.waiting.ids.insert(key, self.waiting.lanes.len() - 1);
         self.waiting.lanes.len() - 1
@@ -123,12 +140,8 @@ impl Model {
     /// Some tasks, if they are of one class.
     pub(crate) fn alike(&self, tasks: &[usize]) -> Option<Alike> {
         let first = &self.tasks[*tasks.first()?];
-        tasks.iter().all(|&task| self.tasks[task].class == first.class).then(|| Alike {
-            class: first.class,
-            count: tasks.len() as i64,
-            request: first.request.clone(),
-            share: first.share,
-        })
+        let are_alike = tasks.iter().all(|&task| self.tasks[task].class == first.class);
+        are_alike.then(|| Alike { count: tasks.len() as i64, ..Alike::one(first) })
     }
 
     /// What the tasks of a waiting job that are placed next come to.

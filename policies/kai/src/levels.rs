@@ -152,7 +152,7 @@ impl Cycle<'_> {
         let by_share = shares.map(|(devices, part)| {
             let milli = node.part_milli(part).max(1);
             let whole = (node.free(GPU, true) / WHOLE).max(0) * (WHOLE / milli);
-            let groups = node.groups.values().filter(|group| !group.is_whole(true));
+            let groups = node.shared().filter(|group| !group.is_whole(true));
             (whole + groups.map(|group| group.free_milli(true) / milli).sum::<i64>()) / devices.max(1) as i64
         });
         by_share.chain(count).min().unwrap_or(0)

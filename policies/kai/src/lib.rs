@@ -31,6 +31,7 @@ mod nodes;
 mod order;
 mod read;
 mod reclaim;
+mod shadow;
 mod solve;
 mod turns;
 mod verbs;

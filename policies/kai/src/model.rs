@@ -458,7 +458,7 @@ impl Model {
                 return true;
             }
             let parts = |node: &Node| -> i64 {
-                let shared = node.groups.values().filter(|group| dimension == GPU && !group.is_whole(true));
+                let shared = node.shared().filter(|group| dimension == GPU && !group.is_whole(true));
                 shared.map(|group| group.free_milli(true).max(0)).sum()
             };
             let free = self.nodes.iter().map(|node| node.free(dimension, true).max(0) + parts(node));

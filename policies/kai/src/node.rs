@@ -1,7 +1,6 @@
 //! What a node holds, has free and has promised.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use foretell_framework::NodeId;
@@ -54,10 +53,16 @@ pub(crate) struct Node {
     pub(crate) gpu_memory_mib: f64,
     pub(crate) healthy_gpus: usize,
     pub(crate) has_gpus: bool,
-    pub(crate) groups: BTreeMap<u32, Group>,
+    /// Devices that tasks share, by name.
+    pub(crate) groups: Vec<(u32, Group)>,
 }
 
 impl Node {
+    /// The devices that tasks share.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().map(|(_, group)| group)
+    }
+
     /// What is free of a dimension, with (`later`) or without what is being released.
     pub(crate) fn free(&self, dimension: usize, later: bool) -> i64 {
         self.idle[dimension] + if later { self.releasing[dimension] } else { 0 }
@@ -90,11 +95,8 @@ impl Node {
         if milli > WHOLE {
             return false;
         }
-        let shared = self
-            .groups
-            .values()
-            .filter(|group| !group.is_whole(later) && group.free_milli(later) >= milli)
-            .count();
+        let shared =
+            self.shared().filter(|group| !group.is_whole(later) && group.free_milli(later) >= milli).count();
         self.whole_gpus(later) + shared >= count
     }
 
@@ -102,7 +104,7 @@ impl Node {
     pub(crate) fn unallocated(&self, dimension: usize, mig_gpus: &[i64]) -> i64 {
         let mut sum = self.free(dimension, true);
         if dimension == GPU {
-            let shared = self.groups.values().filter(|group| !group.is_whole(true));
+            let shared = self.shared().filter(|group| !group.is_whole(true));
             sum += shared.map(|group| group.free_milli(true)).sum::<i64>();
             let profiles = mig_gpus.iter().enumerate();
             sum += profiles.map(|(profile, gpus)| self.free(profile, true) * gpus * WHOLE).sum::<i64>();
@@ -126,7 +128,11 @@ pub(crate) fn account_on(node: &mut Node, task: &Task, groups: &[u32], kind: usi
     let Some((_, part)) = task.share else { return };
     let milli = node.part_milli(part);
     for &name in groups {
-        let group = node.groups.entry(name).or_default();
+        let position = node.groups.partition_point(|&(known, _)| known < name);
+        if node.groups.get(position).is_none_or(|&(known, _)| known != name) {
+            node.groups.insert(position, (name, Group::default()));
+        }
+        let group = &mut node.groups[position].1;
         let (idle, releasing) = group.whole();
         group.milli[kind] += sign * milli;
         group.tasks[kind] = group.tasks[kind].saturating_add_signed(sign as i32);
@@ -135,7 +141,7 @@ pub(crate) fn account_on(node: &mut Node, task: &Task, groups: &[u32], kind: usi
         node.idle[GPU] += idle - idle_after;
         node.releasing[GPU] += releasing_after - releasing;
         if is_empty {
-            node.groups.remove(&name);
+            node.groups.remove(position);
         }
     }
 }

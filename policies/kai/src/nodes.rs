@@ -11,6 +11,7 @@ use crate::config::Strategy;
 use crate::cycle::Cycle;
 use crate::keys;
 use crate::model::{CPU, GPU, Task, WHOLE};
+use crate::node::Node;
 
 /// The label of nodes whose GPUs are split by MIG.
 const MIG_ENABLED: &str = "node-role.kubernetes.io/mig-enabled";
@@ -195,7 +196,7 @@ impl Cycle<'_> {
             let milli = node.part_milli(part);
             let takes =
                 |group: &crate::node::Group| !group.is_whole(false) && group.free_milli(false) >= milli;
-            score += if node.groups.values().any(takes) { GPU_SHARING } else { 0.0 };
+            score += if node.shared().any(takes) { GPU_SHARING } else { 0.0 };
         }
         if task.nominated == Some(index) {
             score += NOMINATED;
@@ -207,30 +208,17 @@ impl Cycle<'_> {
 
     /// Devices of a node for a task that asks for parts of GPUs.
     pub(crate) fn shared_gpus(&mut self, task: usize, node: usize) -> Option<SharedGpus> {
-        let (count, part) = self.model.tasks[task].share?;
+        let (_, part) = self.model.tasks[task].share?;
         let target = &self.model.nodes[node];
         let milli = target.part_milli(part);
-        // Full devices come first when packing, untouched ones when spreading.
-        let mut candidates: Vec<(i64, Option<u32>)> = Vec::new();
-        for (&name, group) in &target.groups {
-            if !group.is_whole(true) && group.free_milli(true) >= milli {
-                let used: i64 = group.milli.iter().sum();
-                candidates.push((
-                    if self.config.gpu_sharing == Strategy::Binpack { -used } else { used },
-                    Some(name),
-                ));
-            }
-        }
-        let whole = target.whole_gpus(true);
-        candidates.extend(core::iter::repeat_n((0, None), whole));
-        candidates.sort_by_key(|&(score, name)| {
-            (score, (self.config.gpu_sharing == Strategy::Binpack) == name.is_none(), name)
-        });
-        let mut idle_whole = (target.free(GPU, false) / WHOLE).max(0);
+        let chosen = target.devices_for(&self.model.tasks[task], self.config.gpu_sharing)?;
+        let mut idle_whole = target.whole_gpus(false) as i64;
         let (mut groups, mut is_releasing) = (Vec::new(), false);
-        for (_, name) in candidates.into_iter().take(count) {
-            if let Some(name) = name {
-                let group = &self.model.nodes[node].groups[&name];
+        for name in chosen {
+            let target = &self.model.nodes[node];
+            if let Some(name) = name
+                && let Some((_, group)) = target.groups.iter().find(|&&(known, _)| known == name)
+            {
                 // A device that is only promised is taken from the idle ones.
                 is_releasing |=
                     if group.is_whole(false) { idle_whole < 1 } else { group.free_milli(false) < milli };
@@ -241,6 +229,27 @@ impl Cycle<'_> {
                 groups.push(self.model.new_group());
             }
         }
-        (groups.len() == count).then_some(SharedGpus { groups, is_releasing })
+        Some(SharedGpus { groups, is_releasing })
+    }
+}
+
+impl Node {
+    /// Which devices a task that asks for parts of GPUs takes: shared ones by name, or untouched ones.
+    pub(crate) fn devices_for(&self, task: &Task, strategy: Strategy) -> Option<Vec<Option<u32>>> {
+        let (count, part) = task.share?;
+        let milli = self.part_milli(part);
+        // Full devices come first when packing, untouched ones when spreading.
+        let mut candidates: Vec<(i64, Option<u32>)> = Vec::new();
+        for &(name, ref group) in &self.groups {
+            if !group.is_whole(true) && group.free_milli(true) >= milli {
+                let used: i64 = group.milli.iter().sum();
+                candidates.push((if strategy == Strategy::Binpack { -used } else { used }, Some(name)));
+            }
+        }
+        candidates.extend(core::iter::repeat_n((0, None), self.whole_gpus(true)));
+        candidates
+            .sort_by_key(|&(score, name)| (score, (strategy == Strategy::Binpack) == name.is_none(), name));
+        let chosen: Vec<Option<u32>> = candidates.into_iter().take(count).map(|(_, name)| name).collect();
+        (chosen.len() == count).then_some(chosen)
     }
 }

@@ -123,7 +123,7 @@ impl Model {
             has_gpus: allocatable[GPU] > 0 || mig > 0,
             allocatable,
             gpu_memory_mib: node.spec.gpu_memory_bytes as f64 / f64::from(1 << 20),
-            groups: BTreeMap::new(),
+            groups: Vec::new(),
         });
         self.on_node.push(Vec::new());
     }

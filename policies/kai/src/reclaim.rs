@@ -21,8 +21,16 @@ impl Cycle<'_> {
         }) {
             let queue = self.model.jobs[job].queue;
             let held_before: Vec<Amounts> = self.model.queues.iter().map(|queue| queue.allocated).collect();
+            let must_move: Vec<bool> = (0..self.model.queues.len())
+                .map(|other| {
+                    let (taker, giver) = self.where_paths_part(queue, other);
+                    // The less is asked for and the more is left, the more may be taken.
+                    !may_take(self, &[0; 3], taker, giver, &held_before[giver], &held_before)
+                })
+                .collect();
             let search = Search {
                 job,
+                must_move: &must_move,
                 candidates: Candidates::OutOf(queue),
                 is_protected: |cycle, search, victim| {
                     !cycle.may_be_reclaimed(victim, cycle.model.jobs[search.job].queue)
@@ -114,7 +122,7 @@ pub(crate) fn reclaim_is_fair(cycle: &Cycle<'_>, search: &Search<'_>, fate: &Fat
         let (taker, giver) = cycle.where_paths_part(claimant, queue);
         for piece in pieces {
             let left = *remaining.entry(giver).or_insert(search.held_before[giver]);
-            if !may_take(cycle, &asked, taker, giver, &left, search) {
+            if !may_take(cycle, &asked, taker, giver, &left, search.held_before) {
                 return false;
             }
             for (resource, amount) in piece.iter().enumerate() {
@@ -137,14 +145,13 @@ fn may_take(
     taker: usize,
     giver: usize,
     left: &Amounts,
-    search: &Search<'_>,
+    held_before: &[Amounts],
 ) -> bool {
     let (taking, giving) = (&cycle.model.queues[taker], &cycle.model.queues[giver]);
     let exceeds = |bound: Option<i64>, amount: i64| bound.is_some_and(|bound| amount > bound);
     let above_share = (0..3).any(|resource| exceeds(giving.allocatable_share(resource), left[resource]));
-    let within_deserved = (0..3).all(|resource| {
-        !exceeds(taking.deserved[resource], search.held_before[taker][resource] + asked[resource])
-    });
+    let within_deserved = (0..3)
+        .all(|resource| !exceeds(taking.deserved[resource], held_before[taker][resource] + asked[resource]));
     let above_deserved = (0..3).any(|resource| exceeds(giving.deserved[resource], left[resource]));
     above_share || (within_deserved && above_deserved)
 }

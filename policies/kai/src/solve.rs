@@ -7,6 +7,7 @@ use crate::allocate::Target;
 use crate::cycle::Cycle;
 use crate::model::{Amounts, Model, Status};
 use crate::order::JobsByQueue;
+use crate::shadow::{Rooms, Shadows};
 use crate::turns::{Candidates, Victims};
 
 /// For whom room is made, and of whom.
@@ -21,6 +22,8 @@ pub(crate) struct Search<'a> {
     pub(crate) max_victims: usize,
     /// What each queue held before.
     pub(crate) held_before: &'a [Amounts],
+    /// By queue, whether its jobs may only be moved: to stop one would break the rule.
+    pub(crate) must_move: &'a [bool],
 }
 
 /// What became of those who were told to stop in a trial.
@@ -56,6 +59,13 @@ impl Cycle<'_> {
     pub(crate) fn solve(&mut self, search: &Search<'_>, rule: Rule) -> bool {
         let start = self.model.checkpoint();
         let tasks = self.model.tasks_to_allocate(search.job, false);
+        let must_all_move = |queue: usize| {
+            search.must_move[queue] || search.candidates.last(&self.model, queue, None).is_none()
+        };
+        // If nobody may be stopped, there must be room for all together.
+        if (0..self.model.queues.len()).all(must_all_move) && !self.model.has_spare(&self.model.sum(&tasks)) {
+            return false;
+        }
         let used_before = self.model.used(&self.model.jobs[search.job].tasks);
         let mut victims = Vec::new();
         for count in 1..=tasks.len() {
@@ -81,7 +91,14 @@ impl Cycle<'_> {
         known: &[usize],
         rule: Rule,
     ) -> Option<Vec<usize>> {
-        if let Some(victims) = self.attempt(search, tasks, known.to_vec(), rule) {
+        let rooms = || self.model.alike(tasks).map(|alike| Rooms::new(&self.model, alike));
+        let (rooms, mut shadows) = (
+            rooms(),
+            rooms()
+                .filter(|_| known.is_empty())
+                .map(|rooms| Shadows::new(tasks[0], rooms, self.config.gpu_sharing)),
+        );
+        if let Some(victims) = self.attempt(search, tasks, known.to_vec(), rooms.as_ref(), None, rule) {
             return Some(victims);
         }
         let mut queue = Victims::new(&self.model, search.candidates);
@@ -108,12 +125,25 @@ impl Cycle<'_> {
                     nodes.push(node);
                 }
             }
+            if let Some(shadows) = &mut shadows {
+                shadows.add(&self.model, &chosen, search.must_move[self.model.jobs[victim].queue]);
+            }
             groups.push(chosen);
             for node in nodes {
+                if shadows.as_mut().is_some_and(|shadows| shadows.is_hopeless(&self.model, node)) {
+                    continue;
+                }
                 let is_here = |task: &usize| self.model.tasks[*task].place.node == Some(node);
                 let here = groups.iter().filter(|group| group.iter().any(is_here));
                 let victims: Vec<usize> = known.iter().chain(here.flatten()).copied().collect();
-                if let Some(victims) = self.attempt(search, tasks, victims, rule) {
+                if let Some(victims) = self.attempt(
+                    search,
+                    tasks,
+                    victims,
+                    rooms.as_ref(),
+                    shadows.as_ref().map(|shadows| (shadows, node)),
+                    rule,
+                ) {
                     return Some(victims);
                 }
             }
@@ -128,20 +158,19 @@ impl Cycle<'_> {
         search: &Search<'_>,
         tasks: &[usize],
         victims: Vec<usize>,
+        rooms: Option<&Rooms>,
+        shadows: Option<(&Shadows, usize)>,
         rule: Rule,
     ) -> Option<Vec<usize>> {
         let start = self.model.checkpoint();
         for &victim in &victims {
             self.model.evict(victim);
         }
-        if self.model.alike(tasks).is_some_and(|alike| !self.model.could_hold(&alike)) {
+        if rooms.is_some_and(|rooms| !rooms.could_hold_without(&self.model, &victims)) {
             self.model.roll_back(start);
             return None;
         }
-        let nodes: Vec<usize> = (0..self.model.nodes.len()).collect();
-        let target = Target { nodes: &nodes, only_promises: true };
-        if self.allocate_tasks(search.job, tasks, &target) {
-            self.place_again(&victims, &target);
+        if self.promise(search.job, tasks, shadows) && self.place_again(&victims, shadows, search.must_move) {
             let with = |status: Status| {
                 let tasks = victims.iter().copied();
                 tasks.filter(|&task| self.model.tasks[task].place.status == status).collect()
@@ -155,7 +184,20 @@ impl Cycle<'_> {
         None
     }
 
-    fn place_again(&mut self, victims: &[usize], target: &Target<'_>) {
+    /// Promises tasks of a job a place, all or none; see [`Self::allocate_tasks`].
+    fn promise(&mut self, job: usize, tasks: &[usize], shadows: Option<(&Shadows, usize)>) -> bool {
+        let known = shadows.and_then(|(shadows, node)| shadows.nodes_for(&self.model, tasks, node));
+        let nodes = known.unwrap_or_else(|| (0..self.model.nodes.len()).collect());
+        self.allocate_tasks(job, tasks, &Target { nodes: &nodes, only_promises: true })
+    }
+
+    /// Places victims again where there is room left. Whether the rule can still hold: not if one stops that must not.
+    fn place_again(
+        &mut self,
+        victims: &[usize],
+        shadows: Option<(&Shadows, usize)>,
+        must_move: &[bool],
+    ) -> bool {
         let mut jobs: Vec<usize> = Vec::new();
         for &victim in victims {
             let job = self.model.tasks[victim].job;
@@ -167,14 +209,17 @@ impl Cycle<'_> {
         while let Some(job) = queue.pop(&self.model) {
             let tasks = self.model.tasks_to_allocate(job, true);
             let checkpoint = self.model.checkpoint();
-            if self.allocate_tasks(job, &tasks, target) {
+            if self.promise(job, &tasks, shadows) {
                 let is_victim = |&task: &usize| self.model.tasks[task].is_trial_victim();
                 if self.model.jobs[job].tasks.iter().any(is_victim) {
                     queue.push(&self.model, job);
                 }
+            } else if must_move[self.model.jobs[job].queue] {
+                return false;
             } else {
                 self.model.roll_back(checkpoint);
             }
         }
+        true
     }
 }

@@ -174,7 +174,7 @@ pub(crate) enum Candidates {
 
 impl Candidates {
     /// The last of a queue that is one, before a key if there is one.
-    fn last(self, model: &Model, queue: usize, before: Option<JobKey>) -> Option<JobKey> {
+    pub(crate) fn last(self, model: &Model, queue: usize, before: Option<JobKey>) -> Option<JobKey> {
         let jobs = &model.victims[queue];
         let mut keys = match before {
             Some(before) => jobs.range(..before),

@@ -1,6 +1,7 @@
 //! Preemption within a queue, consolidation, and the end of gangs that have lost their minimum.
 
 use alloc::collections::BTreeSet;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use foretell_framework::{EvictionReason, Time};
@@ -16,6 +17,7 @@ impl Cycle<'_> {
             let entry = &cycle.model.jobs[job];
             Candidates::Below(entry.queue, entry.priority)
         };
+        let must_move = vec![false; self.model.queues.len()];
         let mut in_vain = InVain::default();
         let mut turns = self.turns(false, |cycle, _, job| below(cycle, job).are_any(&cycle.model));
         while let Some(job) = turns.pop(&self.model, |job| {
@@ -27,6 +29,7 @@ impl Cycle<'_> {
                 is_protected: |cycle, _, victim| !cycle.may_be_preempted(victim),
                 max_victims: usize::MAX,
                 held_before: &[],
+                must_move: &must_move,
             };
             self.make_room(&search, EvictionReason::Preempted, |_, _, _| true, &mut in_vain);
         }
@@ -35,6 +38,7 @@ impl Cycle<'_> {
     /// Moves tasks of any queue so that a job finds room, if all of them find other places.
     pub(crate) fn consolidate(&mut self) {
         // What cannot be taken back must not bring unrest to others.
+        let must_move = vec![true; self.model.queues.len()];
         let may_move = |cycle: &Self, job: usize| cycle.model.jobs[job].is_preemptible;
         let mut in_vain = InVain::default();
         let mut turns =
@@ -50,6 +54,7 @@ impl Cycle<'_> {
                 is_protected: |_, _, _| false,
                 max_victims: self.config.max_consolidation_victims,
                 held_before: &[],
+                must_move: &must_move,
             };
             let all_moved = |_: &Cycle<'_>, _: &Search<'_>, fate: &Fate| fate.stopped.is_empty();
             self.make_room(&search, EvictionReason::Consolidated, all_moved, &mut in_vain);
