@@ -3,14 +3,24 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use foretell_manifests::{Objects, read_objects};
+use foretell_manifests::{Objects, read_objects, read_snapshot};
+
+/// How ZIP archives begin: snapshots of KAI-Scheduler.
+const ZIP: &[u8] = b"PK";
 
 /// The objects of files and folders, in order.
 pub(crate) fn read(paths: &[PathBuf]) -> Result<Objects, Box<dyn Error>> {
     let mut objects = Objects::default();
     for path in paths {
         for file in files(path)? {
-            objects.append(read_objects(&read_file(&file)?, &file.display().to_string())?);
+            let name = file.display().to_string();
+            let bytes = std::fs::read(&file).map_err(|error| format!("{name}: {error}"))?;
+            objects.append(if bytes.starts_with(ZIP) {
+                read_snapshot(&bytes, &name)?
+            } else {
+                let text = String::from_utf8(bytes).map_err(|_| format!("{name}: expected text in UTF-8"))?;
+                read_objects(&text, &name)?
+            });
         }
     }
     Ok(objects)

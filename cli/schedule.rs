@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use foretell_manifests::schedule::{Cycle, Pending};
-use foretell_manifests::{Schedule, cluster, read_config, schedule};
+use foretell_manifests::{Objects, Schedule, cluster, read_config, schedule};
 use foretell_scenarios::registry::{self, PolicyConfig};
 use foretell_scenarios::sim::framework::Profile;
 
@@ -12,7 +12,7 @@ use crate::{CommandResult, Outcome, manifests, output};
 
 #[derive(Args)]
 pub(crate) struct ScheduleArgs {
-    /// Files with Kubernetes objects, or folders of such files.
+    /// Files with Kubernetes objects, folders of such files, or snapshots of KAI-Scheduler (ZIP archives).
     #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
     manifests: Vec<PathBuf>,
     /// A `volcano-scheduler.conf` or `KubeSchedulerConfiguration`, plain or in a `ConfigMap`.
@@ -41,7 +41,7 @@ enum Format {
 
 pub(crate) fn run(args: &ScheduleArgs) -> CommandResult {
     let objects = manifests::read(&args.manifests)?;
-    let (mut profile, mut warnings) = profile(args)?;
+    let (mut profile, mut warnings) = profile(args, &objects)?;
     let mut cluster = cluster(&objects)?;
     warnings.append(&mut cluster.warnings);
     for warning in &warnings {
@@ -58,9 +58,15 @@ pub(crate) fn run(args: &ScheduleArgs) -> CommandResult {
 }
 
 /// The profile, and what of its configuration is not supported.
-fn profile(args: &ScheduleArgs) -> Result<(Profile, Vec<String>), Box<dyn std::error::Error>> {
+fn profile(
+    args: &ScheduleArgs,
+    objects: &Objects,
+) -> Result<(Profile, Vec<String>), Box<dyn std::error::Error>> {
     let Some(path) = &args.config else {
-        return Ok((registry::build(&args.policy, &PolicyConfig::default())?, Vec::new()));
+        // A snapshot says how its scheduler was set up.
+        let kai = objects.kai_config.clone().unwrap_or_default();
+        let config = PolicyConfig { kai, ..PolicyConfig::default() };
+        return Ok((registry::build(&args.policy, &config)?, Vec::new()));
     };
     let name = path.display().to_string();
     let (config, mut warnings) = read_config(&manifests::read_file(path)?, &name)?;

@@ -12,6 +12,7 @@ pub mod objects;
 pub mod quantity;
 pub mod read;
 pub mod schedule;
+pub mod snapshot;
 pub mod timeline;
 mod workloads;
 
@@ -26,3 +27,4 @@ pub use kueue::{QuotaGates, QuotaNames, Quotas, quotas};
 pub use objects::{Located, Objects, Origin, Unknown};
 pub use read::{Document, documents, read_documents, read_objects};
 pub use schedule::{Schedule, schedule};
+pub use snapshot::read_snapshot;

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use foretell_kai::KaiConfig;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{
@@ -90,6 +91,7 @@ pub struct Objects {
     pub kai_queues: Vec<Located<kai::Queue>>,
     pub kai_pod_groups: Vec<Located<kai::PodGroup>>,
     pub kai_topologies: Vec<Located<kai::Topology>>,
+    pub kai_bind_requests: Vec<Located<kai::BindRequest>>,
     pub coscheduling_pod_groups: Vec<Located<coscheduling::PodGroup>>,
     pub elastic_quotas: Vec<Located<coscheduling::ElasticQuota>>,
     pub pod_groups: Vec<Located<workload::PodGroup>>,
@@ -103,6 +105,8 @@ pub struct Objects {
     pub topologies: Vec<Located<kueue::Topology>>,
     pub workloads: Vec<Located<kueue::Workload>>,
     pub workload_priority_classes: Vec<Located<kueue::WorkloadPriorityClass>>,
+    /// How KAI-Scheduler was set up, where a snapshot says so.
+    pub kai_config: Option<KaiConfig>,
     /// Objects of other kinds.
     pub unknown: Vec<Unknown>,
 }
@@ -131,6 +135,7 @@ impl Objects {
             kai_queues,
             kai_pod_groups,
             kai_topologies,
+            kai_bind_requests,
             coscheduling_pod_groups,
             elastic_quotas,
             pod_groups,
@@ -144,6 +149,7 @@ impl Objects {
             topologies,
             workloads,
             workload_priority_classes,
+            kai_config,
             unknown,
         } = other;
         self.nodes.extend(nodes);
@@ -166,6 +172,7 @@ impl Objects {
         self.kai_queues.extend(kai_queues);
         self.kai_pod_groups.extend(kai_pod_groups);
         self.kai_topologies.extend(kai_topologies);
+        self.kai_bind_requests.extend(kai_bind_requests);
         self.coscheduling_pod_groups.extend(coscheduling_pod_groups);
         self.elastic_quotas.extend(elastic_quotas);
         self.pod_groups.extend(pod_groups);
@@ -179,6 +186,7 @@ impl Objects {
         self.topologies.extend(topologies);
         self.workloads.extend(workloads);
         self.workload_priority_classes.extend(workload_priority_classes);
+        self.kai_config = kai_config.or_else(|| self.kai_config.take());
         self.unknown.extend(unknown);
     }
 }

@@ -11,6 +11,7 @@ use serde_saphyr::Spanned;
 
 use crate::error::ManifestError;
 use crate::objects::{Located, Objects, Origin, Unknown};
+use crate::snapshot::is_snapshot;
 
 /// One document of a YAML stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -249,6 +250,10 @@ pub fn read_documents(documents: &[Document<'_>], file: &str) -> Result<Objects,
     for document in documents {
         let value = document.value(file)?;
         let origin = Origin { file: Arc::clone(&shared), line: document.line, object: "".into() };
+        if is_snapshot(&value) {
+            objects.add_snapshot(value, &origin).map_err(|error| document.locate(error, &[]))?;
+            continue;
+        }
         let header: Header =
             from_value(value.clone(), &origin).map_err(|error| document.locate(error, &[]))?;
         if !is_list(&header) {
@@ -295,7 +300,7 @@ macro_rules! dispatch {
 }
 
 impl Objects {
-    fn add(&mut self, value: Value, origin: Origin) -> Result<(), ManifestError> {
+    pub(crate) fn add(&mut self, value: Value, origin: Origin) -> Result<(), ManifestError> {
         let header: Header = from_value(value.clone(), &origin)?;
         let origin = Origin { object: header.object().into(), ..origin };
         for (field, text) in [("kind", &header.kind), ("apiVersion", &header.api_version)] {
@@ -324,6 +329,7 @@ impl Objects {
             "Queue" in "scheduling.run.ai/v2" => kai_queues,
             "PodGroup" in "scheduling.run.ai/v2alpha2" => kai_pod_groups,
             "Topology" in "kai.scheduler/v1alpha1" => kai_topologies,
+            "BindRequest" in "scheduling.run.ai/v1alpha2" => kai_bind_requests,
             "PodGroup" in "scheduling.x-k8s.io/v1alpha1" | "scheduling.sigs.k8s.io/v1alpha1"
                 => coscheduling_pod_groups,
             "ElasticQuota" in "scheduling.x-k8s.io/v1alpha1" | "scheduling.sigs.k8s.io/v1alpha1"

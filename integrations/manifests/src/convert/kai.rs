@@ -1,5 +1,7 @@
 //! Objects of KAI-Scheduler.
 
+use std::collections::BTreeMap;
+
 use foretell_framework::state::{LevelConstraint, NestedGroup};
 use foretell_framework::{
     GangSpec, GpuRequest, GpuSet, Labels, NodeId, QueueSpec, Quota, TaskId, Time, WHOLE_GPU_MILLI,
@@ -8,10 +10,10 @@ use foretell_kai::keys;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::group::Terms;
-use super::{Builder, pod};
+use super::{Builder, key, pod};
 use crate::error::ManifestError;
 use crate::kinds::kai;
-use crate::objects::Located;
+use crate::objects::{Located, Objects};
 
 /// The annotation that names the group of a pod.
 pub(super) const GROUP_KEY: &str = "pod-group-name";
@@ -195,6 +197,17 @@ impl<'a> Builder<'a> {
         }
         (devices.len() == request.count).then_some(devices)
     }
+}
+
+/// Pods that are to be bound, as `namespace/name`, and their nodes.
+pub(super) fn asked_to_bind<'a>(objects: &'a Objects) -> BTreeMap<String, &'a str> {
+    let open = |request: &&Located<kai::BindRequest>| request.status.phase.as_deref() != Some("Failed");
+    let requests = objects.kai_bind_requests.iter().filter(open);
+    let node = |request: &'a Located<kai::BindRequest>| {
+        let kai::BindRequest { metadata, spec, .. } = &request.object;
+        (format!("{}/{}", key::namespace(metadata), spec.pod_name), spec.selected_node.as_str())
+    };
+    requests.map(node).collect()
 }
 
 fn levels(constraint: &kai::TopologyConstraint) -> LevelConstraint {

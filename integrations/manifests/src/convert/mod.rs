@@ -67,6 +67,7 @@ pub fn cluster_with(objects: &Objects, options: &ReadOptions) -> Result<Cluster,
         device: amounts::device_resource(objects),
         classes: BTreeMap::new(),
         default_class: None,
+        asked_to_bind: kai::asked_to_bind(objects),
         shared_gpus: BTreeMap::new(),
     };
     builder.names.gpu_resource.clone_from(&builder.device);
@@ -97,6 +98,8 @@ struct Builder<'a> {
     classes: BTreeMap<&'a str, (i32, bool)>,
     /// The class of pods that name none.
     default_class: Option<&'a str>,
+    /// Pods that a scheduler has asked to bind, as `namespace/name`, and their nodes.
+    asked_to_bind: BTreeMap<String, &'a str>,
     /// The device of each named group of pods that share one, by node.
     shared_gpus: BTreeMap<(NodeId, &'a str), usize>,
 }
@@ -343,9 +346,14 @@ impl<'a> Builder<'a> {
     }
 
     /// The node that a pod is on.
-    fn node_of<'p>(&self, pod: &'p Located<Pod>) -> Option<&'p str> {
-        let node = pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())?;
-        (!self.options.waiting.contains(&key::key(&pod.metadata))).then_some(node)
+    fn node_of<'p>(&self, pod: &'p Located<Pod>) -> Option<&'p str>
+    where
+        'a: 'p,
+    {
+        let key = key::key(&pod.metadata);
+        let own = pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty());
+        let node = own.or_else(|| self.asked_to_bind.get(&key).copied())?;
+        (!self.options.waiting.contains(&key)).then_some(node)
     }
 }
 

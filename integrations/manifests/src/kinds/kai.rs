@@ -109,3 +109,33 @@ pub struct TopologyConstraint {
     /// The label of the level that should hold them.
     pub preferred_topology_level: Option<String>,
 }
+
+/// A pod that the scheduler has asked to bind.
+#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct BindRequest {
+    /// Name, namespace.
+    pub metadata: ObjectMeta,
+    /// Which pod, and where.
+    pub spec: BindRequestSpec,
+    /// What became of it.
+    pub status: BindRequestStatus,
+}
+
+/// Which pod is to be bound, and where.
+#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct BindRequestSpec {
+    /// The pod, in the namespace of the request.
+    pub pod_name: String,
+    /// Its node.
+    pub selected_node: String,
+}
+
+/// What became of a bind request.
+#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct BindRequestStatus {
+    /// `Pending`, `Succeeded` or `Failed`.
+    pub phase: Option<String>,
+}

@@ -5,5 +5,6 @@ mod config;
 mod convert;
 mod corpus;
 mod errors;
+mod snapshot;
 mod twins;
 mod workloads;
