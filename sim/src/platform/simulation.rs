@@ -112,8 +112,9 @@ pub struct Simulation<'a, W, E> {
     pub(super) deferred_wake: Option<Time>,
     /// Jobs that no cycle has seen yet; kept only where jobs are not retried.
     fresh: Vec<JobId>,
-    /// Whether an empty cluster could hold jobs of a shape, by shape; found for the nodes as they were at the stamp.
-    shape_fits: Vec<Option<Result<(), Reason>>>,
+    /// Whether an empty cluster could hold jobs of a shape that need so many of their tasks, by shape; found for the nodes as
+    /// they were at the stamp.
+    shape_fits: Vec<Vec<(u32, Result<(), Reason>)>>,
     shape_fits_of: Stamp,
     /// The latest event that was not the policy waking itself.
     pub(super) last_event: Time,
@@ -255,14 +256,18 @@ where
             self.shape_fits.clear();
             self.shape_fits_of = self.state.node_specs_changed();
         }
-        let shape: ShapeId = self.state.job(job).map_or(ShapeId::new(0), |job| job.shape);
+        let Some(entry) = self.state.job(job) else { return Ok(()) };
+        let (shape, min_member): (ShapeId, u32) = (entry.shape, entry.spec.min_member);
         if self.shape_fits.len() <= shape.index() {
-            self.shape_fits.resize(shape.index() + 1, None);
+            self.shape_fits.resize(shape.index() + 1, Vec::new());
         }
-        let (scheduler, state) = (&mut self.scheduler, &self.state);
-        self.shape_fits[shape.index()]
-            .get_or_insert_with(|| scheduler.profile.fits_empty_cluster(state, job))
-            .clone()
+        let known = self.shape_fits[shape.index()].iter().find(|(minimum, _)| *minimum == min_member);
+        if let Some((_, verdict)) = known {
+            return verdict.clone();
+        }
+        let verdict = self.scheduler.profile.fits_empty_cluster(&self.state, job);
+        self.shape_fits[shape.index()].push((min_member, verdict.clone()));
+        verdict
     }
 
     fn cycle(&mut self, queue: &mut EventQueue<Event>) {

@@ -204,6 +204,18 @@ fn a_phase_changes_the_speed_by_itself() {
 }
 
 #[test]
+fn a_job_that_needs_less_is_not_taken_for_one_that_needs_more() {
+    // Eight tasks on four GPUs: who needs all never runs, who needs one does.
+    let rigid = job(0.0, 10.0, 8, 1);
+    let mut elastic = job(1.0, 10.0, 8, 1);
+    elastic.roles[0].minimum = 1;
+    let jobs = [rigid, elastic];
+    let result = crate::fixtures::simulate(&cluster(&[4]), &jobs, "fifo+binpack", Config::default()).unwrap();
+    let statuses: Vec<_> = result.jobs.iter().map(|job| job.status).collect();
+    assert_eq!(statuses, [JobStatus::NeverPlaced, JobStatus::Completed]);
+}
+
+#[test]
 fn a_deadline_is_met_or_not() {
     let mut jobs = [job(0.0, 10.0, 1, 1), job(0.0, 10.0, 1, 1), job(0.0, 10.0, 1, 1), job(0.0, 10.0, 1, 1)];
     for (job, deadline_s) in jobs.iter_mut().zip([10.0, 19.0, 30.0]) {
