@@ -2,6 +2,7 @@
 //! decisions back to objects. No client, no I/O: text in, text out, so that a simulation and a production scheduler
 //! read the same objects in the same way.
 
+pub mod admit;
 pub mod config;
 pub mod convert;
 pub mod error;
@@ -16,6 +17,7 @@ pub mod snapshot;
 pub mod timeline;
 mod workloads;
 
+pub use admit::{Admissions, admit};
 pub use config::{SchedulerConfig, read_config};
 pub use convert::{
     Cluster, Names, ReadOptions, UNDECLARED, cluster, cluster_with, pod_shape, topology_request,

@@ -286,16 +286,21 @@ impl Schedule {
 
     /// The objects as a YAML stream.
     pub fn to_yaml(&self) -> String {
-        let documents = self.objects().into_iter().map(|object| {
-            // Plain values of JSON always can be written.
-            let text = serde_saphyr::to_string(&object).unwrap_or_default();
-            format!("---\n{}\n", text.trim_end())
-        });
-        documents.collect()
+        yaml_stream(self.objects())
     }
 }
 
-fn metadata(pod: &str) -> Value {
+/// Objects as a YAML stream.
+pub(crate) fn yaml_stream(objects: Vec<Value>) -> String {
+    let documents = objects.into_iter().map(|object| {
+        // Plain values of JSON always can be written.
+        let text = serde_saphyr::to_string(&object).unwrap_or_default();
+        format!("---\n{}\n", text.trim_end())
+    });
+    documents.collect()
+}
+
+pub(crate) fn metadata(pod: &str) -> Value {
     let (namespace, name) = pod.split_once('/').unwrap_or(("default", pod));
     json!({ "name": name, "namespace": namespace })
 }

@@ -35,7 +35,8 @@ use foretell_framework::{
 };
 use foretell_gang::{Coscheduling, CoschedulingConfig};
 use foretell_kai::{Kai, KaiConfig};
-use foretell_kueue::{CycleConfig, Preemptor, QuotaAdmission};
+pub use foretell_kueue::CycleConfig;
+use foretell_kueue::{Preemptor, QuotaAdmission};
 use foretell_ordering::{
     Aging, Allocate, Backfill, Consolidate, Discipline, EarliestDeadline, FirstInFirstOut, HeadOfLine, Holds,
     HonourReservations, Keyed, LeastAttained, LeastPredicted, PriorityFirst, Promises, Rank, Reorder,
@@ -258,6 +259,16 @@ pub fn all_names() -> Vec<String> {
         .collect()
 }
 
+/// How a profile of Kueue decides whom to let in; `None` for other policies.
+pub fn kueue_rules(name: &str) -> Option<CycleConfig> {
+    let preemptor = match name {
+        "kueue" => Preemptor::Classical,
+        "kueue-fair" => Preemptor::fair(),
+        _ => return None,
+    };
+    Some(CycleConfig { preemptor, ..CycleConfig::default() })
+}
+
 /// The policy of this name, ready to run on one cluster.
 pub fn build(name: &str, config: &PolicyConfig) -> Result<Profile, UnknownPolicy> {
     let unknown = || UnknownPolicy { name: name.to_string() };
@@ -358,9 +369,7 @@ fn build_base(name: &str, config: &PolicyConfig) -> Option<Profile> {
             if name == "elastic-quota" { vec![Box::new(ElasticQuotaGate)] } else { Vec::new() };
         return Some(profile(kube(), Box::new(Coscheduling::new(arguments, gates))));
     }
-    if KUEUE_PROFILES.iter().any(|(known, _)| *known == name) {
-        let preemptor = if name == "kueue-fair" { Preemptor::fair() } else { Preemptor::Classical };
-        let rules = CycleConfig { preemptor, ..CycleConfig::default() };
+    if let Some(rules) = kueue_rules(name) {
         let plugins = binpack().with_filters(foretell_default::filters());
         return Some(profile(plugins, Box::new(QuotaAdmission::new(rules, Box::new(TaskByTask)))));
     }

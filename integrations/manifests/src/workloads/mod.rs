@@ -2,6 +2,7 @@
 
 mod admission;
 mod kubeflow;
+mod kueue;
 mod volcano_job;
 
 use std::borrow::Cow;
@@ -14,6 +15,8 @@ use crate::convert::key;
 use crate::error::ManifestError;
 use crate::objects::{Located, Objects, Origin};
 use admission::Admission;
+
+pub(crate) use kueue::with_workloads;
 
 /// Objects with the pods that controllers would create, after those that were there.
 pub(crate) struct Expanded<'a> {

@@ -1,5 +1,6 @@
 //! Objects in, cluster out.
 
+mod admit;
 mod cluster;
 mod config;
 mod convert;
