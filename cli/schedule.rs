@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use foretell_manifests::admit::{AdmissionCycle, PendingWorkload, Preempted};
 use foretell_manifests::schedule::{Cycle, Pending};
-use foretell_manifests::{Objects, Schedule, cluster, read_config, schedule};
-use foretell_scenarios::registry::{self, PolicyConfig};
+use foretell_manifests::{Admissions, Objects, Schedule, admit, cluster, read_config, schedule};
+use foretell_scenarios::registry::{self, CycleConfig, PolicyConfig};
 use foretell_scenarios::sim::framework::Profile;
 
 use crate::{CommandResult, Outcome, manifests, output};
@@ -41,6 +42,12 @@ enum Format {
 
 pub(crate) fn run(args: &ScheduleArgs) -> CommandResult {
     let objects = manifests::read(&args.manifests)?;
+    if let Some(rules) = registry::kueue_rules(&args.policy)
+        && args.config.is_none()
+        && !objects.cluster_queues.is_empty()
+    {
+        return print_admissions(args, &objects, &rules);
+    }
     let (mut profile, mut warnings) = profile(args, &objects)?;
     let mut cluster = cluster(&objects)?;
     warnings.append(&mut cluster.warnings);
@@ -55,6 +62,57 @@ pub(crate) fn run(args: &ScheduleArgs) -> CommandResult {
         Format::Json => output::print(&serde_json::to_string_pretty(&result)?)?,
     }
     Ok(Outcome::Success)
+}
+
+/// What Kueue would let in: where there are cluster queues, that comes before any placement.
+fn print_admissions(args: &ScheduleArgs, objects: &Objects, rules: &CycleConfig) -> CommandResult {
+    let result = admit(objects, rules, args.cycles)?;
+    match args.format {
+        Format::Table => output::print(admissions_table(&result, objects, &args.policy).trim_end())?,
+        Format::Yaml => output::print(result.to_yaml().trim_end())?,
+        Format::Json => output::print(&serde_json::to_string_pretty(&result)?)?,
+    }
+    Ok(Outcome::Success)
+}
+
+fn admissions_table(result: &Admissions, objects: &Objects, policy: &str) -> String {
+    let mut text = format!(" Policy {policy} on {} cluster queues\n", objects.cluster_queues.len());
+    for (index, AdmissionCycle { admitted, preempted }) in result.cycles.iter().enumerate() {
+        let counts = [(admitted.len(), "admitted"), (preempted.len(), "preempted")];
+        text.push_str(&heading(index, &counts));
+        let rows = admitted.iter().flat_map(|workload| {
+            workload.pod_sets.iter().map(|set| {
+                let flavors = set.flavors.iter().map(|(resource, flavor)| format!("{resource}: {flavor}"));
+                let flavors: Vec<_> = flavors.collect();
+                let domains = set.domains.iter().map(|(domain, pods)| format!("{domain}: {pods}"));
+                let domains: Vec<_> = domains.collect();
+                let pods = format!("{} {}", set.count, set.name);
+                let (name, queue) = (workload.workload.clone(), workload.queue.clone());
+                vec![name, queue, pods, flavors.join(", "), domains.join(", ")]
+            })
+        });
+        let header = ["Workload", "admitted by", "pods", "flavors", "domains"];
+        section(&mut text, header, rows.collect());
+        let rows = preempted.iter().map(|workload| {
+            let Preempted { workload, queue, reason, beneficiary } = workload.clone();
+            vec![workload, queue, reason, beneficiary]
+        });
+        section(&mut text, ["Workload", "leaves", "why", "for"], rows.collect());
+    }
+    let rows = result.pending.iter().map(|pending| {
+        let PendingWorkload { workload, queue, reason } = pending.clone();
+        vec![workload, queue, reason]
+    });
+    section(&mut text, ["Pending workload", "queue", "why it waits"], rows.collect());
+    text
+}
+
+/// The line above what a cycle decided.
+fn heading(index: usize, counts: &[(usize, &str)]) -> String {
+    let counts = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+    let counts: Vec<_> = counts.collect();
+    let counts = if counts.is_empty() { "nothing decided".to_owned() } else { counts.join(", ") };
+    format!("\n Cycle {}: {counts}\n", index + 1)
 }
 
 /// The profile, and what of its configuration is not supported.
@@ -80,12 +138,7 @@ fn table(result: &Schedule, nodes: usize, policy: &str) -> String {
     for (index, cycle) in result.cycles.iter().enumerate() {
         let Cycle { binds, evictions, nominations } = cycle;
         let counts = [(binds.len(), "bound"), (evictions.len(), "evicted"), (nominations.len(), "nominated")];
-        let counts =
-            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
-        let counts: Vec<_> = counts.collect();
-        let counts = if counts.is_empty() { "nothing decided".to_owned() } else { counts.join(", ") };
-        let number = (index + 1).to_string();
-        text.extend(["\n Cycle ", &number, ": ", &counts, "\n"]);
+        text.push_str(&heading(index, &counts));
         let bound = binds.iter().map(|bind| {
             let gpus: Vec<_> = bind.gpus.iter().map(ToString::to_string).collect();
             vec![bind.pod.clone(), bind.node.clone(), gpus.join(" ")]

@@ -210,20 +210,18 @@ spec: {{pytorchReplicaSpecs: {{Worker: {{replicas: 3, template: {}}}}}}}
 ",
         template("rack")
     );
-    let pod = format!(
-        "---
+    let pod = "---
 apiVersion: v1
 kind: Pod
 metadata:
   name: alone
   namespace: n
   creationTimestamp: 2026-01-01T00:00:01Z
-  labels: {{kueue.x-k8s.io/queue-name: main}}
-  annotations: {{kueue.x-k8s.io/podset-required-topology: rack}}
-spec: {{containers: [{{name: c, resources: {{limits: {{nvidia.com/gpu: 1}}}}}}]}}
-"
-    );
-    let objects = [RACK, &node("a"), &node("b"), &train, &pod];
+  labels: {kueue.x-k8s.io/queue-name: main}
+  annotations: {kueue.x-k8s.io/podset-required-topology: rack}
+spec: {containers: [{name: c, resources: {limits: {nvidia.com/gpu: 1}}}]}
+";
+    let objects = [RACK, &node("a"), &node("b"), &train, pod];
     check(
         &objects,
         1,

@@ -55,11 +55,12 @@ fn snapshot() -> String {
         let mut fields = fields.splitn(3, ", ");
         let (name, group) = (fields.next().unwrap(), fields.next().unwrap());
         let more = fields.next().map(|field| format!("{field}, ")).unwrap_or_default();
-        text += &format!(
+        let pod = format!(
             r#"{{ "metadata": {{ "name": "{name}", "namespace": "n", "annotations": {{ "pod-group-name": "{group}" }} }},
                  "spec": {{ {more}"containers": [{{ "name": "c", "resources": {{ "limits": {{ "nvidia.com/gpu": "1" }} }} }}] }},
                  "status": {{ "phase": "Pending" }} }}{rest}"#
         );
+        text.push_str(&pod);
     }
     text
 }
