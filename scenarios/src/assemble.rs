@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use foretell_manifests::SchedulerConfig;
 use foretell_registry::{
-    AdvanceReservation, BackfillConfig, Kept, LateJobs, OrderingConfig, PolicyConfig, SlurmConfig, TiresiasConfig,
-    UnknownPolicy, VolcanoError,
+    AdvanceReservation, BackfillConfig, Kept, LateJobs, OrderingConfig, PolicyConfig, SlurmConfig,
+    TiresiasConfig, UnknownPolicy, VolcanoError,
 };
 use foretell_sim::engine::{Budget, Progress};
 use foretell_sim::framework::spec::{LabelOperator, LabelRequirement, NodeAffinity, NodeSelectorTerm};

@@ -22,7 +22,7 @@ pub use consolidate::Consolidate;
 pub use order::{Aging, FirstInFirstOut, PriorityFirst, ShortestJobFirst};
 pub use reorder::{
     DemotionInstant, Discipline, DurationHistory, EarliestDeadline, Jobs, Keyed, LeastAttained,
-    LeastPredicted, Rank, Reorder, Service, ShortestRemaining, ShortestRemainingService, Slot, Themis, Tiresias,
-    TiresiasConfig,
+    LeastPredicted, Rank, Reorder, Service, ShortestRemaining, ShortestRemainingService, Slot, Themis,
+    Tiresias, TiresiasConfig,
 };
 pub use task_by_task::TaskByTask;
