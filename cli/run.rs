@@ -77,7 +77,7 @@ pub(crate) fn run(args: &RunArgs) -> CommandResult {
 
     let told = told(&scenario);
     let pool = environment::thread_pool(args.threads)?;
-    let runs = pool.install(|| run_all(scenario))?;
+    let runs = pool.install(|| run_all(&scenario))?;
 
     let summary = match runs.as_slice() {
         [run] if run.others.is_empty() => {
@@ -124,7 +124,7 @@ fn told(scenario: &Scenario) -> String {
 }
 
 /// Policies and seeds side by side; results in the order of the scenario, whichever finishes first.
-fn run_all(scenario: Scenario) -> Result<Vec<PolicyRuns>, RunError> {
+fn run_all(scenario: &Scenario) -> Result<Vec<PolicyRuns>, RunError> {
     let policies = scenario.scheduler.policies.clone();
     let seeds = scenario.seed..scenario.seed.saturating_add(scenario.seeds);
     let plans: Vec<Plan> = seeds

@@ -1,5 +1,7 @@
 //! The comparison of several runs: one row per policy.
 
+use std::fmt::Write as _;
+
 use comfy_table::{ColumnConstraint, Row, Width};
 use foretell_sim::log::{Distribution, RunSummary};
 
@@ -54,7 +56,7 @@ pub fn comparison_table<'a>(summaries: impl IntoIterator<Item = &'a RunSummary>,
             (Some(least), Some(most)) if least == most => format!("{most}"),
             (least, most) => format!("{} to {}", least.unwrap_or(&0), most.unwrap_or(&0)),
         };
-        text.push_str(&format!(" each row: mean over {counts} seeds; below it (±) the standard deviation\n"));
+        let _ = writeln!(text, " each row: mean over {counts} seeds; below it (±) the standard deviation");
     }
     text
 }

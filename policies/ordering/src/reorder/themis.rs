@@ -10,13 +10,13 @@ use super::service::{Jobs, Service, Slot};
 
 /// Largest finish-time ratio first (Themis, NSDI'20), with leases; the durations must be known.
 ///
-/// The ratio of a job is ρ = T_shared / T_independent. T_shared is its completion time if it ran from now on without
-/// interruption. T_independent is that on its own share of the cluster, 1/N of the GPUs with N the mean number of
+/// The ratio of a job is that of two completion times. The one is its own if it ran from now on without
+/// interruption. The other is that on its own share of the cluster, 1/N of the GPUs with N the mean number of
 /// jobs there since it was submitted; with fewer GPUs than it asks for it would take longer in proportion.
 ///
 /// GPUs are leased. All leases end together, at multiples of their length; then all GPUs go to the jobs with
-/// the largest ρ that fit. In between, what is free goes to waiting jobs likewise. The paper auctions GPUs among
-/// the part of the jobs with the largest ρ, which bid for partial allocations; jobs that take all their GPUs or none
+/// the largest ratios that fit. In between, what is free goes to waiting jobs likewise. The paper auctions GPUs among
+/// the part of the jobs with the largest ratios, which bid for partial allocations; jobs that take all their GPUs or none
 /// have nothing to bid with, and the auction comes down to this order.
 pub struct Themis {
     lease: Time,
