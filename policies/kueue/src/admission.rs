@@ -162,6 +162,8 @@ impl QuotaAdmission {
     /// Lets heads in until no queue's head is let in any more.
     fn admit_all(&mut self, session: &mut Session<'_>) {
         let Some(model) = self.model.take() else { return };
+        // Jobs that gave their quota up in this cycle: their turn is over, or they could displace in a circle.
+        let mut displaced: BTreeSet<JobId> = BTreeSet::new();
         loop {
             let state = session.state();
             let mut ids: Vec<JobId> = Vec::new();
@@ -177,7 +179,8 @@ impl QuotaAdmission {
                 if !model.queues.get(index).is_some_and(|queue| queue.active) {
                     continue;
                 }
-                let head = line.iter().map(|&(.., id)| id).find(|id| !self.set_aside.contains(id));
+                let may_try = |id: &JobId| !self.set_aside.contains(id) && !displaced.contains(id);
+                let head = line.iter().map(|&(.., id)| id).find(may_try);
                 let Some(id) = head else { continue };
                 // A head that blocks its queue is the first of all.
                 let is_first = line.first().is_some_and(|&(.., first)| first == id);
@@ -205,7 +208,7 @@ impl QuotaAdmission {
                     }
                     Verdict::Preempting(targets) => {
                         // Where none of them held a node, their quota is free now.
-                        let is_free = self.displace(session, id, &targets, &ids);
+                        let is_free = self.displace(session, id, &targets, &ids, &mut displaced);
                         has_changed |= is_free;
                         if !is_free {
                             self.set_aside.insert(id);
@@ -225,13 +228,15 @@ impl QuotaAdmission {
         self.model = Some(model);
     }
 
-    /// Evicts jobs whole for the sake of another. Whether all of them are gone already, since they held no node.
+    /// Evicts jobs whole for the sake of another. Whether all of them are gone already, since they held no node; those are
+    /// noted in `displaced`.
     fn displace(
         &mut self,
         session: &mut Session<'_>,
         beneficiary: JobId,
         targets: &[Target],
         ids: &[JobId],
+        displaced: &mut BTreeSet<JobId>,
     ) -> bool {
         let first = session.state().job(beneficiary).and_then(|job| job.tasks().first().copied());
         let (mut transaction, _) = session.begin();
@@ -264,8 +269,9 @@ impl QuotaAdmission {
             self.release(session.state(), id);
             self.wait(session.state(), id);
         }
-        // They have had their turn: the one that displaced them is next.
+        // The one that displaced them is next.
         self.set_aside.extend(&gone);
+        displaced.extend(&gone);
         gone.len() == targets.len()
     }
 

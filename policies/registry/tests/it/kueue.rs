@@ -143,6 +143,34 @@ fn with_fair_shares_the_one_who_borrows_less_goes_first() {
     check("kueue-fair", [4, 0, 4]);
 }
 
+/// Found at random: jobs that held quota and no node displaced each other in a circle, for ever.
+#[test]
+fn a_cycle_ends_though_jobs_could_displace_each_other_in_a_circle() {
+    let mut platform = Platform::new("kueue", &[("red", 3, 3), ("blue", 4, 7)]);
+    let mut submitted = Vec::new();
+    let jobs = [
+        ("blue", 1, 0),
+        ("blue", 1, 0),
+        ("blue", 1, 0),
+        ("blue", 2, 2),
+        ("blue", 2, 0),
+        ("blue", 3, 0),
+        ("red", 4, 0),
+        ("red", 3, 0),
+        ("blue", 4, 1),
+        ("blue", 1, 0),
+    ];
+    for (index, (queue, tasks, priority)) in jobs.into_iter().enumerate() {
+        submitted.push(platform.submit(queue, tasks, priority));
+        platform.cycle();
+        platform.settle();
+        if index == 7 {
+            platform.finish(submitted.remove(0));
+        }
+    }
+    assert_eq!(check_invariants(&platform.state), Ok(()));
+}
+
 proptest! {
     #[test]
     fn jobs_are_whole_and_queues_within_capability(
