@@ -2,7 +2,8 @@
 //! itself.
 
 use foretell_framework::{
-    ClusterState, Decision, EvictionReason, GpuSet, JobId, NodeId, PlacementError, Session, TaskStatus, Time,
+    ClusterState, Decision, EvictionReason, GpuSet, Job, JobId, NodeId, PlacementError, Session, TaskStatus,
+    Time,
 };
 use foretell_testkit::generate::{Operation, Step, clusters, operations};
 use foretell_testkit::{
@@ -35,7 +36,7 @@ proptest! {
             for job in before.jobs().chain(state.jobs()).map(|(job, _)| job) {
                 if !changed.contains(&job.slot()) {
                     prop_assert_eq!(before.job(job), state.job(job));
-                    let tasks = before.job(job).into_iter().flat_map(|job| job.tasks());
+                    let tasks = before.job(job).into_iter().flat_map(Job::tasks);
                     for &task in tasks {
                         let without_slot = |state: &ClusterState| {
                             let task = state.task(task)?;
