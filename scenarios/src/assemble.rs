@@ -415,7 +415,7 @@ fn ordering(scenario: &Scenario) -> OrderingConfig {
         lease: time(*lease),
         restart_cost: restart_cost(&scenario.preemption),
         resize_cost: time(scenario.preemption.resize_cost),
-        interval: time(*interval),
+        interval: interval.map(time),
         late_jobs: match late_jobs {
             scenario::LateJobs::BestEffort => LateJobs::BestEffort,
             scenario::LateJobs::TurnedAway => LateJobs::TurnedAway,

@@ -244,7 +244,9 @@ impl Resolver<'_, '_> {
             queue_limits_gpu_s: limits.clone(),
             promote_after: file.promote_after,
             lease: self.positive_span("scheduler.ordering.lease_s", file.lease_s),
-            interval: self.positive_span("scheduler.ordering.interval_s", file.interval_s),
+            interval: file
+                .interval_s
+                .map(|interval_s| self.positive_span("scheduler.ordering.interval_s", interval_s)),
             late_jobs: file.late_jobs,
         }
     }

@@ -275,8 +275,8 @@ pub struct Ordering {
     pub promote_after: u64,
     /// `themis`: how long GPUs are given for.
     pub lease: Duration,
-    /// How often GPUs are divided anew among elastic jobs.
-    pub interval: Duration,
+    /// How often GPUs are divided anew among elastic jobs; each policy at its own interval if `None`.
+    pub interval: Option<Duration>,
     /// What becomes of jobs whose deadline cannot be met.
     pub late_jobs: LateJobs,
 }

@@ -6,12 +6,14 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use foretell_framework::{
-    Action, ClusterEvent, ClusterState, EvictionReason, Job, JobId, PlaceFailure, Plugins, Reason,
+    Action, ClusterEvent, ClusterState, EvictionReason, Job, JobId, NodeId, PlaceFailure, Plugins, Reason,
     RestartCost, Session, TaskId, TaskStatus, Time,
 };
 
-use crate::divide::Divide;
-use crate::place::{Placing, let_go, place_others, tasks};
+use rand::RngExt;
+
+use crate::divide::{Divide, ElasticJob};
+use crate::place::{Placing, let_go, not_wanted, place_on, place_others, tasks};
 use crate::tracked::{Models, Tracked, held};
 
 /// When GPUs are divided anew.
@@ -129,21 +131,29 @@ impl Elastic {
                 views.push(tracked.view(session.state(), &self.models));
             }
         }
-        let targets = self.divide.divide(&views, session.state().gpu_capacity_milli(), now);
+        let random = &mut *session.random;
+        let mut draw = |count: usize| random.random_range(0..count.max(1));
+        let arranged = self.divide.arrange(&views, &self.models.types, now, &mut draw);
+        let (targets, wanted): (Vec<u32>, Vec<_>) = if let Some(places) = arranged {
+            places.into_iter().zip(&views).map(|(places, view)| keep_protected(places, view)).unzip()
+        } else {
+            let targets = self.divide.divide(&views, session.state().gpu_capacity_milli(), now);
+            let wanted = targets.iter().map(|_| None).collect();
+            (targets, wanted)
+        };
         let mut first_due = None;
-        for ((id, view), &target) in order.iter().zip(&views).zip(&targets) {
+        for (((id, view), &target), wanted) in order.iter().zip(&views).zip(&targets).zip(wanted) {
             if let Some(tracked) = self.jobs.get_mut(id) {
                 tracked.target = target;
+                tracked.wanted = wanted;
             }
             if target > view.tasks && first_due.is_none() {
                 first_due = session.state().job(*id).and_then(|job| job.tasks().first().copied());
             }
         }
-        for ((id, view), &target) in order.iter().zip(&views).zip(&targets) {
-            if target < view.tasks {
-                self.jobs.get_mut(id).into_iter().for_each(|tracked| {
-                    shrink(session, tracked, view.tasks - target, first_due, &self.costs);
-                });
+        for (id, view) in order.iter().zip(&views) {
+            if let Some(tracked) = self.jobs.get_mut(id) {
+                shrink(session, tracked, view, first_due, &self.costs);
             }
         }
     }
@@ -167,7 +177,15 @@ impl Elastic {
             if place_others(&mut transaction, plugins, random, id).is_err() && !needs_no_gpus {
                 continue;
             }
-            let placed = self.placing.place(&mut transaction, plugins, random, id, tracked.target - had);
+            let missing = tracked.target - had;
+            let placed = match &tracked.wanted {
+                Some(wanted) => place_on(&mut transaction, plugins, random, id, wanted),
+                None => self.placing.place(&mut transaction, plugins, random, id, missing),
+            };
+            // A change is paid for once: it waits for those that are about to leave.
+            if placed < missing && tracked.wanted.is_some() && someone_leaves(transaction.state()) {
+                continue;
+            }
             if placed == 0 && !needs_no_gpus || !transaction.state().job(id).is_some_and(Job::is_ready) {
                 continue;
             }
@@ -188,22 +206,41 @@ impl Tracked {
             (false, false) => Time::ZERO,
         };
         self.resumes = self.resumes.max(now + cost);
+        self.changes += u32::from(self.has_started);
         self.has_started = true;
     }
 }
 
-/// Lets go of so many of a job's tasks; of all that it has if it is to have none.
+/// Where a job is to have its tasks, and how many: as arranged, unless it must keep what it has.
+fn keep_protected(places: Vec<(NodeId, u32)>, view: &ElasticJob) -> (u32, Option<Vec<(NodeId, u32)>>) {
+    let places = if view.is_protected && view.tasks > 0 { view.places.clone() } else { places };
+    (places.iter().map(|&(_, tasks)| tasks).sum(), Some(places))
+}
+
+/// Whether tasks that were told to go still hold GPUs.
+fn someone_leaves(state: &ClusterState) -> bool {
+    state.tasks().any(|(_, task)| task.status() == TaskStatus::Releasing)
+}
+
+/// Lets go of the tasks that a job is not to have where it has them; of all if fewer are left than it needs.
 fn shrink(
     session: &mut Session<'_>,
     tracked: &mut Tracked,
-    count: u32,
+    view: &ElasticJob,
     beneficiary: Option<TaskId>,
     costs: &ResizeCosts,
 ) {
     let state = session.state();
-    let stops = tracked.target == 0;
-    let mut victims = let_go(state, tracked.id, count);
+    let mut victims = match &tracked.wanted {
+        Some(wanted) => not_wanted(state, tracked.id, wanted),
+        None => let_go(state, tracked.id, view.tasks.saturating_sub(tracked.target)),
+    };
+    if victims.is_empty() {
+        return;
+    }
+    let stops = view.tasks - (victims.len() as u32) < view.min_tasks;
     if stops {
+        victims = let_go(state, tracked.id, view.tasks);
         victims.extend(tasks(state, tracked.id, false, TaskStatus::Running));
         victims.extend(tasks(state, tracked.id, false, TaskStatus::Bound));
     }
@@ -284,7 +321,10 @@ impl Action for Elastic {
         if let Err(PlaceFailure::Illegal(error)) = place_others(&mut transaction, plugins, random, id) {
             return Some(Reason::Illegal(error));
         }
-        self.placing.place(&mut transaction, plugins, random, id, missing);
+        match &tracked.wanted {
+            Some(wanted) => place_on(&mut transaction, plugins, random, id, wanted),
+            None => self.placing.place(&mut transaction, plugins, random, id, missing),
+        };
         let state = transaction.state();
         let job = state.job(id)?;
         let waits = job.tasks().iter().filter_map(|&task| state.task(task));

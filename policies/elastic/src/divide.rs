@@ -1,10 +1,11 @@
 //! What a policy sees of jobs when it divides GPUs among them.
 
+use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use foretell_framework::Time;
+use foretell_framework::{FULL_SPEED, GpuModelId, NodeId, Scaling, Time};
 
 /// A job that waits or runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,6 +31,31 @@ pub struct ElasticJob {
     pub left: Option<u128>,
     /// How fast it is on one task, on two and so on up to the most, in millionths of its speed on what it asks for.
     pub speeds: Vec<u64>,
+    /// How it scales, if it says so.
+    pub scaling: Option<Arc<Scaling>>,
+    /// How much of it is done, in millionths.
+    pub done: u64,
+    /// When it was submitted.
+    pub submitted: Time,
+    /// GPUs of each task; none where tasks hold shares of GPUs, or are not alike.
+    pub gpus_per_task: u32,
+    /// Tasks that it has on each node, in order of nodes.
+    pub places: Vec<(NodeId, u32)>,
+    /// The most tasks that it ever had.
+    pub most_tasks: u32,
+    /// How often it was started again, grew, shrank or moved.
+    pub changes: u32,
+}
+
+/// Nodes with as many GPUs of one model.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodesOfType {
+    /// The model.
+    pub model: GpuModelId,
+    /// GPUs of each node.
+    pub gpus_per_node: u32,
+    /// The nodes, in order.
+    pub nodes: Vec<NodeId>,
 }
 
 impl ElasticJob {
@@ -37,6 +63,14 @@ impl ElasticJob {
     pub fn speed(&self, tasks: u32) -> u64 {
         let position = (tasks as usize).min(self.speeds.len());
         position.checked_sub(1).map_or(0, |position| self.speeds[position])
+    }
+
+    /// How fast it is on so many tasks on one GPU model.
+    pub fn speed_in(&self, model: GpuModelId, tasks: u32, is_one_node: bool) -> u64 {
+        match &self.scaling {
+            Some(scaling) => scaling.speed(self.done, tasks, model, is_one_node),
+            None => FULL_SPEED * u64::from(tasks) / u64::from(self.max_tasks.max(1)),
+        }
     }
 
     /// Thousandths of GPUs of so many tasks.
@@ -53,6 +87,18 @@ pub trait Divide {
     /// The number of tasks of each job, in the order of `jobs`, which is that of submission. A job gets none, or from its
     /// fewest to its most, and all together no more than `gpu_milli` thousandths of GPUs.
     fn divide(&mut self, jobs: &[ElasticJob], gpu_milli: u64, now: Time) -> Vec<u32>;
+
+    /// The same for policies that choose nodes: tasks of each job on each node. The model of which there are most comes first
+    /// among the types. `draw(n)` is a random number below `n`. `None` leaves the nodes to the placement.
+    fn arrange(
+        &mut self,
+        _jobs: &[ElasticJob],
+        _types: &[NodesOfType],
+        _now: Time,
+        _draw: &mut dyn FnMut(usize) -> usize,
+    ) -> Option<Vec<Vec<(NodeId, u32)>>> {
+        None
+    }
 
     /// Whether it has turned a job away for good, by its number.
     fn turns_away(&self, _sequence: u64) -> bool {
@@ -86,8 +132,6 @@ pub fn minima(jobs: &[ElasticJob], free_milli: &mut u64) -> Vec<u32> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use foretell_framework::FULL_SPEED;
-
     use super::*;
 
     /// A job of one GPU a task with so many seconds left at full speed.
@@ -109,6 +153,13 @@ pub(crate) mod tests {
             is_protected: false,
             left: Some(u128::from(left_s) * 1_000_000_000 * u128::from(FULL_SPEED)),
             speeds,
+            scaling: None,
+            done: 0,
+            submitted: Time::ZERO,
+            gpus_per_task: 1,
+            places: Vec::new(),
+            most_tasks: 0,
+            changes: 0,
         }
     }
 }

@@ -11,12 +11,14 @@ extern crate std;
 mod action;
 mod divide;
 mod elastic_flow;
+mod goodput;
 mod optimus;
 mod place;
 mod tracked;
 
 pub use action::{Cadence, Elastic, ResizeCosts};
-pub use divide::{Divide, ElasticJob, minima};
+pub use divide::{Divide, ElasticJob, NodesOfType, minima};
 pub use elastic_flow::{ElasticFlow, LateJobs};
+pub use goodput::ByGoodput;
 pub use optimus::Optimus;
 pub use place::Placing;

@@ -59,6 +59,54 @@ pub(crate) fn tasks(state: &ClusterState, job: JobId, with_gpus: bool, status: T
     all.iter().filter(wanted).copied().collect()
 }
 
+/// Places waiting tasks with GPUs of a job on these nodes, until it has so many on each. Returns how many.
+pub(crate) fn place_on(
+    transaction: &mut Transaction<'_>,
+    plugins: &mut Plugins,
+    random: &mut dyn Rng,
+    job: JobId,
+    wanted: &[(NodeId, u32)],
+) -> u32 {
+    let has = nodes_of(transaction.state(), job);
+    let mut waiting = tasks(transaction.state(), job, true, TaskStatus::Waiting).into_iter();
+    let mut placed = 0;
+    for &(node, count) in wanted {
+        for _ in has.get(&node).copied().unwrap_or(0)..count {
+            let Some(task) = waiting.next() else { return placed };
+            let state = transaction.state();
+            let Some(class) = state.task(task).map(|task| task.class) else { break };
+            if plugins.filter_node(state, state.class_spec(class), node).is_err() {
+                break;
+            }
+            let gpus = plugins.pick_gpus(state, class, node, random);
+            if transaction.place(task, node, gpus).is_err() {
+                break;
+            }
+            placed += 1;
+        }
+    }
+    placed
+}
+
+/// Tasks of a job that are where they are not wanted, the last ones first.
+pub(crate) fn not_wanted(state: &ClusterState, job: JobId, wanted: &[(NodeId, u32)]) -> Vec<TaskId> {
+    let mut keeps: BTreeMap<NodeId, u32> = wanted.iter().copied().collect();
+    let mut placed = tasks(state, job, true, TaskStatus::Running);
+    placed.extend(tasks(state, job, true, TaskStatus::Bound));
+    placed.retain(|&task| {
+        let node = state.task(task).and_then(|task| task.placement()).map(|placement| placement.node);
+        match node.and_then(|node| keeps.get_mut(&node)).filter(|left| **left > 0) {
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => true,
+        }
+    });
+    placed.reverse();
+    placed
+}
+
 /// Places the waiting tasks without GPUs. Whether all of them have a place.
 pub(crate) fn place_others(
     transaction: &mut Transaction<'_>,
@@ -93,7 +141,7 @@ fn place_together(
 }
 
 /// Tasks of a job with GPUs on each node.
-fn nodes_of(state: &ClusterState, job: JobId) -> BTreeMap<NodeId, u32> {
+pub(crate) fn nodes_of(state: &ClusterState, job: JobId) -> BTreeMap<NodeId, u32> {
     let mut nodes = BTreeMap::new();
     for status in [TaskStatus::Bound, TaskStatus::Running] {
         for task in tasks(state, job, true, status) {

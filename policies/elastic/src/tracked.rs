@@ -4,14 +4,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use foretell_framework::{
-    ClusterState, FULL_SPEED, GpuModelId, GpuModelSet, Job, JobId, Scaling, Stamp, TaskStatus, Time,
-    WHOLE_WORK,
+    ClusterState, FULL_SPEED, GpuModelId, GpuModelSet, Job, JobId, NodeId, Scaling, Stamp, TaskStatus, Time,
+    WHOLE_GPU_MILLI, WHOLE_WORK,
 };
 
 use foretell_framework::time::NANOS_PER_SECOND;
 
-use crate::divide::ElasticJob;
-use crate::place::tasks;
+use crate::divide::{ElasticJob, NodesOfType};
+use crate::place::{nodes_of, tasks};
 
 /// The work of a second at full speed.
 const A_SECOND: u128 = FULL_SPEED as u128 * NANOS_PER_SECOND as u128;
@@ -20,7 +20,9 @@ const A_SECOND: u128 = FULL_SPEED as u128 * NANOS_PER_SECOND as u128;
 #[derive(Default)]
 pub(crate) struct Models {
     /// With the number of GPUs of the largest node.
-    models: Vec<(GpuModelId, u32)>,
+    by_frequency: Vec<(GpuModelId, u32)>,
+    /// Nodes that take tasks, by model and size.
+    pub(crate) types: Vec<NodesOfType>,
     seen: Stamp,
 }
 
@@ -44,12 +46,26 @@ impl Models {
         }
         // A stable sort: equals stay in order of the nodes.
         found.sort_by_key(|&(total, ..)| core::cmp::Reverse(total));
-        self.models = found.into_iter().map(|(_, model, largest)| (model, largest)).collect();
+        self.by_frequency = found.into_iter().map(|(_, model, largest)| (model, largest)).collect();
+        self.types.clear();
+        for id in state.node_ids() {
+            let spec = &state.node(id).spec;
+            let Some(model) = spec.gpu_model.filter(|_| !spec.unschedulable) else { continue };
+            let same = |known: &&mut NodesOfType| known.model == model && known.gpus_per_node == spec.gpus;
+            match self.types.iter_mut().find(same) {
+                Some(known) => known.nodes.push(id),
+                None => {
+                    self.types.push(NodesOfType { model, gpus_per_node: spec.gpus, nodes: alloc::vec![id] });
+                }
+            }
+        }
+        let first = self.by_frequency.first().map(|&(model, _)| model);
+        self.types.sort_by_key(|of_type| Some(of_type.model) != first);
     }
 
     /// That of which there are most among those that a job accepts.
     fn most_of(&self, models: GpuModelSet) -> Option<(GpuModelId, u32)> {
-        self.models.iter().copied().find(|&(model, _)| models.allows(model))
+        self.by_frequency.iter().copied().find(|&(model, _)| models.allows(model))
     }
 }
 
@@ -79,6 +95,11 @@ pub(crate) struct Tracked {
     since: Time,
     /// When it computes again after its latest start or change.
     pub(crate) resumes: Time,
+    /// Where it is to have its tasks, if the policy says so.
+    pub(crate) wanted: Option<Vec<(NodeId, u32)>>,
+    pub(crate) changes: u32,
+    most_tasks: u32,
+    submitted: Time,
 }
 
 /// Tasks with GPUs that a job has and keeps.
@@ -125,6 +146,10 @@ impl Tracked {
             speed: 0,
             since: now,
             resumes: now,
+            wanted: None,
+            changes: 0,
+            most_tasks: held(state, id),
+            submitted: job.spec.submitted,
         }
     }
 
@@ -149,6 +174,7 @@ impl Tracked {
             .filter_map(|&task| state.task(task)?.placement().map(|placement| placement.node))
             .collect();
         let tasks = nodes.len() as u32;
+        self.most_tasks = self.most_tasks.max(tasks);
         self.speed = match &self.scaling {
             None => self.in_proportion(tasks),
             Some(scaling) => {
@@ -188,6 +214,17 @@ impl Tracked {
             // Who is thought to be done and is not has a second left.
             left: self.total.map(|total| total.saturating_sub(self.done).max(A_SECOND)),
             speeds: (1..=self.max_tasks).map(speed).collect(),
+            scaling: self.scaling.clone(),
+            done,
+            submitted: self.submitted,
+            gpus_per_task: if self.gpu_milli == u64::from(self.gpus_per_task) * u64::from(WHOLE_GPU_MILLI) {
+                self.gpus_per_task
+            } else {
+                0
+            },
+            places: nodes_of(state, self.id).into_iter().collect(),
+            most_tasks: self.most_tasks,
+            changes: self.changes,
         }
     }
 }

@@ -61,6 +61,8 @@ pub fn about(name: &str) -> Option<About> {
         "conservative" => about(Durations::Told, "Mu'alem and Feitelson, 2001", PROPERTIES),
         "optimus" => elastic("Optimus, EuroSys'18"),
         "elasticflow" => elastic("ElasticFlow, ASPLOS'23"),
+        "pollux" => elastic("Pollux, OSDI'21"),
+        "sia" => elastic("Sia, SOSP'23"),
         "slurm" => about(Durations::Told, "Slurm's documentation", PROPERTIES),
         "first-fit" => part("Tiresias' yarn scheme", "validate tiresias"),
         "whole-nodes" => part("Helios, SC'21", "validate helios"),

@@ -28,8 +28,9 @@ use alloc::vec::Vec;
 use foretell_actions::{BlockedNodes, Consolidation, ConsolidationConfig};
 use foretell_default::DefaultConfig;
 use foretell_drf::ElasticQuotaGate;
-use foretell_elastic::{Cadence, Divide, Elastic, ElasticFlow, Optimus, Placing, ResizeCosts};
+use foretell_elastic::{ByGoodput, Cadence, Divide, Elastic, ElasticFlow, Optimus, Placing, ResizeCosts};
 use foretell_framework::select::{BestFitGpus, BestNode};
+use foretell_framework::time::NANOS_PER_SECOND;
 use foretell_framework::{
     Action, Filter, OrderJobs, PlaceJob, Plugins, Profile, RestartCost, TaskGate, Time, TypicalTasks,
 };
@@ -107,8 +108,8 @@ pub struct OrderingConfig {
     pub restart_cost: RestartCost,
     /// What a running job pays when it is given more or fewer tasks, as far as elastic policies know.
     pub resize_cost: Time,
-    /// How often `optimus` divides GPUs anew.
-    pub interval: Time,
+    /// How often `optimus`, `pollux` and `sia` divide GPUs anew; each at its own interval if `None`.
+    pub interval: Option<Time>,
     /// What `elasticflow` does with jobs whose deadline cannot be met.
     pub late_jobs: LateJobs,
 }
@@ -124,8 +125,7 @@ impl Default for OrderingConfig {
             lease: Time::from_nanos(1_200_000_000_000),
             restart_cost: RestartCost::default(),
             resize_cost: Time::ZERO,
-            // Optimus' own.
-            interval: Time::from_nanos(600_000_000_000),
+            interval: None,
             late_jobs: LateJobs::default(),
         }
     }
@@ -178,7 +178,7 @@ pub const CONSOLIDATE: Description = (
 );
 
 /// Orders of waiting jobs. In all of them higher priority goes first, in `aging` unless the other waits for longer.
-pub const ORDERS: [Description; 19] = [
+pub const ORDERS: [Description; 21] = [
     ("fifo", "first in, first out; the head of a queue blocks those behind it"),
     ("fifo-skip", "first in, first out; jobs that fit go ahead of those that do not"),
     ("sjf", "shortest job first by the trace's duration; the head of a queue blocks"),
@@ -216,11 +216,24 @@ pub const ORDERS: [Description; 19] = [
         "elasticflow",
         "elastic jobs: admitted if all deadlines can be met, and given what meets them; alone with whole-nodes",
     ),
+    (
+        "pollux",
+        "elastic jobs: a genetic search for the best mean speed-up; chooses nodes itself, may stand alone",
+    ),
+    (
+        "sia",
+        "elastic jobs: goodput by GPU model, an integer program per round; chooses nodes itself, may stand alone",
+    ),
 ];
 
 /// Orders that may stand alone, with the placement that they then have.
-const ALONE: [(&str, &str); 3] =
-    [("slurm", "binpack"), ("optimus", "whole-nodes"), ("elasticflow", "whole-nodes")];
+const ALONE: [(&str, &str); 5] = [
+    ("slurm", "binpack"),
+    ("optimus", "whole-nodes"),
+    ("elasticflow", "whole-nodes"),
+    ("pollux", "whole-nodes"),
+    ("sia", "whole-nodes"),
+];
 
 /// Ways to place a task.
 pub const PLACEMENTS: [Description; 13] = [
@@ -423,8 +436,13 @@ fn reorder(
 
 /// The action that divides GPUs among elastic jobs.
 fn elastic(order: &str, placement: &str, config: &OrderingConfig) -> Box<dyn Action> {
+    // The papers' own intervals.
+    let own = |seconds: u64| Time::from_nanos(seconds * NANOS_PER_SECOND);
+    let every = |seconds| Cadence::Every(config.interval.unwrap_or_else(|| own(seconds)));
     let (divide, cadence): (Box<dyn Divide>, _) = match order {
-        "optimus" => (Box::new(Optimus), Cadence::Every(config.interval)),
+        "optimus" => (Box::new(Optimus), every(600)),
+        "pollux" => (Box::new(ByGoodput::pollux(config.resize_cost)), every(60)),
+        "sia" => (Box::new(ByGoodput::sia(config.resize_cost)), every(60)),
         _ => (Box::new(ElasticFlow::new(config.late_jobs)), Cadence::OnChange),
     };
     let placing = if placement == "whole-nodes" { Placing::Together } else { Placing::ByScores };
@@ -433,7 +451,7 @@ fn elastic(order: &str, placement: &str, config: &OrderingConfig) -> Box<dyn Act
 }
 
 fn is_elastic(order: &str) -> bool {
-    matches!(order, "optimus" | "elasticflow")
+    matches!(order, "optimus" | "elasticflow" | "pollux" | "sia")
 }
 
 fn discipline(order: &str, config: &OrderingConfig) -> Option<Box<dyn Discipline>> {

@@ -67,10 +67,10 @@ pub struct OrderingFile {
     #[serde(skip_serializing_if = "is_default_lease")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub lease_s: f64,
-    /// `optimus`: how often GPUs are divided anew.
-    #[serde(skip_serializing_if = "is_default_interval")]
+    /// `optimus`, `pollux`, `sia`: how often GPUs are divided anew; each at its own interval if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0))]
-    pub interval_s: f64,
+    pub interval_s: Option<f64>,
     /// `elasticflow`: what becomes of jobs whose deadline cannot be met.
     #[serde(skip_serializing_if = "is_default")]
     pub late_jobs: LateJobs,
@@ -96,14 +96,6 @@ fn is_default_lease(lease_s: &f64) -> bool {
     lease_s.total_cmp(&DEFAULT_LEASE_S).is_eq()
 }
 
-/// Optimus' own.
-const INTERVAL_S: f64 = 600.0;
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it might skip by reference")]
-fn is_default_interval(interval_s: &f64) -> bool {
-    (*interval_s - INTERVAL_S).abs() <= 0.0
-}
-
 impl Default for OrderingFile {
     fn default() -> Self {
         // Gavel's round; the limits of Tiresias' published simulator.
@@ -112,7 +104,7 @@ impl Default for OrderingFile {
             queue_limits_gpu_s: vec![3250, 7200],
             promote_after: 0,
             lease_s: DEFAULT_LEASE_S,
-            interval_s: INTERVAL_S,
+            interval_s: None,
             late_jobs: LateJobs::default(),
         }
     }

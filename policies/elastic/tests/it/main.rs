@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use foretell_elastic::{Cadence, Divide, Elastic, ElasticFlow, LateJobs, Optimus, Placing, ResizeCosts};
+use foretell_elastic::{
+    ByGoodput, Cadence, Divide, Elastic, ElasticFlow, LateJobs, Optimus, Placing, ResizeCosts,
+};
 use foretell_framework::select::BestNode;
 use foretell_framework::{
     Action, ClusterEvent, ClusterState, Decision, EvictionReason, JobId, JobSpec, Plugins, Reason,
@@ -186,6 +188,35 @@ fn a_job_without_gpus_just_runs() {
     }
 }
 
+#[test]
+fn goodput_decides_on_nodes_and_at_most_doubles() {
+    for (divide, pollux) in [(ByGoodput::sia(seconds(1)), false), (ByGoodput::pollux(seconds(1)), true)] {
+        let every = Cadence::Every(seconds(60));
+        let mut driver = Driver::new(NODES, Box::new(divide), every, Placing::ByScores);
+        let job = driver.submit("8 x 1gpu cpu=1", 1, 100_000, &linear(8), None);
+        let mut sizes = Vec::new();
+        for round in 0..6 {
+            driver.settle(round * 60);
+            sizes.push(driver.state.job(job).unwrap().placed());
+        }
+        assert!(sizes.windows(2).all(|pair| pair[1] <= 2 * pair[0]) && sizes[0] == 1, "{pollux}: {sizes:?}");
+        assert_eq!(sizes[5], 8, "{pollux}: {sizes:?}");
+        // Another comes that is as quick.
+        let other = driver.submit("8 x 1gpu cpu=1", 1, 100_000, &linear(8), None);
+        for round in 6..14 {
+            driver.settle(round * 60);
+        }
+        let [one, two] = [job, other].map(|job| driver.state.job(job).unwrap().placed());
+        if pollux {
+            assert!(one > 0 && two > 0 && one + two <= 8, "{one} {two}");
+        } else {
+            // Sia's sum is 8^-0.5 + 1.1 = 1.45 with all for the first, and 4^-0.5 + 1 = 1.5 with one GPU for the other.
+            assert_eq!((one, two), (8, 0));
+        }
+        assert_eq!(check_invariants(&driver.state), Ok(()));
+    }
+}
+
 fn explain(driver: &mut Driver, job: JobId) -> Option<Reason> {
     let before = driver.state.clone();
     let (mut random, mut decisions) = (random(0), Vec::new());
@@ -226,12 +257,17 @@ proptest! {
             1..12,
         ),
         ends in prop::collection::vec(any::<prop::sample::Index>(), 12),
-        flow: bool,
+        rule in prop::sample::select(vec!["optimus", "optimus", "elasticflow", "elasticflow", "sia", "pollux"]),
         placing in prop::sample::select(vec![Placing::ByScores, Placing::Together]),
     ) {
-        let divide: Box<dyn Divide> =
-            if flow { Box::new(ElasticFlow::new(LateJobs::BestEffort)) } else { Box::new(Optimus) };
-        let cadence = if flow { Cadence::OnChange } else { Cadence::Every(seconds(20)) };
+        let divide: Box<dyn Divide> = match rule {
+            "optimus" => Box::new(Optimus),
+            "elasticflow" => Box::new(ElasticFlow::new(LateJobs::BestEffort)),
+            "sia" => Box::new(ByGoodput::sia(seconds(1))),
+            _ => Box::new(ByGoodput::pollux(seconds(1))),
+        };
+        let cadence =
+            if rule == "elasticflow" { Cadence::OnChange } else { Cadence::Every(seconds(20)) };
         let mut driver = Driver::new(NODES, divide, cadence, placing);
         let mut jobs: Vec<(JobId, Plan)> = Vec::new();
         for (round, (plan, end)) in plans.into_iter().zip(ends).enumerate() {
