@@ -76,7 +76,11 @@ fn print_admissions(args: &ScheduleArgs, objects: &Objects, rules: &CycleConfig)
 }
 
 fn admissions_table(result: &Admissions, objects: &Objects, policy: &str) -> String {
-    let mut text = format!(" Policy {policy} on {} cluster queues\n", objects.cluster_queues.len());
+    let queues = match objects.cluster_queues.len() {
+        1 => "1 cluster queue".to_owned(),
+        count => format!("{count} cluster queues"),
+    };
+    let mut text = format!(" Policy {policy} on {queues}\n");
     for (index, AdmissionCycle { admitted, preempted }) in result.cycles.iter().enumerate() {
         let counts = [(admitted.len(), "admitted"), (preempted.len(), "preempted")];
         text.push_str(&heading(index, &counts));

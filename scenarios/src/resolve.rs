@@ -145,7 +145,15 @@ impl Resolver<'_, '_> {
             if !is_known {
                 let mut names = foretell_registry::all_names();
                 names.extend(scheduler.profiles.iter().map(|profile| profile.name.clone()));
-                let help = suggest::hint(name, names.iter().map(String::as_str));
+                let help = suggest::nearest(name, names.iter().map(String::as_str)).map_or_else(
+                    || {
+                        let alone = names.iter().map(String::as_str).filter(|name| !name.contains('+'));
+                        let orders = foretell_registry::ORDERS.iter().map(|&(order, _)| order);
+                        let (alone, orders) = (suggest::one_of(alone), suggest::one_of(orders));
+                        format!("expected {alone}, or ORDER+PLACEMENT such as `fifo+binpack`, ORDER {orders}")
+                    },
+                    |candidate| format!("did you mean `{candidate}`?"),
+                );
                 let help = format!("{help}; `foretell policy list` explains them");
                 self.problem(&path, format!("unknown policy `{name}`"), Some(help));
             } else if scheduler.policies[..i].contains(name) {

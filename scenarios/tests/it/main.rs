@@ -173,6 +173,12 @@ fn a_bad_meaning_says_what_is_wrong_and_where() {
          explains them)\n\
          11:35: scheduler.policies[2]: policy `default` is listed twice",
     );
+    // Not all that could be combined: there are hundreds.
+    let unknown = problems(&with("policies = [\"default\"]", "policies = [\"zzzzzz\"]"), &[]);
+    assert!(
+        unknown.len() < 1_000 && unknown.contains("or ORDER+PLACEMENT such as `fifo+binpack`"),
+        "{unknown}"
+    );
     check(
         &with("[workload.synthetic]", "[workload]\nqueue_nodes = \"virtual_cluster\"\n[workload.synthetic]"),
         "6:15: workload.queue_nodes: no node belongs to a virtual cluster, so no job could ever run (give \

@@ -60,6 +60,8 @@ pub struct Tiresias {
     priorities: BTreeMap<i32, u32>,
     /// Whether one of the first level may have started behind others that never did.
     unsorted: bool,
+    /// To sort with.
+    never_started: Vec<Slot>,
 }
 
 impl Tiresias {
@@ -73,6 +75,7 @@ impl Tiresias {
             sample: Sample::default(),
             priorities: BTreeMap::new(),
             unsorted: false,
+            never_started: Vec::new(),
         }
     }
 
@@ -99,8 +102,9 @@ impl Tiresias {
     /// Demotes and promotes.
     fn change_levels(&mut self, jobs: &mut Jobs, now: Time) {
         let has_had_enough = |&slot: &Slot| {
-            let service = jobs.get(slot)?;
+            // Most have a long time behind them and are on the last level, which nobody leaves.
             let limit = self.limit(self.level_of[slot as usize])?;
+            let service = jobs.get(slot)?;
             (service.attained(now) >= limit).then_some((service.sequence, slot))
         };
         // In order of arrival, one level at a time, as published.
@@ -227,7 +231,13 @@ impl Discipline for Tiresias {
     }
 
     fn next_change(&self, jobs: &Jobs, now: Time) -> Option<Time> {
-        let demotion = |&slot: &Slot| self.demotion_at(jobs.get(slot)?, self.level_of[slot as usize], now);
+        let demotion = |&slot: &Slot| {
+            let level = self.level_of[slot as usize];
+            if level == self.config.limits_gpu_s.len() {
+                return None;
+            }
+            self.demotion_at(jobs.get(slot)?, level, now)
+        };
         let demotions = jobs.running().iter().filter_map(demotion);
         let after = self.config.promote_after;
         if after == 0 {
@@ -249,6 +259,11 @@ impl Discipline for Tiresias {
             return;
         }
         // Those that never started, all of them on the first level, go behind those that did.
-        self.levels[0].sort_by_key(|&slot| jobs.get(slot).is_some_and(|service| !service.has_started()));
+        let has_started = |slot: &Slot| jobs.get(*slot).is_none_or(Service::has_started);
+        let first = &mut self.levels[0];
+        self.never_started.clear();
+        self.never_started.extend(first.iter().copied().filter(|slot| !has_started(slot)));
+        first.retain(has_started);
+        first.append(&mut self.never_started);
     }
 }
