@@ -39,6 +39,9 @@ pub struct QuotaAdmission {
     set_aside: BTreeSet<JobId>,
     /// Jobs that hold quota.
     admitted: BTreeMap<JobId, Held>,
+    /// What of `admitted` was made workloads of when last looked, and those, in order of job.
+    known: Vec<(JobId, Held)>,
+    known_workloads: Vec<Workload>,
     /// Of these, the ones that have tasks to place, in order of admission.
     unplaced: BTreeSet<(Time, u64, JobId)>,
     seen_released: Stamp,
@@ -47,7 +50,7 @@ pub struct QuotaAdmission {
 /// Larger priority first, then those submitted earlier.
 type Rank = (Reverse<i32>, Time, u64, JobId);
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Held {
     since: Time,
     /// Whether it was told to stop.
@@ -75,6 +78,8 @@ impl QuotaAdmission {
             waiting: Vec::new(),
             set_aside: BTreeSet::new(),
             admitted: BTreeMap::new(),
+            known: Vec::new(),
+            known_workloads: Vec::new(),
             unplaced: BTreeSet::new(),
             seen_released: Stamp::ZERO,
         }
@@ -124,6 +129,8 @@ impl QuotaAdmission {
         self.queues = state.queues().iter().map(|queue| queue.spec.clone()).collect();
         // Queues that contain themselves admit nothing.
         self.model = quotas::model(state).ok();
+        self.known.clear();
+        self.known_workloads.clear();
         self.set_aside.clear();
     }
 
@@ -159,6 +166,23 @@ impl QuotaAdmission {
         })
     }
 
+    /// Makes workloads of the admitted jobs; those that are as they were are kept.
+    fn look_at_admitted(&mut self, state: &ClusterState, model: &Model) {
+        let mut before = core::mem::take(&mut self.known)
+            .into_iter()
+            .zip(core::mem::take(&mut self.known_workloads))
+            .peekable();
+        for (&id, &held) in &self.admitted {
+            while before.next_if(|((known, _), _)| *known < id).is_some() {}
+            let kept = before.next_if(|(known, _)| *known == (id, held)).map(|(_, workload)| workload);
+            let Some(workload) = kept.or_else(|| Self::workload(state, model, id, Some(held))) else {
+                continue;
+            };
+            self.known.push((id, held));
+            self.known_workloads.push(workload);
+        }
+    }
+
     /// Lets heads in until no queue's head is let in any more.
     fn admit_all(&mut self, session: &mut Session<'_>) {
         let Some(model) = self.model.take() else { return };
@@ -166,14 +190,9 @@ impl QuotaAdmission {
         let mut displaced: BTreeSet<JobId> = BTreeSet::new();
         loop {
             let state = session.state();
-            let mut ids: Vec<JobId> = Vec::new();
-            let mut workloads = Vec::new();
-            for (&id, &held) in &self.admitted {
-                if let Some(workload) = Self::workload(state, &model, id, Some(held)) {
-                    ids.push(id);
-                    workloads.push(workload);
-                }
-            }
+            self.look_at_admitted(state, &model);
+            let mut ids: Vec<JobId> = self.known.iter().map(|&(id, _)| id).collect();
+            let mut workloads = core::mem::take(&mut self.known_workloads);
             let mut heads = Vec::new();
             for (index, line) in self.waiting.iter().enumerate() {
                 if !model.queues.get(index).is_some_and(|queue| queue.active) {
@@ -193,10 +212,13 @@ impl QuotaAdmission {
                     workloads.push(workload);
                 }
             }
-            if heads.is_empty() {
-                break;
-            }
-            let outcomes = run(&mut Snapshot::new(&model, &workloads), &heads, &self.config);
+            let outcomes = if heads.is_empty() {
+                Vec::new()
+            } else {
+                run(&mut Snapshot::new(&model, &workloads), &heads, &self.config)
+            };
+            workloads.truncate(self.known.len());
+            self.known_workloads = workloads;
             let mut has_changed = false;
             for Outcome { workload, verdict } in outcomes {
                 let id = ids[workload.index()];
