@@ -66,6 +66,9 @@ pub(crate) fn run(args: &ScheduleArgs) -> CommandResult {
 
 /// What Kueue would let in: where there are cluster queues, that comes before any placement.
 fn print_admissions(args: &ScheduleArgs, objects: &Objects, rules: &CycleConfig) -> CommandResult {
+    for warning in objects.unread() {
+        output::print_warning(&warning);
+    }
     let result = admit(objects, rules, args.cycles)?;
     match args.format {
         Format::Table => output::print(admissions_table(&result, objects, &args.policy).trim_end())?,

@@ -100,19 +100,23 @@ pub fn admit(objects: &Objects, config: &CycleConfig, cycles: u32) -> Result<Adm
     for _ in 0..cycles {
         let mut cycle = AdmissionCycle::default();
         reasons.clear();
-        let mut cursors: BTreeMap<WorkloadId, Cursor> = BTreeMap::new();
+        // Where among the flavors searches went on, the latest last, and who has had its turn.
+        let mut cursors: BTreeMap<WorkloadId, Vec<Cursor>> = BTreeMap::new();
+        let mut tried: BTreeSet<WorkloadId> = BTreeSet::new();
         loop {
-            let seen = workloads.clone();
-            let mut snapshot = Snapshot::new(&model, &seen);
-            let waiting = turns(&seen, &reasons, |queue| model.queues[queue].strict);
-            let tried: Vec<_> =
-                heads(&model, &snapshot, waiting).into_iter().map(|id| (id, cursors.remove(&id))).collect();
-            if tried.is_empty() {
-                break;
-            }
-            for outcome in run(&mut snapshot, &tried, config) {
+            let mut snapshot = Snapshot::new(&model, &workloads);
+            let waiting = turns(&workloads, &tried, |queue| model.queues[queue].strict);
+            let heads: Vec<_> = heads(&model, &snapshot, waiting)
+                .into_iter()
+                .map(|id| (id, cursors.get(&id).and_then(|cursors| cursors.last().cloned())))
+                .collect();
+            let before = tried.len();
+            let mut goes_on = false;
+            // Told apart from what comes of it: the snapshot is of the workloads as they were.
+            let (mut admissions, mut leaving) = (Vec::new(), BTreeSet::new());
+            for outcome in run(&mut snapshot, &heads, config) {
                 let id = outcome.workload;
-                let workload = &seen[id.index()];
+                let workload = &workloads[id.index()];
                 match outcome.verdict {
                     Verdict::Admitted(assignment) => {
                         cycle.admitted.push(Admitted {
@@ -120,15 +124,14 @@ pub fn admit(objects: &Objects, config: &CycleConfig, cycles: u32) -> Result<Adm
                             queue: queue_name(workload),
                             pod_sets: said(&model, &names, id, &assignment),
                         });
-                        workloads[id.index()].admission = Some(admission(workload, &assignment, now));
+                        admissions.push((id, admission(workload, &assignment, now)));
                     }
                     Verdict::Preempting(targets) => {
-                        let leaving: Vec<String> =
-                            targets.iter().map(|target| name(target.workload)).collect();
-                        reasons.insert(id, format!("waits until {} has left", leaving.join(", ")));
+                        let names: Vec<String> = targets.iter().map(|target| name(target.workload)).collect();
+                        reasons.insert(id, format!("waits until {} has left", names.join(", ")));
                         for target in targets {
-                            let victim = &mut workloads[target.workload.index()];
-                            if core::mem::replace(&mut victim.evicted, true) {
+                            let victim = &workloads[target.workload.index()];
+                            if victim.evicted || !leaving.insert(target.workload) {
                                 continue;
                             }
                             cycle.preempted.push(Preempted {
@@ -139,29 +142,34 @@ pub fn admit(objects: &Objects, config: &CycleConfig, cycles: u32) -> Result<Adm
                             });
                         }
                     }
-                    // It has flavors left to try.
-                    Verdict::Pending(Some(cursor)) if !cursors.contains_key(&id) => {
-                        let lacks = lacking(&snapshot, &names, workload);
-                        reasons.insert(id, lacks);
-                        cursors.insert(id, cursor);
+                    // It has flavors left to try, unless it would go round.
+                    Verdict::Pending(Some(cursor))
+                        if !cursors.get(&id).is_some_and(|cursors| cursors.contains(&cursor)) =>
+                    {
+                        reasons.insert(id, lacking(&snapshot, &names, workload));
+                        cursors.entry(id).or_default().push(cursor);
+                        goes_on = true;
                     }
                     Verdict::Pending(_) => {
                         reasons.insert(id, lacking(&snapshot, &names, workload));
+                        tried.insert(id);
                     }
                     Verdict::Inadmissible => {
-                        let takes =
-                            workload.queue.is_some_and(|queue| model.takes(queue, &workload.namespace));
-                        let reason = if takes {
-                            lacking(&snapshot, &names, workload)
-                        } else {
-                            format!(
-                                "its cluster queue takes no workloads of namespace {}",
-                                workload.namespace
-                            )
-                        };
-                        reasons.insert(id, reason);
+                        reasons.insert(id, refusal(&snapshot, &names, workload));
+                        tried.insert(id);
                     }
                 }
+            }
+            // A head that waits for others to leave stays, so that what it will use is kept for it.
+            goes_on |= tried.len() > before || !admissions.is_empty() || !leaving.is_empty();
+            for (id, admission) in admissions {
+                workloads[id.index()].admission = Some(admission);
+            }
+            for id in leaving {
+                workloads[id.index()].evicted = true;
+            }
+            if !goes_on {
+                break;
             }
         }
         let is_last = cycle == AdmissionCycle::default();
@@ -177,26 +185,31 @@ pub fn admit(objects: &Objects, config: &CycleConfig, cycles: u32) -> Result<Adm
     let pending = workloads.iter().enumerate().filter(|(_, workload)| workload.admission.is_none());
     let pending = pending.map(|(index, workload)| {
         let id = WorkloadId::new(index);
-        let reason = reasons.get(&id).cloned().unwrap_or_else(|| match workload.queue {
-            None => "no local queue leads it to a cluster queue, or that is stopped".to_owned(),
-            Some(queue) if !model.queues[queue.index()].active => {
-                "its cluster queue is stopped, or names a flavor or topology that is not there".to_owned()
-            }
-            Some(_) => "behind the head of its queue".to_owned(),
-        });
+        let reason = reasons.get(&id).cloned().unwrap_or_else(|| not_tried(&model, workload).to_owned());
         PendingWorkload { workload: name(id), queue: queue_name(workload), reason }
     });
     Ok(Admissions { pending: pending.collect(), cycles: done })
 }
 
+/// Why a workload had no turn.
+fn not_tried(model: &foretell_kueue::Model, workload: &Workload) -> &'static str {
+    match workload.queue {
+        None => "no local queue leads it to a cluster queue, or that is stopped",
+        Some(queue) if !model.queues[queue.index()].active => {
+            "its cluster queue is stopped, or names a flavor or topology that is not there"
+        }
+        Some(_) => "behind the head of its queue",
+    }
+}
+
 /// Those that wait and have their turn: all but those that were tried, and those behind one in a strict queue.
 fn turns(
     workloads: &[Workload],
-    tried: &BTreeMap<WorkloadId, String>,
+    tried: &BTreeSet<WorkloadId>,
     is_strict: impl Fn(usize) -> bool,
 ) -> Vec<WorkloadId> {
     let blocked: BTreeSet<usize> = tried
-        .keys()
+        .iter()
         .filter_map(|id| workloads[id.index()].queue)
         .map(foretell_kueue::QueueId::index)
         .filter(|&queue| is_strict(queue))
@@ -205,7 +218,7 @@ fn turns(
         let workload = &workloads[id.index()];
         let queue = workload.queue.map(foretell_kueue::QueueId::index);
         workload.admission.is_none()
-            && !tried.contains_key(&id)
+            && !tried.contains(&id)
             && queue.is_some_and(|queue| !blocked.contains(&queue))
     };
     (0..workloads.len()).map(WorkloadId::new).filter(waits).collect()
@@ -258,6 +271,15 @@ fn said(
         }
     };
     sets.map(pods).collect()
+}
+
+/// Why a queue never lets a workload in.
+fn refusal(snapshot: &Snapshot<'_>, names: &crate::kueue::QuotaNames, workload: &Workload) -> String {
+    let namespace = &workload.namespace;
+    if workload.queue.is_some_and(|queue| snapshot.model.takes(queue, namespace)) {
+        return lacking(snapshot, names, workload);
+    }
+    format!("its cluster queue takes no workloads of namespace {namespace}")
 }
 
 /// What a workload lacks in every flavor of its queue.

@@ -1,5 +1,6 @@
 //! The objects that are read, by kind.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -112,6 +113,20 @@ pub struct Objects {
 }
 
 impl Objects {
+    /// Says which objects are of kinds that are not read, one line a kind.
+    pub fn unread(&self) -> Vec<String> {
+        let mut kinds: BTreeMap<String, (usize, &Origin)> = BTreeMap::new();
+        for unknown in &self.unknown {
+            let kind = format!("{} {}", unknown.api_version, unknown.kind);
+            kinds.entry(kind).or_insert((0, &unknown.origin)).0 += 1;
+        }
+        let said = |(kind, (count, Origin { file, line, .. })): (String, (usize, &Origin))| {
+            let more = if count > 1 { format!(", and {} more", count - 1) } else { String::new() };
+            format!("{file}:{line}: {kind}: not read{more}")
+        };
+        kinds.into_iter().map(said).collect()
+    }
+
     /// Adds the objects of another file, after those that are there.
     pub fn append(&mut self, other: Self) {
         let Self {

@@ -17,11 +17,11 @@ use crate::read::from_value;
 /// The file of the archive.
 const FILE: &str = "snapshot.json";
 /// The most that is unpacked: a damaged or hostile archive must not fill the memory.
-const MAX_BYTES: u64 = 1 << 31;
+const MAX_BYTES: u64 = 1 << 30;
 /// The field of all objects.
 const OBJECTS: &str = "rawObjects";
 /// Its lists, with what their objects are. Others are named in a warning, if they hold anything.
-const LISTS: [(&str, &str, &str); 11] = [
+const LISTS: [(&str, &str, &str); 10] = [
     ("pods", "v1", "Pod"),
     ("nodes", "v1", "Node"),
     ("queues", "scheduling.run.ai/v2", "Queue"),
@@ -29,7 +29,6 @@ const LISTS: [(&str, &str, &str); 11] = [
     ("bindRequests", "scheduling.run.ai/v1alpha2", "BindRequest"),
     ("priorityClasses", "scheduling.k8s.io/v1", "PriorityClass"),
     ("topologies", "kai.scheduler/v1alpha1", "Topology"),
-    ("configMaps", "v1", "ConfigMap"),
     ("resourceClaims", "resource.k8s.io", "ResourceClaim"),
     ("resourceSlices", "resource.k8s.io", "ResourceSlice"),
     ("persistentVolumeClaims", "v1", "PersistentVolumeClaim"),
@@ -51,9 +50,12 @@ pub fn read_snapshot(archive: &[u8], file: &str) -> Result<Objects, ManifestErro
     })?;
     let mut text = String::new();
     packed
-        .take(MAX_BYTES)
+        .take(MAX_BYTES + 1)
         .read_to_string(&mut text)
         .map_err(|cause| error(format!("{FILE}: cannot be unpacked: {cause}")))?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(error(format!("{FILE}: larger than {} MiB when unpacked", MAX_BYTES >> 20)));
+    }
     let inner = format!("{file}: {FILE}");
     let value: Value = serde_json::from_str(&text)
         .map_err(|cause| ManifestError::new(inner.as_str(), cause.line() as u64, cause.to_string()))?;
@@ -157,16 +159,11 @@ impl Config {
         let mut kai = KaiConfig::default();
         if let Some(setup) = &self.config {
             let names = setup.actions.split(',').map(str::trim).filter(|name| !name.is_empty());
-            let verb = |name: &str| match name {
-                "allocate" => Ok(Verb::Allocate),
-                "consolidation" => Ok(Verb::Consolidation),
-                "reclaim" => Ok(Verb::Reclaim),
-                "preempt" => Ok(Verb::Preempt),
-                "stalegangeviction" => Ok(Verb::StaleGangEviction),
-                other => {
+            let verb = |name: &str| {
+                Verb::named(name).ok_or_else(|| {
                     let expected = "allocate, consolidation, reclaim, preempt or stalegangeviction";
-                    Err(origin.error("config.actions", format!("expected {expected}; got `{other}`")))
-                }
+                    origin.error("config.actions", format!("expected {expected}; got `{name}`"))
+                })
             };
             let verbs: Vec<Verb> = names.map(verb).collect::<Result<_, _>>()?;
             if !verbs.is_empty() {
@@ -174,7 +171,7 @@ impl Config {
             }
             let plugins: Vec<&Plugin> = setup.tiers.iter().flat_map(|tier| &tier.plugins).collect();
             if !plugins.is_empty() {
-                set_plugins(&mut kai, &plugins);
+                set_plugins(&mut kai, &plugins, origin)?;
             }
         }
         if let Some(params) = &self.scheduler_params {
@@ -192,7 +189,7 @@ impl Config {
     }
 }
 
-fn set_plugins(kai: &mut KaiConfig, plugins: &[&Plugin]) {
+fn set_plugins(kai: &mut KaiConfig, plugins: &[&Plugin], origin: &Origin) -> Result<(), ManifestError> {
     let has = |name: &str| plugins.iter().any(|plugin| plugin.name == name);
     kai.prefers.shared_gpus = has("gpusharingorder");
     kai.prefers.available = has("nodeavailability");
@@ -205,22 +202,33 @@ fn set_plugins(kai: &mut KaiConfig, plugins: &[&Plugin]) {
             let value = plugin.arguments.as_ref()?.get(name)?;
             value.as_str().map(str::to_owned).or_else(|| Some(value.to_string()))
         };
-        let strategy = |resource: &str| match argument(resource).as_deref() {
-            Some("spread") => Strategy::Spread,
-            _ => Strategy::Binpack,
+        let wrong = |name: &str, expected: &str, got: &str| {
+            let field = format!("config.tiers.plugins.{}.arguments.{name}", plugin.name);
+            origin.error(field, format!("expected {expected}; got `{got}`"))
         };
-        let number = |name: &str| argument(name).and_then(|text| text.parse::<f64>().ok());
+        let strategy = |resource: &str| match argument(resource).as_deref() {
+            Some("spread") => Ok(Strategy::Spread),
+            None | Some("binpack") => Ok(Strategy::Binpack),
+            Some(other) => Err(wrong(resource, "binpack or spread", other)),
+        };
+        let number = |name: &str| {
+            let parsed = |text: String| text.parse::<f64>().map_err(|_| wrong(name, "a number", &text));
+            argument(name).map(parsed).transpose()
+        };
         match plugin.name.as_str() {
-            "nodeplacement" => (kai.gpu_placement, kai.cpu_placement) = (strategy("gpu"), strategy("cpu")),
+            "nodeplacement" => {
+                (kai.gpu_placement, kai.cpu_placement) = (strategy("gpu")?, strategy("cpu")?);
+            }
             "proportion" => {
-                if let Some(factor) = number("kValue") {
+                if let Some(factor) = number("kValue")? {
                     kai.usage_factor = factor;
                 }
-                if let Some(multiplier) = number("reclaimerUtilizationMultiplier") {
+                if let Some(multiplier) = number("reclaimerUtilizationMultiplier")? {
                     kai.saturation_multiplier = multiplier.max(1.0);
                 }
             }
             _ => {}
         }
     }
+    Ok(())
 }

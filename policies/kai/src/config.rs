@@ -20,6 +20,26 @@ pub enum Verb {
     StaleGangEviction,
 }
 
+impl Verb {
+    /// Its name in KAI's configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allocate => "allocate",
+            Self::Consolidation => "consolidation",
+            Self::Reclaim => "reclaim",
+            Self::Preempt => "preempt",
+            Self::StaleGangEviction => "stalegangeviction",
+        }
+    }
+
+    /// The verb of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        let all =
+            [Self::Allocate, Self::Consolidation, Self::Reclaim, Self::Preempt, Self::StaleGangEviction];
+        all.into_iter().find(|verb| verb.name() == name)
+    }
+}
+
 /// Whether tasks come together or spread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Strategy {

@@ -71,7 +71,7 @@ pub fn cluster_with(objects: &Objects, options: &ReadOptions) -> Result<Cluster,
         shared_gpus: BTreeMap::new(),
     };
     builder.names.gpu_resource.clone_from(&builder.device);
-    builder.unknown_kinds();
+    builder.warnings.extend(objects.unread());
     builder.priority_classes();
     builder.queues()?;
     builder.kai_queues();
@@ -118,18 +118,6 @@ impl<'a> Builder<'a> {
     fn warn(&mut self, origin: &Origin, message: &str) {
         let Origin { file, line, object } = origin;
         self.warnings.push(format!("{file}:{line}: {object}: {message}"));
-    }
-
-    fn unknown_kinds(&mut self) {
-        let mut kinds: BTreeMap<String, (usize, &Origin)> = BTreeMap::new();
-        for unknown in &self.objects.unknown {
-            let kind = format!("{} {}", unknown.api_version, unknown.kind);
-            kinds.entry(kind).or_insert((0, &unknown.origin)).0 += 1;
-        }
-        for (kind, (count, Origin { file, line, .. })) in kinds {
-            let more = if count > 1 { format!(", and {} more", count - 1) } else { String::new() };
-            self.warnings.push(format!("{file}:{line}: {kind}: not read{more}"));
-        }
     }
 
     // ---- Priorities
@@ -352,7 +340,9 @@ impl<'a> Builder<'a> {
     {
         let key = key::key(&pod.metadata);
         let own = pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty());
-        let node = own.or_else(|| self.asked_to_bind.get(&key).copied())?;
+        // A request for a node that is gone binds nothing: the pod waits.
+        let asked = || self.asked_to_bind.get(&key).copied().filter(|name| self.names.node(name).is_some());
+        let node = own.or_else(asked)?;
         (!self.options.waiting.contains(&key)).then_some(node)
     }
 }

@@ -1,7 +1,7 @@
 //! Jobs and pods that name a queue of Kueue, to the workloads that Kueue makes of them.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use foretell_kueue::topology::{LevelRequest, TopologyRequest};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
@@ -9,9 +9,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::convert::{key, selectors};
 use crate::error::ManifestError;
-use crate::kinds::kubeflow::ReplicaSpecs;
+use crate::kinds::kubeflow::{ReplicaSpecs, RunPolicy};
 use crate::kinds::kueue::{self, PodSet, PriorityClassRef, Workload, WorkloadSpec};
 use crate::objects::{Located, Objects, Origin};
+
+use super::pods_of;
 
 /// The label of what waits for quota.
 const QUEUE_LABEL: &str = "kueue.x-k8s.io/queue-name";
@@ -27,24 +29,26 @@ pub(crate) fn with_workloads(objects: &Objects) -> Result<Cow<'_, Objects>, Mani
     let mut made = Maker { known: known(objects), made: Vec::new() };
     for job in &objects.jobs {
         let Some(spec) = &job.spec else { continue };
-        let parallelism = spec.parallelism.unwrap_or(1);
-        let count = spec.completions.map_or(parallelism, |completions| completions.min(parallelism));
-        let annotations = job.metadata.annotations.as_ref();
-        let least = annotations.and_then(|annotations| annotations.get(MIN_PARALLELISM));
+        if !made.wants("Job", &job.metadata) {
+            continue;
+        }
         let set = PodSet {
-            min_count: least.and_then(|text| text.parse().ok()),
-            ..pod_set("main", &spec.template, count.max(0) as u32, &job.origin)?
+            min_count: min_parallelism(&job.metadata, &job.origin)?,
+            ..pod_set("main", &spec.template, pods_of(spec), &job.origin)?
         };
-        made.add("Job", &job.metadata, &job.origin, vec![set]);
+        made.add("Job", &job.metadata, &job.origin, None, vec![set]);
     }
     for job in &objects.pytorch_jobs {
-        made.add_roles("PyTorchJob", &job.metadata, &job.origin, &job.spec.pytorch_replica_specs)?;
+        let (policy, roles) = (&job.spec.run_policy, &job.spec.pytorch_replica_specs);
+        made.add_roles("PyTorchJob", &job.metadata, &job.origin, policy, roles)?;
     }
     for job in &objects.tf_jobs {
-        made.add_roles("TFJob", &job.metadata, &job.origin, &job.spec.tf_replica_specs)?;
+        let (policy, roles) = (&job.spec.run_policy, &job.spec.tf_replica_specs);
+        made.add_roles("TFJob", &job.metadata, &job.origin, policy, roles)?;
     }
     for job in &objects.mpi_jobs {
-        made.add_roles("MPIJob", &job.metadata, &job.origin, &job.spec.mpi_replica_specs)?;
+        let (policy, roles) = (&job.spec.run_policy, &job.spec.mpi_replica_specs);
+        made.add_roles("MPIJob", &job.metadata, &job.origin, policy, roles)?;
     }
     made.add_pods(&objects.pods)?;
     if made.made.is_empty() {
@@ -85,19 +89,25 @@ impl Maker {
         kind: &str,
         metadata: &ObjectMeta,
         origin: &Origin,
+        policy: &RunPolicy,
         roles: &ReplicaSpecs,
     ) -> Result<(), ManifestError> {
+        if !self.wants(kind, metadata) {
+            return Ok(());
+        }
         let set = |(role, replicas): (&String, &crate::kinds::kubeflow::ReplicaSpec)| {
             pod_set(&role.to_lowercase(), &replicas.template, replicas.replicas.unwrap_or(1), origin)
         };
         let sets = roles.iter().map(set).collect::<Result<_, _>>()?;
-        self.add(kind, metadata, origin, sets);
+        let class = policy.scheduling_policy.as_ref().and_then(|policy| policy.priority_class.as_deref());
+        self.add(kind, metadata, origin, class, sets);
         Ok(())
     }
 
     /// Pods that no controller owns, alone or in groups.
     fn add_pods(&mut self, pods: &[Located<Pod>]) -> Result<(), ManifestError> {
         let mut groups: Vec<PodGroup<'_>> = Vec::new();
+        let mut positions = BTreeMap::new();
         for pod in pods {
             let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
             let is_owned =
@@ -110,12 +120,17 @@ impl Maker {
             }
             let name = pod.metadata.name.as_deref().unwrap_or_default();
             let group = (key::namespace(&pod.metadata), label(&pod.metadata, GROUP_LABEL).unwrap_or(name));
-            match groups.iter_mut().find(|(known, _)| *known == group) {
-                Some((_, pods)) => pods.push(pod),
-                None => groups.push((group, vec![pod])),
-            }
+            let position = *positions.entry(group).or_insert_with(|| {
+                groups.push((group, Vec::new()));
+                groups.len() - 1
+            });
+            groups[position].1.push(pod);
         }
         for ((_, name), pods) in groups {
+            // A group's workload is owned by its pods.
+            if !pods.iter().all(|pod| self.wants("Pod", &pod.metadata)) {
+                continue;
+            }
             let mut sets: Vec<PodSet> = Vec::new();
             for pod in &pods {
                 let template =
@@ -130,27 +145,39 @@ impl Maker {
                 sets.push(pod_set(&set_name, &template, 1, &pod.origin)?);
             }
             let metadata = ObjectMeta { name: Some(name.to_owned()), ..pods[0].metadata.clone() };
-            self.add("Pod", &metadata, &pods[0].origin, sets);
+            self.add("Pod", &metadata, &pods[0].origin, None, sets);
         }
         Ok(())
     }
 
-    fn add(&mut self, kind: &str, metadata: &ObjectMeta, origin: &Origin, pod_sets: Vec<PodSet>) {
+    /// Whether an object waits for quota and has no workload yet.
+    fn wants(&self, kind: &str, metadata: &ObjectMeta) -> bool {
         let name = metadata.name.clone().unwrap_or_default();
-        let Some(queue) = label(metadata, QUEUE_LABEL) else { return };
-        if self.known.contains(&(kind.to_owned(), key::namespace(metadata).to_owned(), name.clone())) {
-            return;
-        }
+        label(metadata, QUEUE_LABEL).is_some()
+            && !self.known.contains(&(kind.to_owned(), key::namespace(metadata).to_owned(), name))
+    }
+
+    /// With the class of priority that the job itself names, if it does.
+    fn add(
+        &mut self,
+        kind: &str,
+        metadata: &ObjectMeta,
+        origin: &Origin,
+        class: Option<&str>,
+        pod_sets: Vec<PodSet>,
+    ) {
+        let name = metadata.name.clone().unwrap_or_default();
         let own = label(metadata, PRIORITY_LABEL).map(|name| PriorityClassRef::Reference {
             kind: "WorkloadPriorityClass".to_owned(),
             name: name.to_owned(),
         });
         let of_pods = || {
             let mut specs = pod_sets.iter().filter_map(|set| set.template.spec.as_ref());
-            specs.find_map(|spec| spec.priority_class_name.clone()).map(PriorityClassRef::Name)
+            let of_pods = || specs.find_map(|spec| spec.priority_class_name.clone());
+            class.map(str::to_owned).or_else(of_pods).map(PriorityClassRef::Name)
         };
         let spec = WorkloadSpec {
-            queue_name: Some(queue.to_owned()),
+            queue_name: label(metadata, QUEUE_LABEL).map(str::to_owned),
             priority_class_ref: own.or_else(of_pods),
             pod_sets,
             ..WorkloadSpec::default()
@@ -160,6 +187,18 @@ impl Maker {
         let object = Workload { metadata, spec, status: kueue::WorkloadStatus::default() };
         self.made.push(Located { object, origin: origin.clone() });
     }
+}
+
+/// With how few pods a job may run, if it says so.
+fn min_parallelism(metadata: &ObjectMeta, origin: &Origin) -> Result<Option<u32>, ManifestError> {
+    let text = metadata.annotations.as_ref().and_then(|annotations| annotations.get(MIN_PARALLELISM));
+    let parsed = text.map(|text| {
+        text.parse().map_err(|_| {
+            let field = format!("metadata.annotations.{MIN_PARALLELISM}");
+            origin.error(field, format!("expected a number of pods; got `{text}`"))
+        })
+    });
+    parsed.transpose()
 }
 
 /// Pods of a template, with what its annotations ask of the topology.

@@ -8,6 +8,7 @@ mod volcano_job;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::api::batch::v1::JobSpec;
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
@@ -17,6 +18,12 @@ use crate::objects::{Located, Objects, Origin};
 use admission::Admission;
 
 pub(crate) use kueue::with_workloads;
+
+/// How many pods a job has at once.
+fn pods_of(spec: &JobSpec) -> u32 {
+    let parallelism = spec.parallelism.unwrap_or(1);
+    spec.completions.map_or(parallelism, |completions| completions.min(parallelism)).max(0) as u32
+}
 
 /// Objects with the pods that controllers would create, after those that were there.
 pub(crate) struct Expanded<'a> {
@@ -55,9 +62,7 @@ pub(crate) fn expand(objects: &Objects) -> Result<Expanded<'_>, ManifestError> {
             expansion.warn(&job.origin, "it is suspended; its pods are not created");
             continue;
         }
-        let parallelism = spec.parallelism.unwrap_or(1);
-        let pods = spec.completions.map_or(parallelism, |completions| completions.min(parallelism));
-        let pods = (0..pods.max(0)).map(|index| {
+        let pods = (0..pods_of(spec)).map(|index| {
             let name = format!("{}-{index}", owner.name);
             let labels = [("batch.kubernetes.io/job-name", owner.name.clone())];
             let index = [("batch.kubernetes.io/job-completion-index", index.to_string())];

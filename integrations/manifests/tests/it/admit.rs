@@ -117,9 +117,12 @@ fn jobs_get_the_first_flavor_that_has_room_or_wait_with_a_reason() {
     );
 }
 
-#[test]
-fn who_is_preempted_leaves_before_the_next_cycle() {
-    let running = "---
+/// A workload of a job `old` that holds so many A100s.
+fn running(gpus: u32) -> String {
+    RUNNING.replace("nvidia.com/gpu: 4", &format!("nvidia.com/gpu: {gpus}"))
+}
+
+const RUNNING: &str = "---
 apiVersion: kueue.x-k8s.io/v1beta2
 kind: Workload
 metadata:
@@ -138,8 +141,47 @@ status:
     clusterQueue: research
     podSetAssignments: [{name: main, count: 1, flavors: {nvidia.com/gpu: a100}, resourceUsage: {nvidia.com/gpu: 4}}]
 ";
+
+/// What is free is kept for the head that needs it beside what others are to leave.
+#[test]
+fn nobody_takes_what_a_head_waits_to_have_whole() {
     let urgent = job("urgent", 3, 1, ", kueue.x-k8s.io/priority-class: urgent");
-    let objects = [QUOTAS, running, &job("old", 4, 1, ""), &urgent];
+    let objects = [QUOTAS, &running(2), &job("old", 2, 1, ""), &urgent, &job("small", 1, 2, "")];
+    let leaves = "n/running leaves for n/job-urgent: InClusterQueue";
+    check(
+        &objects,
+        1,
+        &[
+            leaves,
+            "n/job-urgent waits: waits until n/running has left",
+            "n/job-small waits: behind the head of its queue",
+        ],
+    );
+    check(
+        &objects,
+        4,
+        &[
+            leaves,
+            "n/job-urgent gets 1 main in a100",
+            // Who left is the older one.
+            "n/running gets 1 main in t4",
+            "n/job-small waits: asks for 2 nvidia.com/gpu; at most 0 are left, in flavor t4",
+        ],
+    );
+}
+
+#[test]
+fn a_search_goes_on_behind_a_flavor_in_which_nobody_can_be_displaced() {
+    let quotas =
+        QUOTAS.replace("  preemption: {", "  flavorFungibility: {whenCanPreempt: Preempt}\n  preemption: {");
+    let objects = [&quotas, &running(4), &job("old", 4, 1, ""), &job("equal", 1, 2, "")];
+    check(&objects.map(String::as_str), 1, &["n/job-equal gets 2 main in t4"]);
+}
+
+#[test]
+fn who_is_preempted_leaves_before_the_next_cycle() {
+    let urgent = job("urgent", 3, 1, ", kueue.x-k8s.io/priority-class: urgent");
+    let objects = [QUOTAS, RUNNING, &job("old", 4, 1, ""), &urgent];
     let leaves = "n/running leaves for n/job-urgent: InClusterQueue";
     check(&objects, 1, &[leaves, "n/job-urgent waits: waits until n/running has left"]);
     check(

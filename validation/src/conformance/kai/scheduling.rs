@@ -134,14 +134,7 @@ fn compare_limits(limits: &Value, decisions: &[Decision], expected: &mut Vec<Str
 /// The configuration that a case writes out.
 fn config(scheduler: &Value) -> Result<KaiConfig, String> {
     let names = scheduler["actions"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let verb = |name: &str| match name {
-        "allocate" => Ok(Verb::Allocate),
-        "consolidation" => Ok(Verb::Consolidation),
-        "reclaim" => Ok(Verb::Reclaim),
-        "preempt" => Ok(Verb::Preempt),
-        "stalegangeviction" => Ok(Verb::StaleGangEviction),
-        other => Err(format!("unknown action {other}")),
-    };
+    let verb = |name: &str| Verb::named(name).ok_or_else(|| format!("unknown action {name}"));
     let mut config = KaiConfig { verbs: names.map(verb).collect::<Result<_, _>>()?, ..KaiConfig::default() };
     if let Some(plugins) = scheduler["plugins"].as_array() {
         let has = |name: &str| plugins.iter().any(|plugin| plugin["name"] == name);
