@@ -2,7 +2,7 @@
 
 mod cluster;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -108,6 +108,37 @@ fn check_partitions(policy: &str, config: &SlurmConfig, state: &ClusterState) ->
         }
     }
     Ok(())
+}
+
+/// Laws of scaling that were worked out lately: most jobs share theirs with others.
+#[derive(Default)]
+struct Laws {
+    /// With the tasks that a job asks for.
+    latest: VecDeque<(Arc<ScalingRecord>, u32, Arc<Scaling>)>,
+}
+
+impl Laws {
+    const KEPT: usize = 16;
+
+    fn of(
+        &mut self,
+        plan: &Plan,
+        record: &Arc<ScalingRecord>,
+        asked: u32,
+    ) -> Result<Arc<Scaling>, TraceError> {
+        let is_same = |(known, tasks, _): &&(Arc<ScalingRecord>, u32, Arc<Scaling>)| {
+            *tasks == asked && (Arc::ptr_eq(known, record) || known == record)
+        };
+        if let Some((.., law)) = self.latest.iter().find(is_same) {
+            return Ok(Arc::clone(law));
+        }
+        let law = Arc::new(plan.scaling(record, asked)?);
+        if self.latest.len() == Self::KEPT {
+            self.latest.pop_front();
+        }
+        self.latest.push_back((Arc::clone(record), asked, Arc::clone(&law)));
+        Ok(law)
+    }
 }
 
 /// A scenario, ready to run under any of its policies.
@@ -218,8 +249,9 @@ impl Plan {
         };
         let chooses_sizes = foretell_registry::is_told_scaling(policy);
         let mut metrics = Metrics::new(Arc::clone(&self.policy_config.typical), sampling);
+        let mut laws = Laws::default();
         let workload = jobs(scenario)?
-            .map(|job| job.and_then(|(job, traits)| self.submission(job, traits, chooses_sizes)));
+            .map(|job| job.and_then(|(job, traits)| self.submission(job, traits, chooses_sizes, &mut laws)));
         let mut observers: [&mut dyn Observer; 2] = [&mut metrics, observer];
         let mut simulation =
             Simulation::new(self.config(), self.state.clone(), profile, workload, &mut observers);
@@ -278,6 +310,7 @@ impl Plan {
         job: JobRecord,
         traits: Option<&JobTraits>,
         chooses_size: bool,
+        laws: &mut Laws,
     ) -> Result<Submission, TraceError> {
         let models = job.gpu_models.iter().map(|model| self.gpu_models.get(model).copied());
         let models = models.collect::<Option<_>>().ok_or_else(|| self.changed())?;
@@ -295,7 +328,7 @@ impl Plan {
         let endless = matches!(&self.scenario.workload, Workload::Trace(trace) if trace.arrivals_only);
         let scaling = job.scaling.as_ref();
         let sizes = scaling.filter(|_| chooses_size).map(|scaling| (scaling.min_tasks, scaling.max_tasks));
-        let scaling = scaling.map(|scaling| self.scaling(scaling, job.tasks)).transpose()?;
+        let scaling = scaling.map(|scaling| laws.of(self, scaling, job.tasks)).transpose()?;
         let submit_s = job.submit_s / self.rate_factor();
         Ok(Submission {
             id: job.id,
@@ -313,7 +346,7 @@ impl Plan {
                     highest_tier_name: None,
                 }
             }),
-            scaling: scaling.map(Arc::new),
+            scaling,
             // As long after submission as in the trace.
             deadline: job
                 .deadline_s
@@ -340,7 +373,10 @@ impl Plan {
             let models = curve.models.iter().map(|model| self.gpu_models.get(model).copied());
             let speeds = |law: &SpeedLaw| {
                 let speed = |tasks| law.speed(tasks, asked) * curve.factor * FULL_SPEED as f64;
-                (1..=scaling.max_tasks).map(|tasks| speed(tasks).round() as u64).collect::<Box<[u64]>>()
+                // A job that stood still would hold its GPUs for ever.
+                (1..=scaling.max_tasks)
+                    .map(|tasks| (speed(tasks).round() as u64).max(1))
+                    .collect::<Box<[u64]>>()
             };
             let curve = SpeedCurve {
                 models: models.collect::<Option<_>>().ok_or_else(|| self.changed())?,

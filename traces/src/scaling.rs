@@ -21,7 +21,8 @@ pub struct ScalingRecord {
     pub min_tasks: u32,
     /// The most tasks.
     pub max_tasks: u32,
-    /// Speeds; not empty. Of those of one `from` the first that is for the GPU model counts.
+    /// Speeds. Of those of the latest `from` that is reached the first that is for the GPU model counts; there is one for
+    /// all models from the start on and at every `from`.
     pub curves: Vec<ScalingCurve>,
 }
 
@@ -88,7 +89,8 @@ impl SpeedLaw {
             Self::Amdahl(share) | Self::Communication(share) => (0.0..1.0).contains(share),
             Self::Speeds(speeds) => {
                 let count = 1..=MAX_SCALING_TASKS as usize;
-                count.contains(&speeds.len()) && speeds.iter().all(|speed| (0.0..=MAX_SPEED).contains(speed))
+                count.contains(&speeds.len())
+                    && speeds.iter().all(|speed| (MIN_SPEED..=MAX_SPEED).contains(speed))
             }
         }
     }
@@ -123,12 +125,20 @@ impl ScalingRecord {
         if self.curves.is_empty() || !self.curves.iter().all(valid) {
             return Err(InvalidField::new("scaling", EXPECTED, self.law_text()));
         }
+        // On a model that no curve is for a job would hold its GPUs for ever.
+        let is_complete = |from: f64| {
+            self.curves.iter().any(|curve| curve.models.is_empty() && curve.from.total_cmp(&from).is_eq())
+        };
+        if !is_complete(0.0) || !self.curves.iter().all(|curve| is_complete(curve.from)) {
+            let expected = "a curve for all models from the start on and after every `@FROM`";
+            return Err(InvalidField::new("scaling", expected, self.law_text()));
+        }
         self.curves.iter().flat_map(|curve| &curve.models).try_for_each(|model| check_text("scaling", model))
     }
 }
 
 /// What the text of a law must be, in words.
-pub(crate) const EXPECTED: &str = "a law such as `amdahl=0.05`, `communication=0.1`, `linear` or speeds from 0 to 10000, with \
+pub(crate) const EXPECTED: &str = "a law such as `amdahl=0.05`, `communication=0.1`, `linear` or speeds from 0.000001 to 10000, with \
                                    `@FROM`, `MODEL:`, `xFACTOR` before and `across LAW` after it as needed; curves are separated by `;`";
 
 /// Whether a model's name can stand in the text of a law.
@@ -253,6 +263,7 @@ mod tests {
             "communication=0.25 across communication=0.5",
             "T4|P100: x0.25 amdahl=0.1; amdahl=0.1",
             "0.3 0.6 1 1.25; @0.5 A100: 0.4 0.7 1 1.5 across 0.4 0.5; @0.5 x0.5 linear",
+            "T4: x0.4 amdahl=0.1; amdahl=0.1 across 0.3 0.5 0.65; @0.5 T4: x0.4 linear; @0.5 linear",
         ] {
             let curves = ScalingRecord::parse_law(text).unwrap();
             let record = ScalingRecord { min_tasks: 1, max_tasks: 8, curves };
@@ -267,6 +278,12 @@ mod tests {
             assert_eq!(ScalingRecord::parse_law(text), None, "{text}");
         }
         for text in ["amdahl=1", "communication=-0.1", "-1 2", "@1 linear", "x0 linear", "1e9", "NaN"] {
+            let curves = ScalingRecord::parse_law(text).unwrap();
+            let record = ScalingRecord { min_tasks: 1, max_tasks: 8, curves };
+            assert_eq!(record.check(4).unwrap_err().column, "scaling", "{text}");
+        }
+        // Jobs that would not progress on some models, at first or from some progress on.
+        for text in ["T4: linear", "@0.5 linear", "linear; @0.5 T4: linear", "0 1", "1 2 across 0"] {
             let curves = ScalingRecord::parse_law(text).unwrap();
             let record = ScalingRecord { min_tasks: 1, max_tasks: 8, curves };
             assert_eq!(record.check(4).unwrap_err().column, "scaling", "{text}");

@@ -122,12 +122,17 @@ fn scaling_fields() {
         "a,0,1,1,4,1,3,,",
         "trace.csv:2: column \"max_tasks\": expected a whole number from 4 to 4096, got \"3\"",
     );
-    let law = "expected a law such as `amdahl=0.05`, `communication=0.1`, `linear` or speeds from 0 to 10000, with \
+    let law = "expected a law such as `amdahl=0.05`, `communication=0.1`, `linear` or speeds from 0.000001 to 10000, with \
                `@FROM`, `MODEL:`, `xFACTOR` before and `across LAW` after it as needed; curves are separated by `;`";
     for bad in ["fast", "amdahl=2"] {
         let expected = format!("trace.csv:2: column \"scaling\": {law}, got {bad:?}");
         check_job(&format!("a,0,1,1,4,1,8,{bad},"), &expected);
     }
+    check_job(
+        "a,0,1,1,4,1,8,T4: linear,",
+        "trace.csv:2: column \"scaling\": expected a curve for all models from the start on and after every `@FROM`, \
+         got \"T4: linear\"",
+    );
     check_job(
         "a,0,1,1,4,,,,-1",
         "trace.csv:2: column \"deadline_s\": expected a number of seconds from 0 to 4000000000, got \"-1\"",

@@ -19,7 +19,7 @@ fn law() -> impl Strategy<Value = SpeedLaw> {
         Just(SpeedLaw::Linear),
         (0.0..1.0).prop_map(SpeedLaw::Amdahl),
         (0.0..1.0).prop_map(SpeedLaw::Communication),
-        prop::collection::vec(0.0..=1e4, 1..6).prop_map(SpeedLaw::Speeds),
+        prop::collection::vec(1e-6..=1e4, 1..6).prop_map(SpeedLaw::Speeds),
     ]
 }
 
@@ -36,7 +36,15 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn scaling()(max_tasks in 8_u32..20, curves in prop::collection::vec(curve(), 1..4)) -> ScalingRecord {
+    fn scaling()(
+        max_tasks in 8_u32..20,
+        mut curves in prop::collection::vec(curve(), 1..4),
+        for_all in law(),
+    ) -> ScalingRecord {
+        // One for all models from the start on, and wherever others begin.
+        let mut starts: Vec<f64> = curves.iter().map(|curve| curve.from).collect();
+        starts.push(0.0);
+        curves.extend(starts.into_iter().map(|from| ScalingCurve { from, ..ScalingCurve::of(for_all.clone()) }));
         ScalingRecord { min_tasks: 1, max_tasks, curves }
     }
 }
