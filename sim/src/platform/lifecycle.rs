@@ -13,7 +13,8 @@
 use std::sync::Arc;
 
 use foretell_framework::{
-    ClusterEvent, Decision, FULL_SPEED, GpuModelId, JobId, NodeId, Scaling, TaskId, TaskStatus, Time,
+    ClusterEvent, Decision, EvictionReason, FULL_SPEED, GpuModelId, JobId, NodeId, Scaling, TaskId,
+    TaskStatus, Time,
 };
 
 use super::Submission;
@@ -197,7 +198,12 @@ where
                         .map(|job| job.spec.sequence);
                     let first =
                         Eviction { decided: self.now, node: placement.node, pods: 0, reason, beneficiary };
-                    live.eviction.get_or_insert_with(|| Box::new(first)).pods += 1;
+                    let eviction = live.eviction.get_or_insert_with(|| Box::new(first));
+                    // Shrinking is the job's own business: who displaces it beside that is what is told.
+                    if eviction.reason == EvictionReason::Shrunk {
+                        **eviction = Eviction { pods: eviction.pods, ..first };
+                    }
+                    eviction.pods += 1;
                     JobEvent::Evicted { task, attempt }
                 }
                 _ => JobEvent::Bound { task, attempt },
