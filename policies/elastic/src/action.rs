@@ -13,8 +13,8 @@ use foretell_framework::{
 use rand::RngExt;
 
 use crate::divide::{Divide, ElasticJob};
-use crate::place::{Placing, let_go, not_wanted, place_on, place_others, tasks};
-use crate::tracked::{Models, Tracked, held};
+use crate::place::{Placing, held, let_go, not_wanted, place_on, place_others, placed};
+use crate::tracked::{Models, Tracked};
 
 /// When GPUs are divided anew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -183,7 +183,10 @@ impl Elastic {
                 None => self.placing.place(&mut transaction, plugins, random, id, missing),
             };
             // A change is paid for once: it waits for those that are about to leave.
-            if placed < missing && tracked.wanted.is_some() && someone_leaves(transaction.state()) {
+            if placed < missing
+                && tracked.wanted.is_some()
+                && transaction.state().releasing_tasks().next().is_some()
+            {
                 continue;
             }
             if placed == 0 && !needs_no_gpus || !transaction.state().job(id).is_some_and(Job::is_ready) {
@@ -213,13 +216,8 @@ impl Tracked {
 
 /// Where a job is to have its tasks, and how many: as arranged, unless it must keep what it has.
 fn keep_protected(places: Vec<(NodeId, u32)>, view: &ElasticJob) -> (u32, Option<Vec<(NodeId, u32)>>) {
-    let places = if view.is_protected && view.tasks > 0 { view.places.clone() } else { places };
+    let places = if view.keeps() { view.places.clone() } else { places };
     (places.iter().map(|&(_, tasks)| tasks).sum(), Some(places))
-}
-
-/// Whether tasks that were told to go still hold GPUs.
-fn someone_leaves(state: &ClusterState) -> bool {
-    state.tasks().any(|(_, task)| task.status() == TaskStatus::Releasing)
 }
 
 /// Lets go of the tasks that a job is not to have where it has them; of all if fewer are left than it needs.
@@ -241,8 +239,7 @@ fn shrink(
     let stops = view.tasks - (victims.len() as u32) < view.min_tasks;
     if stops {
         victims = let_go(state, tracked.id, view.tasks);
-        victims.extend(tasks(state, tracked.id, false, TaskStatus::Running));
-        victims.extend(tasks(state, tracked.id, false, TaskStatus::Bound));
+        victims.extend(placed(state, tracked.id, false));
     }
     let reason = if stops { EvictionReason::Preempted } else { EvictionReason::Shrunk };
     let now = session.now;

@@ -1,7 +1,6 @@
 //! What a policy sees of jobs when it divides GPUs among them.
 
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
@@ -69,14 +68,24 @@ impl ElasticJob {
     pub fn speed_in(&self, model: GpuModelId, tasks: u32, is_one_node: bool) -> u64 {
         match &self.scaling {
             Some(scaling) => scaling.speed(self.done, tasks, model, is_one_node),
-            None => FULL_SPEED * u64::from(tasks) / u64::from(self.max_tasks.max(1)),
+            None => in_proportion(tasks, self.max_tasks),
         }
+    }
+
+    /// Whether it has tasks, and must keep them.
+    pub const fn keeps(&self) -> bool {
+        self.is_protected && self.tasks > 0
     }
 
     /// Thousandths of GPUs of so many tasks.
     pub const fn gpus(&self, tasks: u32) -> u64 {
         self.gpu_milli * tasks as u64
     }
+}
+
+/// How fast a job is on so many of its tasks that does not say how it scales.
+pub(crate) fn in_proportion(tasks: u32, max_tasks: u32) -> u64 {
+    FULL_SPEED * u64::from(tasks) / u64::from(max_tasks.max(1))
 }
 
 /// Says how many tasks each job gets.
@@ -109,15 +118,18 @@ pub trait Divide {
     fn ended(&mut self, _sequence: u64) {}
 }
 
-/// Gives jobs their minimum, those that must keep what they have first, then in order of priority and submission; whom the
-/// rest does not suffice for gets none. Takes what is given off `free_milli`.
-pub fn minima(jobs: &[ElasticJob], free_milli: &mut u64) -> Vec<u32> {
-    let mut targets = vec![0; jobs.len()];
-    let mut order: Vec<usize> = (0..jobs.len()).collect();
-    let keeps = |job: &ElasticJob| job.is_protected && job.tasks > 0;
+/// Gives jobs that take part their minimum, those that must keep what they have first, then in order of priority and
+/// submission; whom the rest does not suffice for gets nothing. Takes what is given off `free_milli`.
+pub fn give_minima(
+    jobs: &[ElasticJob],
+    takes_part: impl Fn(&ElasticJob) -> bool,
+    targets: &mut [u32],
+    free_milli: &mut u64,
+) {
+    let mut order: Vec<usize> = (0..jobs.len()).filter(|&index| takes_part(&jobs[index])).collect();
     order.sort_by_key(|&index| {
         let job = &jobs[index];
-        (!keeps(job), Reverse(job.priority), job.sequence)
+        (!job.keeps(), Reverse(job.priority), job.sequence)
     });
     for index in order {
         let job = &jobs[index];
@@ -127,7 +139,6 @@ pub fn minima(jobs: &[ElasticJob], free_milli: &mut u64) -> Vec<u32> {
             targets[index] = job.min_tasks;
         }
     }
-    targets
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use core::cmp::Reverse;
 
 use foretell_framework::Time;
 
-use crate::divide::{Divide, ElasticJob, minima};
+use crate::divide::{Divide, ElasticJob, give_minima};
 
 /// What becomes of jobs whose deadline cannot be met.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -138,9 +138,8 @@ impl Divide for ElasticFlow {
     fn divide(&mut self, jobs: &[ElasticJob], gpu_milli: u64, now: Time) -> Vec<u32> {
         // Who must keep what it has takes part in nothing else.
         let mut free_milli = gpu_milli;
-        let kept: Vec<bool> = jobs.iter().map(|job| job.is_protected && job.tasks > 0).collect();
         let mut targets = vec![0; jobs.len()];
-        for (index, job) in jobs.iter().enumerate().filter(|&(index, _)| kept[index]) {
+        for (index, job) in jobs.iter().enumerate().filter(|(_, job)| job.keeps()) {
             free_milli = free_milli.saturating_sub(job.gpus(job.tasks));
             targets[index] = job.tasks;
         }
@@ -150,10 +149,10 @@ impl Divide for ElasticFlow {
             list.sort_by_key(|&(_, job)| (job.deadline, job.sequence));
         };
         let known = |job: &ElasticJob| self.verdicts.get(&job.sequence) == Some(&true);
-        admitted.extend(jobs.iter().enumerate().filter(|&(index, job)| known(job) && !kept[index]));
+        admitted.extend(jobs.iter().enumerate().filter(|(_, job)| known(job) && !job.keeps()));
         in_order(&mut admitted);
         for (index, job) in jobs.iter().enumerate() {
-            if job.deadline.is_none() || kept[index] || self.verdicts.contains_key(&job.sequence) {
+            if job.deadline.is_none() || job.keeps() || self.verdicts.contains_key(&job.sequence) {
                 continue;
             }
             let mut trial = admitted.clone();
@@ -171,8 +170,13 @@ impl Divide for ElasticFlow {
             targets[index] = tasks;
             free_milli -= jobs[index].gpus(tasks);
         }
-        self.best_effort(jobs, &kept, &mut targets, &mut free_milli);
-        spread_spare(jobs, &kept, &mut targets, free_milli);
+        // Jobs that no deadline speaks for get their minimum.
+        let is_other = |job: &ElasticJob| {
+            let is_admitted = self.verdicts.get(&job.sequence) == Some(&true);
+            !job.keeps() && !is_admitted && !self.turns_away(job.sequence)
+        };
+        give_minima(jobs, is_other, &mut targets, &mut free_milli);
+        spread_spare(jobs, &mut targets, free_milli);
         targets
     }
 
@@ -185,30 +189,14 @@ impl Divide for ElasticFlow {
     }
 }
 
-impl ElasticFlow {
-    /// Jobs that no deadline speaks for get their minimum.
-    fn best_effort(&self, jobs: &[ElasticJob], kept: &[bool], targets: &mut [u32], free_milli: &mut u64) {
-        let is_admitted = |job: &ElasticJob| self.verdicts.get(&job.sequence) == Some(&true);
-        let others = jobs
-            .iter()
-            .enumerate()
-            .filter(|&(index, job)| !kept[index] && !is_admitted(job) && !self.turns_away(job.sequence));
-        let (indices, others): (Vec<usize>, Vec<ElasticJob>) =
-            others.map(|(index, job)| (index, job.clone())).unzip();
-        for (index, tasks) in indices.into_iter().zip(minima(&others, free_milli)) {
-            targets[index] = tasks;
-        }
-    }
-}
-
 /// Gives what is left, step by step, to where it returns most.
-fn spread_spare(jobs: &[ElasticJob], kept: &[bool], targets: &mut [u32], mut free_milli: u64) {
+fn spread_spare(jobs: &[ElasticJob], targets: &mut [u32], mut free_milli: u64) {
     let sizes: Vec<Vec<u32>> = jobs.iter().map(sizes).collect();
     loop {
         let next = jobs.iter().enumerate().filter_map(|(index, job)| {
             let tasks = targets[index];
             let next = *sizes[index].iter().find(|&&size| size > tasks)?;
-            let fits = tasks > 0 && !kept[index] && job.gpus(next - tasks) <= free_milli;
+            let fits = tasks > 0 && !job.keeps() && job.gpus(next - tasks) <= free_milli;
             let value = marginal_return(job, tasks, next);
             (fits && value > 0).then_some((value, Reverse(index), next))
         });

@@ -104,7 +104,10 @@ impl Divide for ByGoodput {
             .collect();
         let shapes = match &self.rule {
             Rule::Sia(..) => Sia::shapes(&cluster),
-            Rule::Pollux(_) => all_shapes(&cluster),
+            Rule::Pollux(_) => {
+                let most = jobs.iter().map(|job| job.max_tasks * job.gpus_per_task).max().unwrap_or(0);
+                all_shapes(&cluster, most)
+            }
         };
         let rows: Vec<Row> = jobs.iter().map(|job| Row::new(job, types, &shapes)).collect();
         let views: Vec<JobView<'_>> =
@@ -134,10 +137,14 @@ impl Divide for ByGoodput {
     }
 }
 
-/// Any number of GPUs on any number of nodes that can hold them, counted as of the first type.
-fn all_shapes(cluster: &[NodeType]) -> Vec<Shape> {
+/// Any number of GPUs up to the `most` that a job takes, on any number of nodes that can hold them, counted as of the first
+/// type.
+fn all_shapes(cluster: &[NodeType], most: u32) -> Vec<Shape> {
     let nodes: u32 = cluster.iter().map(|of_type| of_type.nodes).sum();
-    let most: u32 = cluster.iter().map(|of_type| of_type.gpus_per_node).max().unwrap_or(0);
-    let shape = |nodes: u32| (nodes..=nodes * most).map(move |gpus| Shape { gpu_type: 0, gpus, nodes });
-    (1..=nodes).flat_map(shape).collect()
+    let largest: u32 = cluster.iter().map(|of_type| of_type.gpus_per_node).max().unwrap_or(0);
+    let shape = |nodes: u32| {
+        let gpus = nodes..=most.min(nodes.saturating_mul(largest));
+        gpus.map(move |gpus| Shape { gpu_type: 0, gpus, nodes })
+    };
+    (1..=nodes.min(most)).flat_map(shape).collect()
 }

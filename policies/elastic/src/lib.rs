@@ -17,7 +17,7 @@ mod place;
 mod tracked;
 
 pub use action::{Cadence, Elastic, ResizeCosts};
-pub use divide::{Divide, ElasticJob, NodesOfType, minima};
+pub use divide::{Divide, ElasticJob, NodesOfType, give_minima};
 pub use elastic_flow::{ElasticFlow, LateJobs};
 pub use goodput::ByGoodput;
 pub use optimus::Optimus;

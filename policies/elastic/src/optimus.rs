@@ -1,12 +1,13 @@
 //! Optimus (Peng and others, EuroSys'18): GPUs one by one to the job whose end they bring closest.
 
 use alloc::collections::BinaryHeap;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use foretell_framework::{FULL_SPEED, Time};
 
-use crate::divide::{Divide, ElasticJob, minima};
+use crate::divide::{Divide, ElasticJob, give_minima};
 
 /// What a job of unknown length is taken to have left.
 const UNKNOWN: Time = Time::from_nanos(3_600_000_000_000);
@@ -34,7 +35,8 @@ impl Divide for Optimus {
 
     fn divide(&mut self, jobs: &[ElasticJob], gpu_milli: u64, _now: Time) -> Vec<u32> {
         let mut free_milli = gpu_milli;
-        let mut targets = minima(jobs, &mut free_milli);
+        let mut targets = vec![0; jobs.len()];
+        give_minima(jobs, |_| true, &mut targets, &mut free_milli);
         let mut gains = BinaryHeap::new();
         let offer = |gains: &mut BinaryHeap<_>, targets: &[u32], index: usize| {
             let (job, tasks) = (&jobs[index], targets[index]);
@@ -59,8 +61,6 @@ impl Divide for Optimus {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
-
     use super::*;
     use crate::divide::tests::job;
 

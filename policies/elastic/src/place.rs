@@ -31,7 +31,7 @@ impl Placing {
         count: u32,
     ) -> u32 {
         let mut placed = 0;
-        for task in tasks(transaction.state(), job, true, TaskStatus::Waiting) {
+        for task in waiting(transaction.state(), job, true) {
             if placed == count {
                 break;
             }
@@ -49,14 +49,35 @@ impl Placing {
 }
 
 /// The tasks of a job with or without GPUs that stand somewhere, in order of rank.
-pub(crate) fn tasks(state: &ClusterState, job: JobId, with_gpus: bool, status: TaskStatus) -> Vec<TaskId> {
+fn tasks(
+    state: &ClusterState,
+    job: JobId,
+    with_gpus: bool,
+    status: TaskStatus,
+) -> impl Iterator<Item = TaskId> {
     let all = state.job(job).map_or(&[][..], |job| job.tasks());
-    let wanted = |&&task: &&TaskId| {
+    let wanted = move |&&task: &&TaskId| {
         state.task(task).is_some_and(|entry| {
             entry.status() == status && (state.class_spec(entry.class).gpus.count > 0) == with_gpus
         })
     };
-    all.iter().filter(wanted).copied().collect()
+    all.iter().filter(wanted).copied()
+}
+
+/// The tasks of a job with or without GPUs that have a place and keep it: those that run, then those that are to.
+pub(crate) fn placed(state: &ClusterState, job: JobId, with_gpus: bool) -> impl Iterator<Item = TaskId> {
+    let statuses = [TaskStatus::Running, TaskStatus::Bound];
+    statuses.into_iter().flat_map(move |status| tasks(state, job, with_gpus, status))
+}
+
+/// How many tasks with GPUs a job has and keeps.
+pub(crate) fn held(state: &ClusterState, job: JobId) -> u32 {
+    placed(state, job, true).count() as u32
+}
+
+/// Those that wait, listed so that they can be placed.
+fn waiting(state: &ClusterState, job: JobId, with_gpus: bool) -> Vec<TaskId> {
+    tasks(state, job, with_gpus, TaskStatus::Waiting).collect()
 }
 
 /// Places waiting tasks with GPUs of a job on these nodes, until it has so many on each. Returns how many.
@@ -68,7 +89,7 @@ pub(crate) fn place_on(
     wanted: &[(NodeId, u32)],
 ) -> u32 {
     let has = nodes_of(transaction.state(), job);
-    let mut waiting = tasks(transaction.state(), job, true, TaskStatus::Waiting).into_iter();
+    let mut waiting = waiting(transaction.state(), job, true).into_iter();
     let mut placed = 0;
     for &(node, count) in wanted {
         for _ in has.get(&node).copied().unwrap_or(0)..count {
@@ -91,8 +112,7 @@ pub(crate) fn place_on(
 /// Tasks of a job that are where they are not wanted, the last ones first.
 pub(crate) fn not_wanted(state: &ClusterState, job: JobId, wanted: &[(NodeId, u32)]) -> Vec<TaskId> {
     let mut keeps: BTreeMap<NodeId, u32> = wanted.iter().copied().collect();
-    let mut placed = tasks(state, job, true, TaskStatus::Running);
-    placed.extend(tasks(state, job, true, TaskStatus::Bound));
+    let mut placed: Vec<TaskId> = placed(state, job, true).collect();
     placed.retain(|&task| {
         let node = state.task(task).and_then(|task| task.placement()).map(|placement| placement.node);
         match node.and_then(|node| keeps.get_mut(&node)).filter(|left| **left > 0) {
@@ -114,8 +134,9 @@ pub(crate) fn place_others(
     random: &mut dyn Rng,
     job: JobId,
 ) -> Result<(), PlaceFailure> {
-    let waiting = tasks(transaction.state(), job, false, TaskStatus::Waiting);
-    waiting.into_iter().try_for_each(|task| plugins.place(transaction, task, random).map(|_| ()))
+    waiting(transaction.state(), job, false)
+        .into_iter()
+        .try_for_each(|task| plugins.place(transaction, task, random).map(|_| ()))
 }
 
 fn place_together(
@@ -143,11 +164,9 @@ fn place_together(
 /// Tasks of a job with GPUs on each node.
 pub(crate) fn nodes_of(state: &ClusterState, job: JobId) -> BTreeMap<NodeId, u32> {
     let mut nodes = BTreeMap::new();
-    for status in [TaskStatus::Bound, TaskStatus::Running] {
-        for task in tasks(state, job, true, status) {
-            if let Some(placement) = state.task(task).and_then(|task| task.placement()) {
-                *nodes.entry(placement.node).or_default() += 1;
-            }
+    for task in placed(state, job, true) {
+        if let Some(placement) = state.task(task).and_then(|task| task.placement()) {
+            *nodes.entry(placement.node).or_default() += 1;
         }
     }
     nodes
@@ -156,8 +175,7 @@ pub(crate) fn nodes_of(state: &ClusterState, job: JobId) -> BTreeMap<NodeId, u32
 /// Which tasks a job lets go of: those on the nodes where it has the fewest, the last ones first.
 pub(crate) fn let_go(state: &ClusterState, job: JobId, count: u32) -> Vec<TaskId> {
     let nodes = nodes_of(state, job);
-    let mut placed = tasks(state, job, true, TaskStatus::Running);
-    placed.extend(tasks(state, job, true, TaskStatus::Bound));
+    let mut placed: Vec<TaskId> = placed(state, job, true).collect();
     placed.sort_by_key(|&task| {
         let entry = state.task(task);
         let node = entry.and_then(|entry| entry.placement()).map(|placement| placement.node);

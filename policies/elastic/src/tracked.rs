@@ -4,14 +4,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use foretell_framework::{
-    ClusterState, FULL_SPEED, GpuModelId, GpuModelSet, Job, JobId, NodeId, Scaling, Stamp, TaskStatus, Time,
+    ClusterState, FULL_SPEED, GpuModelId, GpuModelSet, Job, JobId, NodeId, Scaling, Stamp, Time,
     WHOLE_GPU_MILLI, WHOLE_WORK,
 };
 
 use foretell_framework::time::NANOS_PER_SECOND;
 
-use crate::divide::{ElasticJob, NodesOfType};
-use crate::place::{nodes_of, tasks};
+use crate::divide::{ElasticJob, NodesOfType, in_proportion};
+use crate::place::{held, nodes_of};
 
 /// The work of a second at full speed.
 const A_SECOND: u128 = FULL_SPEED as u128 * NANOS_PER_SECOND as u128;
@@ -102,12 +102,6 @@ pub(crate) struct Tracked {
     submitted: Time,
 }
 
-/// Tasks with GPUs that a job has and keeps.
-pub(crate) fn held(state: &ClusterState, job: JobId) -> u32 {
-    let count = |status| tasks(state, job, true, status).len() as u32;
-    count(TaskStatus::Bound) + count(TaskStatus::Running)
-}
-
 impl Tracked {
     pub(crate) fn new(state: &ClusterState, id: JobId, job: &Job, now: Time) -> Self {
         let with_gpus = job.spec.tasks.iter().map(|&(class, count)| (state.class_spec(class).gpus, count));
@@ -167,32 +161,23 @@ impl Tracked {
 
     /// Takes note of where it is now; what it did before must be settled.
     pub(crate) fn observe(&mut self, state: &ClusterState) {
-        let mut placed = tasks(state, self.id, true, TaskStatus::Running);
-        placed.extend(tasks(state, self.id, true, TaskStatus::Bound));
-        let nodes: Vec<_> = placed
-            .iter()
-            .filter_map(|&task| state.task(task)?.placement().map(|placement| placement.node))
-            .collect();
-        let tasks = nodes.len() as u32;
+        let nodes = nodes_of(state, self.id);
+        let tasks = nodes.values().sum();
         self.most_tasks = self.most_tasks.max(tasks);
         self.speed = match &self.scaling {
-            None => self.in_proportion(tasks),
+            None => in_proportion(tasks, self.max_tasks),
             Some(scaling) => {
-                let models = nodes.iter().filter_map(|&node| state.node(node).spec.gpu_model);
-                let is_one_node = nodes.windows(2).all(|pair| pair[0] == pair[1]);
-                scaling.speed_on(self.done_millionths(), tasks, models, is_one_node)
+                let models = nodes.keys().filter_map(|&node| state.node(node).spec.gpu_model);
+                scaling.speed_on(self.done_millionths(), tasks, models, nodes.len() <= 1)
             }
         };
-    }
-
-    fn in_proportion(&self, tasks: u32) -> u64 {
-        FULL_SPEED * u64::from(tasks) / u64::from(self.max_tasks.max(1))
     }
 
     /// The job as a policy sees it. Its speeds are those on the GPU model of which there are most, on as few nodes as can
     /// be.
     pub(crate) fn view(&self, state: &ClusterState, models: &Models) -> ElasticJob {
-        let tasks = held(state, self.id);
+        let places: Vec<_> = nodes_of(state, self.id).into_iter().collect();
+        let tasks: u32 = places.iter().map(|&(_, tasks)| tasks).sum();
         let keeps = self.is_protected && tasks > 0;
         let done = self.done_millionths();
         let model = models.most_of(self.models);
@@ -200,7 +185,7 @@ impl Tracked {
             (Some(scaling), Some((model, largest))) => {
                 scaling.speed(done, tasks, model, tasks * self.gpus_per_task <= largest)
             }
-            _ => self.in_proportion(tasks),
+            _ => in_proportion(tasks, self.max_tasks),
         };
         ElasticJob {
             sequence: self.sequence,
@@ -222,7 +207,7 @@ impl Tracked {
             } else {
                 0
             },
-            places: nodes_of(state, self.id).into_iter().collect(),
+            places,
             most_tasks: self.most_tasks,
             changes: self.changes,
         }

@@ -402,10 +402,12 @@ fn build_base(name: &str, config: &PolicyConfig) -> Option<Profile> {
         None if placement == "whole-nodes" => Some(Box::new(Consolidate)),
         place => place,
     };
-    let action: Box<dyn Action> = match discipline(order, &config.ordering) {
-        None if is_elastic(order) => elastic(order, placement, &config.ordering),
-        Some(discipline) => reorder(order, discipline, place, config, &holds),
-        None => line(order, config, &holds, place)?,
+    let action: Box<dyn Action> = if let Some(discipline) = discipline(order, &config.ordering) {
+        reorder(order, discipline, place, config, &holds)
+    } else if let Some(elastic) = elastic(order, placement, &config.ordering) {
+        elastic
+    } else {
+        line(order, config, &holds, place)?
     };
     let plugins = placement_plugins(placement, config)?.with_filters(foretell_default::filters());
     // Who places by the fabric between nodes goes by the links inside them too.
@@ -435,7 +437,7 @@ fn reorder(
 }
 
 /// The action that divides GPUs among elastic jobs.
-fn elastic(order: &str, placement: &str, config: &OrderingConfig) -> Box<dyn Action> {
+fn elastic(order: &str, placement: &str, config: &OrderingConfig) -> Option<Box<dyn Action>> {
     // The papers' own intervals.
     let own = |seconds: u64| Time::from_nanos(seconds * NANOS_PER_SECOND);
     let every = |seconds| Cadence::Every(config.interval.unwrap_or_else(|| own(seconds)));
@@ -443,15 +445,12 @@ fn elastic(order: &str, placement: &str, config: &OrderingConfig) -> Box<dyn Act
         "optimus" => (Box::new(Optimus), every(600)),
         "pollux" => (Box::new(ByGoodput::pollux(config.resize_cost)), every(60)),
         "sia" => (Box::new(ByGoodput::sia(config.resize_cost)), every(60)),
-        _ => (Box::new(ElasticFlow::new(config.late_jobs)), Cadence::OnChange),
+        "elasticflow" => (Box::new(ElasticFlow::new(config.late_jobs)), Cadence::OnChange),
+        _ => return None,
     };
     let placing = if placement == "whole-nodes" { Placing::Together } else { Placing::ByScores };
     let costs = ResizeCosts { restart: config.restart_cost.clone(), resize: config.resize_cost };
-    Box::new(Elastic::new(divide, cadence).with_placing(placing).with_costs(costs))
-}
-
-fn is_elastic(order: &str) -> bool {
-    matches!(order, "optimus" | "elasticflow" | "pollux" | "sia")
+    Some(Box::new(Elastic::new(divide, cadence).with_placing(placing).with_costs(costs)))
 }
 
 fn discipline(order: &str, config: &OrderingConfig) -> Option<Box<dyn Discipline>> {

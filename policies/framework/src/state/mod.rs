@@ -284,6 +284,14 @@ impl ClusterState {
         &self.nodes
     }
 
+    /// Tasks that were told to stop and still hold what they hold, node by node.
+    pub fn releasing_tasks(&self) -> impl Iterator<Item = TaskId> {
+        let leaves =
+            |task: &&TaskId| self.task(**task).is_some_and(|task| task.status() == TaskStatus::Releasing);
+        let nodes = self.nodes.iter().filter(|node| node.releasing_tasks() > 0);
+        nodes.flat_map(move |node| node.tasks().iter().filter(leaves).copied())
+    }
+
     /// The ids of all nodes, in order.
     pub fn node_ids(&self) -> impl Iterator<Item = NodeId> + use<> {
         (0..self.nodes.len()).map(NodeId::new)

@@ -15,7 +15,7 @@ use core::ops::ControlFlow;
 
 use foretell_framework::{
     Action, ClusterEvent, ClusterState, EvictionReason, Job, JobId, NodeId, PlaceJob, Plugins, Reason,
-    RestartCost, Session, TaskId, TaskStatus, Time, Transaction,
+    RestartCost, Session, TaskId, Time, Transaction,
 };
 use rand::Rng;
 
@@ -255,7 +255,7 @@ impl Reorder {
         let Self { jobs, due, place, reservations, .. } = self;
         let mut attempt = Attempt { place: place.as_mut(), reservations: reservations.as_ref(), now };
         let (mut trial, random) = session.begin();
-        let leaving = leaving(trial.state());
+        let leaving: Vec<TaskId> = trial.state().releasing_tasks().collect();
         remove(&mut trial, &leaving);
         let ids = due.iter().filter_map(|&slot| jobs.get(slot)).map(|service| service.id);
         let short: Vec<JobId> = ids.filter(|&id| !attempt.fits(&mut trial, plugins, random, id)).collect();
@@ -325,14 +325,6 @@ impl Attempt<'_> {
         self.reservations.iter().for_each(|reserved| reserved.asked());
         transaction.state().job(job).is_some_and(Job::is_ready)
     }
-}
-
-/// Tasks that were told to stop and still hold what they hold.
-fn leaving(state: &ClusterState) -> Vec<TaskId> {
-    let is_leaving =
-        |task: &&TaskId| state.task(**task).is_some_and(|task| task.status() == TaskStatus::Releasing);
-    let nodes = state.nodes().iter().filter(|node| node.releasing_tasks() > 0);
-    nodes.flat_map(|node| node.tasks().iter().filter(is_leaving).copied()).collect()
 }
 
 /// Takes these tasks off their nodes, in a trial.
