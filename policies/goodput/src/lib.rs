@@ -11,6 +11,8 @@
 //!   gradients ──► GradientNoise ────────────────┘                              └──► Pollux: genetic search ──► nodes
 //! ```
 //!
+//! [`fit`] is for who has few measurements of a job; `foretell validate sia` has whole profiles and interpolates in them.
+//!
 //! Nothing here knows of events, seconds that pass or files; randomness is handed in.
 #![no_std]
 

@@ -17,9 +17,4 @@ impl GradientNoise {
         let denominator = self.variance / scale + self.squared;
         if denominator > 0.0 { (self.variance + self.squared) / denominator } else { 1.0 }
     }
-
-    /// What an example is worth in a batch `scale` times the initial, relative to one in the initial batch: 1 at scale 1.
-    pub fn efficiency(&self, scale: f64) -> f64 {
-        self.gain(scale) / scale
-    }
 }

@@ -6,17 +6,15 @@ use alloc::vec::Vec;
 
 use crate::{JobView, Placement, Shape, restart_factor};
 
-/// Pollux' policy. It takes all GPUs for alike: goodput is looked up for type 0. Section 4.2 of the paper.
+/// Pollux' policy: the harmonic mean of speed-ups is maximised, with at most one job that spans nodes on each node, for two
+/// would slow each other's exchange of gradients. It takes all GPUs for alike: goodput is looked up for type 0. Section 4.2 of
+/// the paper.
 #[derive(Clone, Debug)]
 pub struct Pollux {
     /// Allocations that are kept from generation to generation.
     pub population: usize,
     /// Generations per round.
     pub generations: usize,
-    /// The exponent of the mean of speed-ups: -1 by default.
-    pub power: f64,
-    /// At most one job that spans nodes per node: two would slow each other's exchange of gradients.
-    pub avoids_interference: bool,
     /// The allocations of the last round, and its jobs, in the order of their rows.
     kept: Vec<Genome>,
     kept_jobs: Vec<u64>,
@@ -26,11 +24,11 @@ pub struct Pollux {
 /// GPUs per job and node, job by job.
 type Genome = Vec<u8>;
 
-/// What stands for the speed-up of a job without GPUs: zero has no negative power. The paper is silent.
+/// What stands for the speed-up of a job without GPUs: zero has no reciprocal. The paper is silent.
 const SPEEDUP_LEAST: f64 = 0.01;
 
 impl Default for Pollux {
-    /// The paper's settings: 100 allocations, 100 generations, power -1, interference avoided.
+    /// The paper's settings: 100 allocations, 100 generations.
     fn default() -> Self {
         Self::new(100, 100)
     }
@@ -47,16 +45,8 @@ struct Terms {
 }
 
 impl Terms {
-    fn new(job: &JobView<'_>, nodes: usize, largest_node: u32, fair: Shape, power: f64) -> Self {
-        let term = |speedup: f64| {
-            let speedup = speedup.max(SPEEDUP_LEAST);
-            // The default, and the inner loop's: a power costs many times as much.
-            if (power + 1.0).abs() < 1e-12 {
-                -1.0 / speedup
-            } else {
-                libm::pow(speedup, power).copysign(power)
-            }
-        };
+    fn new(job: &JobView<'_>, nodes: usize, largest_node: u32, fair: Shape) -> Self {
+        let term = |speedup: f64| -1.0 / speedup.max(SPEEDUP_LEAST);
         let gpus_most = job.gpus_most as usize;
         // What one GPU does stands for a fair share with which the job cannot run.
         let fair = job.goodput.goodput(fair);
@@ -68,8 +58,10 @@ impl Terms {
         };
         let factor =
             if job.current.is_empty() { 1.0 } else { restart_factor(job.age_s, job.restarts, job.restart_s) };
-        let mut by_shape = vec![term(0.0); (nodes + 1) * (gpus_most + 1)];
-        for used in 1..=nodes.min(gpus_most) {
+        // Each node that it uses gives it a GPU at least.
+        let nodes_most = nodes.min(gpus_most);
+        let mut by_shape = vec![term(0.0); (nodes_most + 1) * (gpus_most + 1)];
+        for used in 1..=nodes_most {
             let most = gpus_most.min(used * largest_node as usize);
             for gpus in used.max(job.gpus_least as usize)..=most {
                 by_shape[used * (gpus_most + 1) + gpus] = term(factor * speedup(used, gpus));
@@ -86,7 +78,6 @@ struct Search<'a> {
     nodes: &'a [u32],
     terms: Vec<Terms>,
     base: Genome,
-    avoids_interference: bool,
     draw: &'a mut dyn FnMut(usize) -> usize,
 }
 
@@ -145,9 +136,7 @@ impl Search<'_> {
                 }
             }
         }
-        if self.avoids_interference {
-            self.separate(genome);
-        }
+        self.separate(genome);
         for node in 0..width {
             let used: usize = (0..jobs).map(|job| usize::from(genome[job * width + node])).sum();
             let mut excess = used.saturating_sub(self.nodes[node] as usize);
@@ -203,8 +192,6 @@ impl Pollux {
         Self {
             population: population.max(2),
             generations,
-            power: -1.0,
-            avoids_interference: true,
             kept: Vec::new(),
             kept_jobs: Vec::new(),
             kept_nodes: 0,
@@ -231,9 +218,8 @@ impl Pollux {
         }
         let fair = fair_share(nodes, jobs.len());
         let largest_node = nodes.iter().copied().max().unwrap_or(0);
-        let terms = jobs.iter().map(|job| Terms::new(job, width, largest_node, fair, self.power)).collect();
-        let avoids_interference = self.avoids_interference;
-        let mut search = Search { nodes, terms, base, avoids_interference, draw };
+        let terms = jobs.iter().map(|job| Terms::new(job, width, largest_node, fair)).collect();
+        let mut search = Search { nodes, terms, base, draw };
 
         let mut population = self.first_population(jobs, &mut search);
         for _ in 0..self.generations {

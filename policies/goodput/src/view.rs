@@ -24,11 +24,6 @@ impl GoodputTable {
     pub fn goodput(&self, shape: Shape) -> f64 {
         self.by_shape.get(&shape).copied().unwrap_or(0.0)
     }
-
-    /// Shapes in order, with their goodput.
-    pub fn iter(&self) -> impl Iterator<Item = (Shape, f64)> {
-        self.by_shape.iter().map(|(&shape, &goodput)| (shape, goodput))
-    }
 }
 
 /// A job that has arrived and not ended.

@@ -60,7 +60,7 @@ proptest! {
         for batch in candidate_batches(gpus, &LIMITS) {
             let time = times.step_time(nodes, gpus, f64::from(batch.local)).unwrap();
             let per_s = f64::from(batch.total) / time.with_accumulation(batch.accumulation_steps);
-            let goodput = per_s * noise.efficiency(f64::from(batch.total) / 128.0);
+            let goodput = per_s * noise.gain(f64::from(batch.total) / 128.0) / (f64::from(batch.total) / 128.0);
             prop_assert!(goodput <= best * (1.0 + 1e-9));
         }
     }
