@@ -84,7 +84,7 @@ impl Cycle<'_> {
     /// Whether the queues of a job may hold that much more of it: none above its limit, and what cannot be taken back
     /// within what is deserved.
     pub(crate) fn may_hold(&self, job: usize, asked: &Amounts) -> bool {
-        self.model.lineage(self.model.jobs[job].queue).into_iter().all(|queue| {
+        self.model.lineage(self.model.jobs[job].queue).all(|queue| {
             let queue = &self.model.queues[queue];
             let (mut held, mut held_for_good) = (queue.allocated, queue.allocated_for_good);
             add(&mut held, asked);

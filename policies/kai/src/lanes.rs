@@ -62,19 +62,26 @@ pub(crate) struct Waiting {
 }
 
 impl Node {
-    /// No less than the number of tasks of a class that fit, once what is being released is free.
-    fn room(&self, alike: &Alike) -> i64 {
-        let asked = alike.request.iter().enumerate().filter(|&(_, &asked)| asked > 0);
-        let fits = asked.map(|(dimension, &asked)| self.free(dimension, true).max(0) / asked).min();
-        let Some((devices, part)) = alike.share else { return fits.unwrap_or(i64::MAX) };
-        let milli = self.part_milli(part).max(1);
-        if milli > WHOLE {
-            return 0;
-        }
-        let whole = self.whole_gpus(true) as i64 * (WHOLE / milli);
-        let groups = self.shared().filter(|group| !group.is_whole(true));
-        let parts = whole + groups.map(|group| (group.free_milli(true) / milli).max(0)).sum::<i64>();
-        fits.unwrap_or(i64::MAX).min(parts / devices.max(1) as i64)
+    /// No less than the number of tasks that fit that request this, and one of these shares of GPUs each, once what is being
+    /// released is free; `None` if they request nothing.
+    pub(crate) fn room(
+        &self,
+        request: &[i64],
+        shares: impl IntoIterator<Item = (usize, Part)>,
+    ) -> Option<i64> {
+        let asked = request.iter().enumerate().filter(|&(_, &asked)| asked > 0);
+        let by_dimension = asked.map(|(dimension, &asked)| self.free(dimension, true).max(0) / asked);
+        let by_share = shares.into_iter().map(|(devices, part)| {
+            let milli = self.part_milli(part).max(1);
+            if milli > WHOLE {
+                return 0;
+            }
+            let whole = self.whole_gpus(true) as i64 * (WHOLE / milli);
+            let groups = self.shared().filter(|group| !group.is_whole(true));
+            let parts = whole + groups.map(|group| (group.free_milli(true) / milli).max(0)).sum::<i64>();
+            parts / devices.max(1) as i64
+        });
+        by_dimension.chain(by_share).min()
     }
 }
 
@@ -86,7 +93,10 @@ impl Model {
 
     /// The same of a node as it would be.
     pub(crate) fn room_on(&self, would_be: &Node, alike: &Alike, node: usize) -> i64 {
-        if self.suits[alike.class.index()][node] { would_be.room(alike) } else { 0 }
+        if !self.suits[alike.class.index()][node] {
+            return 0;
+        }
+        would_be.room(&alike.request, alike.share).unwrap_or(i64::MAX)
     }
 
     /// Whether there could be room for tasks of one class: if not, there is none.

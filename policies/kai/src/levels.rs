@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use foretell_framework::state::LevelConstraint;
 
 use crate::cycle::Cycle;
-use crate::model::{GPU, WHOLE};
+use crate::model::GPU;
 use crate::nodes::TOPOLOGY;
 
 /// Nodes that may take a group, and what each is worth to it.
@@ -146,16 +146,8 @@ impl Cycle<'_> {
                 *largest = asked.max(*largest);
             }
         }
-        let by_dimension = largest.iter().enumerate().filter(|&(_, &asked)| asked > 0);
-        let count = by_dimension.map(|(dimension, &asked)| node.free(dimension, true).max(0) / asked).min();
         let shares = tasks.iter().filter_map(|&task| self.model.tasks[task].share);
-        let by_share = shares.map(|(devices, part)| {
-            let milli = node.part_milli(part).max(1);
-            let whole = (node.free(GPU, true) / WHOLE).max(0) * (WHOLE / milli);
-            let groups = node.shared().filter(|group| !group.is_whole(true));
-            (whole + groups.map(|group| group.free_milli(true) / milli).sum::<i64>()) / devices.max(1) as i64
-        });
-        by_share.chain(count).min().unwrap_or(0)
+        node.room(&largest, shares).unwrap_or(0)
     }
 }
 

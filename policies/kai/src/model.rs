@@ -5,7 +5,6 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use foretell_framework::state::LevelConstraint;
@@ -330,9 +329,7 @@ impl Model {
         let mut moved: Vec<(usize, Place)> = Vec::new();
         let log = core::mem::take(&mut self.log);
         for (task, _) in log {
-            if moved.iter().any(|&(known, _)| known == task) {
-                continue;
-            }
+            // Seen before, it is where it was decided to be.
             let entry = &mut self.tasks[task];
             let before = core::mem::replace(&mut entry.decided, entry.place.clone());
             if before != entry.decided {
@@ -430,13 +427,9 @@ impl Model {
 
     // ---- Questions
 
-    /// A queue and those that contain it.
-    pub(crate) fn lineage(&self, queue: usize) -> Vec<usize> {
-        let mut lineage = vec![queue];
-        while let Some(parent) = self.queues[lineage[lineage.len() - 1]].parent {
-            lineage.push(parent);
-        }
-        lineage
+    /// A queue and those that contain it, up to the root.
+    pub(crate) fn lineage(&self, queue: usize) -> impl Iterator<Item = usize> {
+        core::iter::successors(Some(queue), |&queue| self.queues[queue].parent)
     }
 
     /// What tasks come to, as queues count it.

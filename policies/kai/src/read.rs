@@ -227,7 +227,7 @@ impl Model {
             let tasks = &self.tasks;
             set.tasks.sort_by_key(|&task| core::cmp::Reverse(tasks[task].priority));
         }
-        for queue in self.lineage(job.queue) {
+        for queue in self.lineage(job.queue).collect::<Vec<_>>() {
             add(&mut self.queues[queue].request, &job.request);
         }
         self.reserve_job(id);
@@ -275,7 +275,7 @@ impl Model {
             self.forget(task);
         }
         let Job { queue, request, .. } = self.jobs[index];
-        for queue in self.lineage(queue) {
+        for queue in self.lineage(queue).collect::<Vec<_>>() {
             subtract(&mut self.queues[queue].request, &request);
         }
         self.unsettle(index);

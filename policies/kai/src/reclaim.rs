@@ -51,7 +51,7 @@ impl Cycle<'_> {
     fn can_reclaim(&self, job: usize, asked: &Amounts) -> bool {
         let is_preemptible = self.model.jobs[job].is_preemptible;
         let own = self.model.jobs[job].queue;
-        self.model.lineage(own).into_iter().all(|index| {
+        self.model.lineage(own).all(|index| {
             let queue = &self.model.queues[index];
             (0..3).filter(|&resource| asked[resource] > 0).all(|resource| {
                 let held = queue.allocated[resource] + asked[resource];
@@ -65,7 +65,8 @@ impl Cycle<'_> {
 
     /// The ancestors of two queues, or they themselves, where their paths from the root part.
     fn where_paths_part(&self, left: usize, right: usize) -> (usize, usize) {
-        let (left_line, right_line) = (self.model.lineage(left), self.model.lineage(right));
+        let line = |queue| self.model.lineage(queue).collect::<Vec<usize>>();
+        let (left_line, right_line) = (line(left), line(right));
         let pairs = left_line.iter().rev().zip(right_line.iter().rev());
         let mut parted = pairs.skip_while(|(left, right)| left == right);
         parted.next().map_or((left, right), |(&left, &right)| (left, right))
@@ -166,7 +167,7 @@ fn stays_within_bounds(
     search: &Search<'_>,
 ) -> bool {
     let model = &cycle.model;
-    model.lineage(claimant).into_iter().all(|queue| {
+    model.lineage(claimant).all(|queue| {
         let entry = &model.queues[queue];
         let mut held = remaining.get(&queue).copied().unwrap_or(search.held_before[queue]);
         add(&mut held, asked);

@@ -54,17 +54,17 @@ struct Shadow {
 }
 
 /// Nodes as they would be if the victims chosen so far left them.
-pub(crate) struct Shadows {
+pub(crate) struct Shadows<'a> {
     /// A task of those for whom room is made, which are alike.
     task: usize,
-    claim: Rooms,
+    claim: &'a Rooms,
     gpu_sharing: Strategy,
     nodes: BTreeMap<usize, Shadow>,
     rooms: BTreeMap<ClassId, Rooms>,
 }
 
-impl Shadows {
-    pub(crate) const fn new(task: usize, claim: Rooms, gpu_sharing: Strategy) -> Self {
+impl<'a> Shadows<'a> {
+    pub(crate) const fn new(task: usize, claim: &'a Rooms, gpu_sharing: Strategy) -> Self {
         Self { task, claim, gpu_sharing, nodes: BTreeMap::new(), rooms: BTreeMap::new() }
     }
 
@@ -106,7 +106,7 @@ impl Shadows {
             return None;
         }
         let claims = first.class == model.tasks[self.task].class;
-        let rooms = if claims { &self.claim } else { self.rooms.get(&first.class)? };
+        let rooms = if claims { self.claim } else { self.rooms.get(&first.class)? };
         let others = rooms.open.iter().copied().filter(|&other| other != node);
         Some(others.chain([node]).collect())
     }
@@ -114,7 +114,7 @@ impl Shadows {
     /// Whether a trial without the victims on a node must fail: there is no room, or those who must move have none.
     pub(crate) fn is_hopeless(&mut self, model: &Model, node: usize) -> bool {
         let Some(shadow) = self.nodes.get_mut(&node).filter(|shadow| shadow.is_alone) else { return false };
-        let claim = &self.claim;
+        let claim = self.claim;
         let room = |shadow: &Node, alike: &Alike| model.room_on(shadow, alike, node);
         if claim.with(node, room(&shadow.node, &claim.alike)) < claim.alike.count {
             return true;

@@ -91,13 +91,9 @@ impl Cycle<'_> {
         known: &[usize],
         rule: Rule,
     ) -> Option<Vec<usize>> {
-        let rooms = || self.model.alike(tasks).map(|alike| Rooms::new(&self.model, alike));
-        let (rooms, mut shadows) = (
-            rooms(),
-            rooms()
-                .filter(|_| known.is_empty())
-                .map(|rooms| Shadows::new(tasks[0], rooms, self.config.gpu_sharing)),
-        );
+        let rooms = self.model.alike(tasks).map(|alike| Rooms::new(&self.model, alike));
+        let claim = rooms.as_ref().filter(|_| known.is_empty());
+        let mut shadows = claim.map(|claim| Shadows::new(tasks[0], claim, self.config.gpu_sharing));
         if let Some(victims) = self.attempt(search, tasks, known.to_vec(), rooms.as_ref(), None, rule) {
             return Some(victims);
         }
@@ -159,7 +155,7 @@ impl Cycle<'_> {
         tasks: &[usize],
         victims: Vec<usize>,
         rooms: Option<&Rooms>,
-        shadows: Option<(&Shadows, usize)>,
+        shadows: Option<(&Shadows<'_>, usize)>,
         rule: Rule,
     ) -> Option<Vec<usize>> {
         let start = self.model.checkpoint();
@@ -185,7 +181,7 @@ impl Cycle<'_> {
     }
 
     /// Promises tasks of a job a place, all or none; see [`Self::allocate_tasks`].
-    fn promise(&mut self, job: usize, tasks: &[usize], shadows: Option<(&Shadows, usize)>) -> bool {
+    fn promise(&mut self, job: usize, tasks: &[usize], shadows: Option<(&Shadows<'_>, usize)>) -> bool {
         let known = shadows.and_then(|(shadows, node)| shadows.nodes_for(&self.model, tasks, node));
         let nodes = known.unwrap_or_else(|| (0..self.model.nodes.len()).collect());
         self.allocate_tasks(job, tasks, &Target { nodes: &nodes, only_promises: true })
@@ -195,7 +191,7 @@ impl Cycle<'_> {
     fn place_again(
         &mut self,
         victims: &[usize],
-        shadows: Option<(&Shadows, usize)>,
+        shadows: Option<(&Shadows<'_>, usize)>,
         must_move: &[bool],
     ) -> bool {
         let mut jobs: Vec<usize> = Vec::new();

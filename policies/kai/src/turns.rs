@@ -59,13 +59,12 @@ impl Turns {
         let mut turns = Self { queues: BTreeMap::new(), followed: model.waiting.unsettled.len() };
         // Among the jobs of a single queue there is one order, whoever is passed over.
         let alone = (open.len() == 1 && !may_open).then_some(()).and(open.first());
-        let roots: BTreeSet<Option<usize>> =
-            open.iter().map(|&queue| model.lineage(queue).last().copied()).collect();
+        let roots: BTreeSet<Option<usize>> = open.iter().map(|&queue| model.lineage(queue).last()).collect();
         for (&queue, lanes) in &model.waiting.by_queue {
             let is_in = match alone {
                 Some(&alone) => queue == alone,
                 // Queues under other roots do not change the order of these.
-                None if !may_open => roots.contains(&model.lineage(queue).last().copied()),
+                None if !may_open => roots.contains(&model.lineage(queue).last()),
                 None => !open.is_empty(),
             };
             if !is_in {

@@ -98,16 +98,16 @@ impl Cycle<'_> {
 
     /// Whether a job has run long enough for its own queue: the nearest ancestor that says how long counts.
     fn may_be_preempted(&self, job: usize) -> bool {
-        let lineage = self.model.lineage(self.model.jobs[job].queue);
-        let least = lineage.iter().find_map(|&queue| self.model.queues[queue].preempt_min_runtime);
+        let mut lineage = self.model.lineage(self.model.jobs[job].queue);
+        let least = lineage.find_map(|queue| self.model.queues[queue].preempt_min_runtime);
         self.is_old_enough(job, least)
     }
 
     /// Whether a job has run long enough for a queue that reclaims: the highest ancestor that they do not share, or the
     /// nearest above it, says how long.
     pub(crate) fn may_be_reclaimed(&self, job: usize, claimant: usize) -> bool {
-        let own = self.model.lineage(self.model.jobs[job].queue);
-        let shared = self.model.lineage(claimant);
+        let own: Vec<usize> = self.model.lineage(self.model.jobs[job].queue).collect();
+        let shared: Vec<usize> = self.model.lineage(claimant).collect();
         let first_own = own.iter().rposition(|queue| !shared.contains(queue)).unwrap_or(0);
         let least = own[first_own..].iter().find_map(|&queue| self.model.queues[queue].reclaim_min_runtime);
         self.is_old_enough(job, least)
