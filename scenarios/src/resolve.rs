@@ -134,7 +134,12 @@ impl Resolver<'_, '_> {
 
     fn scheduler(&mut self, file: &ScenarioFile) -> Scheduler {
         let scheduler = &file.scheduler;
-        let (profiles, warnings) = self.profiles(scheduler);
+        let (profiles, mut warnings) = self.profiles(scheduler);
+        if !file.reservation.is_empty() {
+            let elastic =
+                scheduler.policies.iter().filter(|policy| foretell_registry::is_told_scaling(policy));
+            warnings.extend(elastic.map(|policy| format!("{policy}: does not honour reservations")));
+        }
         if scheduler.policies.is_empty() {
             self.problem("scheduler", "expected `profile` or at least one of `policies`", None);
         }

@@ -89,7 +89,8 @@ pub struct PolicyConfig {
     pub backfill: BackfillConfig,
     /// Waiting that `aging` counts as one point of priority; an hour if `None`.
     pub aging: Option<Time>,
-    /// Nodes and GPUs that are kept for some jobs at times, which every ORDER+PLACEMENT honours.
+    /// Nodes and GPUs that are kept for some jobs at times, which every ORDER+PLACEMENT honours but those that
+    /// divide GPUs among elastic jobs.
     pub reservations: Vec<AdvanceReservation>,
     /// Parameters of orders that change as jobs run.
     pub ordering: OrderingConfig,

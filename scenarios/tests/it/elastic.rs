@@ -13,6 +13,15 @@ fn size(tasks: u32, text: &str) -> String {
 }
 
 #[test]
+fn a_reservation_that_nobody_honours_is_a_warning() {
+    let kept = "[[reservation]]\nname = \"k\"\nstart_s = 0\nduration_s = 9\ngpus = 1\n";
+    let text =
+        format!("{}{kept}", with("policies = [\"default\"]", "policies = [\"fifo+binpack\", \"sia\"]"));
+    let warnings = read(&text, &[]).unwrap().scheduler.warnings;
+    assert_eq!(warnings, ["sia: does not honour reservations"]);
+}
+
+#[test]
 fn what_cannot_be_is_said() {
     check(
         &size(4, "scaling = { amdahl = 0.1, speeds = [1, 2] }"),

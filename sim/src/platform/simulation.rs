@@ -484,7 +484,8 @@ where
             self.inspect(now);
             self.now = now;
         }
-        if !matches!(event, Event::Scheduler(_)) {
+        // A policy's own wakes and jobs' changes of pace are neither submissions nor starts nor ends.
+        if !matches!(event, Event::Scheduler(_) | Event::Job(JobEvent::PhaseBegan(_))) {
             self.last_event = now;
         }
         match event {

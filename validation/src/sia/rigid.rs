@@ -47,7 +47,8 @@ impl GavelScheduler {
         }
     }
 
-    /// Updates of the model per second, per type, and whether it can run at all: progress differs by the same factor on all.
+    /// How fast it trains on each type, in steps of its initial batch a second at the start: what noise changes of that later it
+    /// changes alike on all.
     fn throughputs(&self, job: &Active<'_>) -> Vec<f64> {
         let speed = |(gpu_type, &nodes): (usize, &NodeType)| {
             job.speeds.rigid(gpu_type, nodes, job.job.gpus, job.job.batch, 0)
