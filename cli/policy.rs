@@ -1,5 +1,5 @@
 use clap::{Args, Subcommand};
-use foretell_scenarios::registry;
+use foretell_scenarios::registry::{self, Scaling};
 
 use crate::{CommandResult, Outcome, output};
 
@@ -19,9 +19,13 @@ pub(crate) fn run(args: &PolicyArgs) -> CommandResult {
     let PolicyCommand::List = args.command;
     let line = |(name, meaning): &registry::Description| {
         let about = registry::about(name);
-        let about = about.map(|registry::About { durations, source, checked, scaling_told }| {
+        let about = about.map(|registry::About { durations, source, checked, scaling }| {
             let durations = durations.name();
-            let scaling = if scaling_told { ", scaling told" } else { "" };
+            let scaling = match scaling {
+                Scaling::Unknown => "",
+                Scaling::Told => ", speeds told",
+                Scaling::Chosen => ", scaling told",
+            };
             format!("  {:<18}  durations {durations}{scaling}; from {source}; checked by {checked}\n", "")
         });
         format!("  {name:<18}{meaning}\n{}", about.unwrap_or_default())
@@ -29,7 +33,7 @@ pub(crate) fn run(args: &PolicyArgs) -> CommandResult {
     let list = |descriptions: &[registry::Description]| descriptions.iter().map(line).collect::<String>();
     output::print(&format!(
         "A policy is a scheduler's profile, or ORDER+PLACEMENT such as fifo+fgd; a PLACEMENT alone means\n\
-         fifo+PLACEMENT.\n\nprofiles of kube-scheduler, scheduler-plugins, Kueue, KAI-Scheduler and Volcano\n{}{}{}{}{}\norders (higher priority first in all of them)\n{}\nplacements\n{}\nafter any of these\n{}",
+         fifo+PLACEMENT.\n\nprofiles of kube-scheduler, scheduler-plugins, Kueue, KAI-Scheduler and Volcano\n{}{}{}{}{}\norders (higher priority first, but in pollux, sia and those of gavel)\n{}\nplacements\n{}\nafter any of these\n{}",
         list(&[registry::DEFAULT]),
         list(&registry::SCHEDULER_PLUGINS_PROFILES),
         list(&registry::KUEUE_PROFILES),

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use foretell_reports::{Manifest, PolicyRuns};
-use foretell_scenarios::registry::{self, Durations};
+use foretell_scenarios::registry::{self, Durations, Scaling};
 use foretell_scenarios::sim::log::{RunResult, RunSummary};
 use foretell_scenarios::{Plan, RunError, Scenario, load};
 use rayon::prelude::*;
@@ -116,9 +116,14 @@ fn told(scenario: &Scenario) -> String {
         (Durations::Learned, "durations learned from jobs that ended".to_owned()),
     ];
     let lines = lines.into_iter().map(|(durations, what)| (of(durations), what));
-    let elastic = scheduler.policies.iter().filter(|policy| registry::is_told_scaling(policy));
-    let elastic = elastic.map(String::as_str).collect::<Vec<_>>().join(", ");
-    let lines = lines.chain([(elastic, "how jobs scale told, sizes theirs to choose".to_owned())]);
+    let scaling = |wanted| {
+        let of_it = scheduler.policies.iter().filter(|policy| registry::scaling(policy) == wanted);
+        of_it.map(String::as_str).collect::<Vec<_>>().join(", ")
+    };
+    let lines = lines.chain([
+        (scaling(Scaling::Told), "speeds by GPU model told".to_owned()),
+        (scaling(Scaling::Chosen), "how jobs scale told, sizes theirs to choose".to_owned()),
+    ]);
     let lines = lines.filter(|(names, _)| !names.is_empty());
     lines.map(|(names, what)| format!(" {what}: {names}\n")).collect::<Vec<_>>().concat()
 }

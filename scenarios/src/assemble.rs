@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use foretell_manifests::SchedulerConfig;
 use foretell_registry::{
-    AdvanceReservation, BackfillConfig, Kept, LateJobs, OrderingConfig, PolicyConfig, SlurmConfig,
-    TiresiasConfig, UnknownPolicy, VolcanoError,
+    AdvanceReservation, BackfillConfig, Kept, LateJobs, OrderingConfig, PolicyConfig, PolicyError,
+    SlurmConfig, TiresiasConfig, VolcanoError,
 };
 use foretell_sim::engine::{Budget, Progress};
 use foretell_sim::framework::spec::{LabelOperator, LabelRequirement, NodeAffinity, NodeSelectorTerm};
@@ -31,13 +31,14 @@ use crate::scenario::{
     self, Cycle, GpuChoice, JobTrace, JobTraceFormat, JobTraits, Ordering, Preemption, QueueNodes,
     Reservation, Retry, Scenario, Synthetic, Timeline, VIRTUAL_CLUSTER_LABEL, Workload,
 };
+use crate::solver::simplex;
 
 /// Why a scenario could not be run.
 #[derive(Debug, Error)]
 pub enum RunError {
     /// A policy that does not exist.
     #[error(transparent)]
-    Policy(#[from] UnknownPolicy),
+    Policy(#[from] PolicyError),
     /// A scheduler's configuration that names what does not exist.
     #[error(transparent)]
     Configuration(#[from] VolcanoError),
@@ -187,6 +188,10 @@ impl Plan {
             };
             *shapes.entry(shape).or_default() += u64::from(job.tasks);
         }
+        let costs = scenario.scheduler.ordering.gpu_cost_per_h.iter();
+        let gpu_cost_per_h = costs
+            .map(|(model, &cost)| Ok((state.gpu_model(Catalog::builtin().canonical_gpu(model))?, cost)))
+            .collect::<Result<_, StateError>>()?;
         let typical = TypicalTasks::of_tasks(shapes, scenario.metrics.typical_share);
         let interconnect = scenario.scheduler.gpu_choice == GpuChoice::Interconnect;
         let blocked_nodes = scenario.blocked_nodes.iter().map(|name| name.as_str().into()).collect();
@@ -201,7 +206,8 @@ impl Plan {
                 .unwrap_or_default(),
             aging: scenario.scheduler.aging_per_point.map(time),
             reservations: scenario.reservations.iter().map(reservation).collect(),
-            ordering: ordering(&scenario),
+            ordering: OrderingConfig { gpu_cost_per_h, ..ordering(&scenario) },
+            solver: Some(simplex),
             ..PolicyConfig::default()
         };
         for policy in &scenario.scheduler.policies {
@@ -247,7 +253,7 @@ impl Plan {
             Timeline::Auto => Sampling::Auto,
             Timeline::Every(interval) => Sampling::Every(time(interval)),
         };
-        let chooses_sizes = foretell_registry::is_told_scaling(policy);
+        let chooses_sizes = foretell_registry::scaling(policy) == foretell_registry::Scaling::Chosen;
         let mut metrics = Metrics::new(Arc::clone(&self.policy_config.typical), sampling);
         let mut laws = Laws::default();
         let workload = jobs(scenario)?
@@ -439,8 +445,15 @@ fn restart_cost(preemption: &Preemption) -> RestartCost {
 
 /// What policies that order jobs by what they have had are told.
 fn ordering(scenario: &Scenario) -> OrderingConfig {
-    let Ordering { quantum, queue_limits_gpu_s, promote_after, lease, interval, late_jobs } =
-        &scenario.scheduler.ordering;
+    let Ordering {
+        quantum,
+        queue_limits_gpu_s,
+        promote_after,
+        lease,
+        interval,
+        late_jobs,
+        gpu_cost_per_h: _,
+    } = &scenario.scheduler.ordering;
     OrderingConfig {
         quantum: time(*quantum),
         tiresias: TiresiasConfig {
@@ -456,6 +469,7 @@ fn ordering(scenario: &Scenario) -> OrderingConfig {
             scenario::LateJobs::BestEffort => LateJobs::BestEffort,
             scenario::LateJobs::TurnedAway => LateJobs::TurnedAway,
         },
+        ..OrderingConfig::default()
     }
 }
 

@@ -30,6 +30,7 @@ mod profiles;
 mod resolve;
 pub mod scenario;
 mod schema;
+mod solver;
 mod structure;
 mod suggest;
 mod units;
@@ -40,6 +41,7 @@ pub use load::{Loaded, load, parse};
 pub use resolve::Environment;
 pub use scenario::Scenario;
 pub use schema::{schema, schema_json};
+pub use solver::Simplex;
 pub use units::{ByteSize, InvalidByteSize};
 
 pub use foretell_registry as registry;

@@ -18,6 +18,7 @@ use foretell_registry::PolicyConfig;
 use crate::document::Document;
 use crate::file::{MetricsFile, OrderingFile, RestartStepFile, ScenarioFile, SchedulerFile};
 use crate::scenario::{Budget, Cycle, Metrics, Ordering, Preemption, Scenario, Scheduler, Timeline};
+use crate::solver::simplex;
 use crate::suggest;
 
 /// What a scenario may refer to outside of its file. The caller reads it; this crate reads no environment.
@@ -136,17 +137,20 @@ impl Resolver<'_, '_> {
         let scheduler = &file.scheduler;
         let (profiles, mut warnings) = self.profiles(scheduler);
         if !file.reservation.is_empty() {
-            let elastic =
-                scheduler.policies.iter().filter(|policy| foretell_registry::is_told_scaling(policy));
-            warnings.extend(elastic.map(|policy| format!("{policy}: does not honour reservations")));
+            let divide = scheduler
+                .policies
+                .iter()
+                .filter(|policy| foretell_registry::scaling(policy) != foretell_registry::Scaling::Unknown);
+            warnings.extend(divide.map(|policy| format!("{policy}: does not honour reservations")));
         }
         if scheduler.policies.is_empty() {
             self.problem("scheduler", "expected `profile` or at least one of `policies`", None);
         }
         for (i, name) in scheduler.policies.iter().enumerate() {
             let path = format!("scheduler.policies[{i}]");
+            let config = PolicyConfig { solver: Some(simplex), ..PolicyConfig::default() };
             let is_known = scheduler.profiles.iter().any(|profile| profile.name == *name)
-                || foretell_registry::build(name, &PolicyConfig::default()).is_ok();
+                || foretell_registry::build(name, &config).is_ok();
             if !is_known {
                 let mut names = foretell_registry::all_names();
                 names.extend(scheduler.profiles.iter().map(|profile| profile.name.clone()));
@@ -261,7 +265,19 @@ impl Resolver<'_, '_> {
                 .interval_s
                 .map(|interval_s| self.positive_span("scheduler.ordering.interval_s", interval_s)),
             late_jobs: file.late_jobs,
+            gpu_cost_per_h: self.gpu_costs(&file.gpu_cost_per_h),
         }
+    }
+
+    fn gpu_costs(&mut self, costs: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+        for (model, &cost) in costs {
+            let path = format!("scheduler.ordering.gpu_cost_per_h.{model}");
+            self.gpu(&path, model);
+            if !(cost.is_finite() && cost > 0.0) {
+                self.problem(&path, format!("expected a number above 0, got {cost}"), None);
+            }
+        }
+        costs.clone()
     }
 
     fn restart_steps(&mut self, steps: &[RestartStepFile]) -> Vec<(u32, Duration)> {

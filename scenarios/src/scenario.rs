@@ -265,7 +265,7 @@ pub struct Scheduler {
 }
 
 /// Parameters of policies that order jobs by what they have had.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ordering {
     /// How often running jobs are compared with waiting ones.
     pub quantum: Duration,
@@ -279,6 +279,8 @@ pub struct Ordering {
     pub interval: Option<Duration>,
     /// What becomes of jobs whose deadline cannot be met.
     pub late_jobs: LateJobs,
+    /// What an hour of a GPU costs, by model.
+    pub gpu_cost_per_h: BTreeMap<String, f64>,
 }
 
 /// When scheduling cycles start.

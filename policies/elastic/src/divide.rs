@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use foretell_framework::{FULL_SPEED, GpuModelId, NodeId, Scaling, Time};
+use foretell_framework::{FULL_SPEED, GpuModelId, GpuModelSet, NodeId, Scaling, Time};
 
 /// A job that waits or runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,6 +44,8 @@ pub struct ElasticJob {
     pub most_tasks: u32,
     /// How often it was started again, grew, shrank or moved.
     pub changes: u32,
+    /// The GPU models that its tasks accept.
+    pub models: GpuModelSet,
 }
 
 /// Nodes with as many GPUs of one model.
@@ -57,6 +59,13 @@ pub struct NodesOfType {
     pub nodes: Vec<NodeId>,
 }
 
+impl NodesOfType {
+    /// GPUs of all nodes.
+    pub fn gpus(&self) -> u32 {
+        self.gpus_per_node * self.nodes.len() as u32
+    }
+}
+
 impl ElasticJob {
     /// How fast it is on so many tasks.
     pub fn speed(&self, tasks: u32) -> u64 {
@@ -64,8 +73,11 @@ impl ElasticJob {
         position.checked_sub(1).map_or(0, |position| self.speeds[position])
     }
 
-    /// How fast it is on so many tasks on one GPU model.
+    /// How fast it is on so many tasks on one GPU model; zero where it does not accept the model.
     pub fn speed_in(&self, model: GpuModelId, tasks: u32, is_one_node: bool) -> u64 {
+        if !self.models.allows(model) {
+            return 0;
+        }
         match &self.scaling {
             Some(scaling) => scaling.speed(self.done, tasks, model, is_one_node),
             None => in_proportion(tasks, self.max_tasks),
@@ -171,6 +183,7 @@ pub(crate) mod tests {
             places: Vec::new(),
             most_tasks: 0,
             changes: 0,
+            models: GpuModelSet::ANY,
         }
     }
 }

@@ -210,6 +210,7 @@ impl Tracked {
             places,
             most_tasks: self.most_tasks,
             changes: self.changes,
+            models: self.models,
         }
     }
 }

@@ -33,8 +33,19 @@ pub struct About {
     pub source: &'static str,
     /// How it was checked.
     pub checked: &'static str,
-    /// Whether it is told how fast jobs are on how many GPUs, and may give them other numbers than they ask for.
-    pub scaling_told: bool,
+    /// What it is told of how fast jobs are on how many GPUs of which model.
+    pub scaling: Scaling,
+}
+
+/// What a policy is told of how fast jobs are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Scaling {
+    /// Nothing.
+    Unknown,
+    /// How fast they are on what they ask for, by GPU model and spread.
+    Told,
+    /// The same for all numbers of GPUs, of which the policy chooses one.
+    Chosen,
 }
 
 const PROPERTIES: &str = "properties and hand-made tables";
@@ -42,9 +53,16 @@ const OPENB: &str = "validate openb";
 
 /// What there is to know of a profile, an order or a placement by name; `None` if there is no such name.
 pub fn about(name: &str) -> Option<About> {
-    let about = |durations, source, checked| Some(About { durations, source, checked, scaling_told: false });
-    let elastic =
-        |source| Some(About { durations: Durations::Told, source, checked: PROPERTIES, scaling_told: true });
+    let about =
+        |durations, source, checked| Some(About { durations, source, checked, scaling: Scaling::Unknown });
+    let elastic = |source| {
+        let scaling = Scaling::Chosen;
+        Some(About { durations: Durations::Told, source, checked: PROPERTIES, scaling })
+    };
+    let gavel = |durations| {
+        let (source, checked) = ("Gavel, OSDI'20", "validate gavel, properties");
+        Some(About { durations, source, checked, scaling: Scaling::Told })
+    };
     let part = |source, checked| about(Durations::Unknown, source, checked);
     let listed = |list: &[(&str, &str)]| list.iter().any(|(known, _)| *known == name);
     match name {
@@ -63,6 +81,8 @@ pub fn about(name: &str) -> Option<About> {
         "elasticflow" => elastic("ElasticFlow, ASPLOS'23"),
         "pollux" => elastic("Pollux, OSDI'21"),
         "sia" => elastic("Sia, SOSP'23"),
+        "gavel" | "gavel-throughput" | "gavel-cost" => gavel(Durations::Unknown),
+        "gavel-finish-time" | "gavel-makespan" => gavel(Durations::Told),
         "slurm" => about(Durations::Told, "Slurm's documentation", PROPERTIES),
         "first-fit" => part("Tiresias' yarn scheme", "validate tiresias"),
         "whole-nodes" => part("Helios, SC'21", "validate helios"),
@@ -87,14 +107,14 @@ pub fn durations(policy: &str) -> Durations {
     about(order(policy)).map_or(Durations::Unknown, |about| about.durations)
 }
 
-/// Whether a policy that [`build`](crate::build) knows is told how jobs scale. Others are to be given jobs of the size that
-/// they ask for.
-pub fn is_told_scaling(policy: &str) -> bool {
-    about(order(policy)).is_some_and(|about| about.scaling_told)
+/// What a policy that [`build`](crate::build) knows is told of how fast jobs are. Those that choose no sizes are to be given
+/// jobs of the size that they ask for.
+pub fn scaling(policy: &str) -> Scaling {
+    about(order(policy)).map_or(Scaling::Unknown, |about| about.scaling)
 }
 
 /// What stands first in the name of a policy.
-fn order(policy: &str) -> &str {
+pub(crate) fn order(policy: &str) -> &str {
     let name = policy.strip_suffix(CONSOLIDATE.0).unwrap_or(policy);
     name.split_once('+').map_or(name, |(order, _)| order)
 }
@@ -124,7 +144,14 @@ mod tests {
         ] {
             assert_eq!(durations(policy), expected, "{policy}");
         }
-        assert!(is_told_scaling("optimus") && is_told_scaling("elasticflow+binpack"));
-        assert!(!is_told_scaling("edf+binpack") && !is_told_scaling("fgd"));
+        for (policy, expected) in [
+            ("optimus", Scaling::Chosen),
+            ("elasticflow+binpack", Scaling::Chosen),
+            ("gavel-cost+binpack", Scaling::Told),
+            ("edf+binpack", Scaling::Unknown),
+            ("fgd", Scaling::Unknown),
+        ] {
+            assert_eq!(scaling(policy), expected, "{policy}");
+        }
     }
 }

@@ -12,13 +12,13 @@ extern crate std;
 mod about;
 pub mod kube;
 mod kube_config;
+mod names;
 mod volcano;
 mod volcano_config;
 mod volcano_nodes;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
-use alloc::format;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -28,11 +28,14 @@ use alloc::vec::Vec;
 use foretell_actions::{BlockedNodes, Consolidation, ConsolidationConfig};
 use foretell_default::DefaultConfig;
 use foretell_drf::ElasticQuotaGate;
-use foretell_elastic::{ByGoodput, Cadence, Divide, Elastic, ElasticFlow, Optimus, Placing, ResizeCosts};
+use foretell_elastic::{
+    ByGoodput, ByRounds, Cadence, Divide, Elastic, ElasticFlow, GavelObjective, Optimus, Placing, ResizeCosts,
+};
 use foretell_framework::select::{BestFitGpus, BestNode};
 use foretell_framework::time::NANOS_PER_SECOND;
 use foretell_framework::{
-    Action, Filter, OrderJobs, PlaceJob, Plugins, Profile, RestartCost, TaskGate, Time, TypicalTasks,
+    Action, Filter, GpuModelId, OrderJobs, PlaceJob, Plugins, Profile, RestartCost, TaskGate, Time,
+    TypicalTasks,
 };
 use foretell_gang::{Coscheduling, CoschedulingConfig};
 use foretell_kai::{Kai, KaiConfig};
@@ -51,12 +54,18 @@ use foretell_slurm::{PartitionNodes, SharedNodes, Slurm};
 use foretell_topology::{ByDomain, Division, DomainPlacement, GpuInterconnect, InterconnectGpus};
 use thiserror::Error;
 
-pub use about::{About, Durations, about, durations, is_told_scaling};
+pub use about::{About, Durations, Scaling, about, durations, scaling};
 pub use foretell_elastic::LateJobs;
+pub use foretell_gavel::{LinearProgram, Relation, Solver};
 pub use foretell_ordering::TiresiasConfig;
 pub use foretell_ordering::{AdvanceReservation, BackfillConfig, Kept};
 pub use foretell_slurm::{SlurmConfig, SlurmError, parse as parse_slurm};
 pub use kube_config::{KubeConfig, KubeProfile};
+use names::{ALONE, names};
+pub use names::{
+    CONSOLIDATE, DEFAULT, Description, KAI, KUEUE_PROFILES, ORDERS, PLACEMENTS, SCHEDULER_PLUGINS_PROFILES,
+    all_names,
+};
 pub use volcano::{
     BUILT_IN as VOLCANO_PROFILES, VolcanoError, VolcanoProfile, built_in as volcano_config,
     profile as volcano_profile, session_plugin as volcano_session_plugin,
@@ -90,10 +99,12 @@ pub struct PolicyConfig {
     /// Waiting that `aging` counts as one point of priority; an hour if `None`.
     pub aging: Option<Time>,
     /// Nodes and GPUs that are kept for some jobs at times, which every ORDER+PLACEMENT honours but those that
-    /// divide GPUs among elastic jobs.
+    /// divide GPUs among elastic jobs or in turns.
     pub reservations: Vec<AdvanceReservation>,
     /// Parameters of orders that change as jobs run.
     pub ordering: OrderingConfig,
+    /// Makes a solver of linear programs, without which there is no policy of Gavel.
+    pub solver: Option<fn() -> Box<dyn Solver>>,
 }
 
 /// Parameters of orders that change as jobs run.
@@ -109,8 +120,10 @@ pub struct OrderingConfig {
     pub restart_cost: RestartCost,
     /// What a running job pays when it is given more or fewer tasks, as far as elastic policies know.
     pub resize_cost: Time,
-    /// How often `optimus`, `pollux` and `sia` divide GPUs anew; each at its own interval if `None`.
+    /// How often `optimus`, `pollux`, `sia` and those of Gavel divide GPUs anew; each at its own interval if `None`.
     pub interval: Option<Time>,
+    /// `gavel-cost`: what an hour of a GPU costs, by model; 1 for the others.
+    pub gpu_cost_per_h: BTreeMap<GpuModelId, f64>,
     /// What `elasticflow` does with jobs whose deadline cannot be met.
     pub late_jobs: LateJobs,
 }
@@ -127,9 +140,24 @@ impl Default for OrderingConfig {
             restart_cost: RestartCost::default(),
             resize_cost: Time::ZERO,
             interval: None,
+            gpu_cost_per_h: BTreeMap::new(),
             late_jobs: LateJobs::default(),
         }
     }
+}
+
+/// Why there is no policy of a name.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum PolicyError {
+    /// The name means none.
+    #[error(transparent)]
+    Unknown(#[from] UnknownPolicy),
+    /// It solves linear programs, and nothing that does was given.
+    #[error("policy `{name}` needs a solver of linear programs, which is not at hand here")]
+    NeedsSolver {
+        /// The name.
+        name: String,
+    },
 }
 
 /// A name that means no policy.
@@ -138,139 +166,6 @@ impl Default for OrderingConfig {
 pub struct UnknownPolicy {
     /// The name.
     pub name: String,
-}
-
-/// A name and what it stands for, in one line.
-pub type Description = (&'static str, &'static str);
-
-/// The policy that is neither an order nor a placement.
-pub const DEFAULT: Description =
-    ("default", "kube-scheduler's default profile: pod by pod, queue with backoff");
-
-/// KAI-Scheduler.
-pub const KAI: Description = (
-    "kai",
-    "KAI-Scheduler: fair shares in a tree of queues, gangs, shared GPUs; consolidates, reclaims, preempts",
-);
-
-/// Profiles of scheduler-plugins.
-pub const SCHEDULER_PLUGINS_PROFILES: [Description; 3] = [
-    (
-        "coscheduling",
-        "kube-scheduler with pod groups: pods hold their nodes until their group has its quorum, or time is up",
-    ),
-    ("coscheduling-hold", "the same, where only time makes a group let go"),
-    ("elastic-quota", "coscheduling with elastic quotas of namespaces: borrow and take back"),
-];
-
-/// Profiles of Kueue.
-pub const KUEUE_PROFILES: [Description; 2] = [
-    (
-        "kueue",
-        "jobs are admitted whole by the quotas of their queues, which lend, borrow and take back; then binpack",
-    ),
-    ("kueue-fair", "the same, with fair shares: who borrows least for its weight goes first"),
-];
-
-/// What may follow the name of a policy.
-pub const CONSOLIDATE: Description = (
-    "+consolidate",
-    "moves running jobs together so that a waiting one fits; with all but Volcano's profiles",
-);
-
-/// Orders of waiting jobs. In all of them higher priority goes first, in `aging` unless the other waits for longer.
-pub const ORDERS: [Description; 21] = [
-    ("fifo", "first in, first out; the head of a queue blocks those behind it"),
-    ("fifo-skip", "first in, first out; jobs that fit go ahead of those that do not"),
-    ("sjf", "shortest job first by the trace's duration; the head of a queue blocks"),
-    ("sjf-skip", "shortest job first by the trace's duration; jobs that fit go ahead"),
-    (
-        "easy",
-        "first in, first out; jobs go ahead that do not delay the head of a queue, by expected durations",
-    ),
-    (
-        "conservative",
-        "first in, first out; jobs go ahead that delay no job before them, by expected durations",
-    ),
-    ("aging", "highest priority plus age first, an hour for a point; the head of a queue blocks"),
-    (
-        "slurm",
-        "Slurm's multifactor priority with fair tree and backfill, at common settings; alone with binpack",
-    ),
-    ("srtf", "shortest remaining time first; preempts, and pays for restarts"),
-    ("srsf", "shortest remaining GPU-time first; preempts"),
-    ("themis", "largest finish-time ratio first, with leases of GPUs; preempts at their end"),
-    ("las", "least attained GPU-time first; preempts, knows no durations"),
-    (
-        "tiresias",
-        "discretised two-dimensional LAS: queues by attained GPU-time; preempts, knows no durations",
-    ),
-    ("gittins", "the same, in a queue by Gittins index, learned from jobs that ended"),
-    ("qssf", "least predicted GPU-time first, learned from jobs that ended; the head blocks"),
-    ("qssf-skip", "the same; jobs that fit go ahead"),
-    ("edf", "earliest deadline first; preempts"),
-    (
-        "optimus",
-        "elastic jobs: all get their minimum, then GPUs go to whom they bring closest to the end; alone with whole-nodes",
-    ),
-    (
-        "elasticflow",
-        "elastic jobs: admitted if all deadlines can be met, and given what meets them; alone with whole-nodes",
-    ),
-    (
-        "pollux",
-        "elastic jobs: a genetic search for the best mean speed-up; chooses nodes itself, may stand alone",
-    ),
-    (
-        "sia",
-        "elastic jobs: goodput by GPU model, an integer program per round; chooses nodes itself, may stand alone",
-    ),
-];
-
-/// Orders that may stand alone, with the placement that they then have.
-const ALONE: [(&str, &str); 5] = [
-    ("slurm", "binpack"),
-    ("optimus", "whole-nodes"),
-    ("elasticflow", "whole-nodes"),
-    ("pollux", "whole-nodes"),
-    ("sia", "whole-nodes"),
-];
-
-/// Ways to place a task.
-pub const PLACEMENTS: [Description; 13] = [
-    ("first-fit", "the first node that fits"),
-    ("whole-nodes", "large jobs on idle nodes and the rest on the freest, small jobs best fit: Helios' rule"),
-    ("binpack", "the node with the most GPU allocated"),
-    ("spread", "the node with the least GPU allocated"),
-    ("random", "any node that fits"),
-    ("dot-product", "least free capacity in the dimensions that the task asks for"),
-    ("best-fit", "least CPU and GPU left over"),
-    ("gpu-clustering", "beside tasks of the same kind"),
-    ("gpu-packing", "GPUs in use before free GPUs, nodes in use before idle ones"),
-    ("fgd", "least growth of GPU fragmentation"),
-    (
-        "topology",
-        "the gang in the smallest topology domain that holds it, ranks in order; parts filled one by one",
-    ),
-    ("topology-even", "the same, with the gang divided evenly over the domain"),
-    ("gpu-links", "the GPUs with the best links to each other, then the node with the most GPU allocated"),
-];
-
-/// Every name that [`build`] accepts, combinations included.
-pub fn all_names() -> Vec<String> {
-    let combined = ORDERS
-        .iter()
-        .flat_map(|(order, _)| PLACEMENTS.iter().map(move |(placement, _)| format!("{order}+{placement}")));
-    core::iter::once(DEFAULT)
-        .chain([KAI])
-        .chain(SCHEDULER_PLUGINS_PROFILES)
-        .chain(KUEUE_PROFILES)
-        .chain(VOLCANO_PROFILES)
-        .map(|(name, _)| name.to_string())
-        .chain(ALONE.map(|(order, _)| order.to_string()))
-        .chain(PLACEMENTS.iter().map(|(name, _)| (*name).to_string()))
-        .chain(combined)
-        .collect()
 }
 
 /// How a profile of Kueue decides whom to let in; `None` for other policies.
@@ -284,15 +179,18 @@ pub fn kueue_rules(name: &str) -> Option<CycleConfig> {
 }
 
 /// The policy of this name, ready to run on one cluster.
-pub fn build(name: &str, config: &PolicyConfig) -> Result<Profile, UnknownPolicy> {
+pub fn build(name: &str, config: &PolicyConfig) -> Result<Profile, PolicyError> {
     let unknown = || UnknownPolicy { name: name.to_string() };
     let base = name.strip_suffix(CONSOLIDATE.0);
+    if config.solver.is_none() && objective(about::order(name), &config.ordering).is_some() {
+        return Err(PolicyError::NeedsSolver { name: name.to_string() });
+    }
     let profile = build_base(base.unwrap_or(name), config).ok_or_else(unknown)?;
     let mut profile = adapted(profile, name, config);
     if base.is_some() {
         // Sessions decide anew in each cycle where tasks are nominated, so there is no keeping a place.
         if !profile.plugins().tiers().is_empty() {
-            return Err(unknown());
+            return Err(unknown().into());
         }
         let consolidation = Consolidation::new(config.consolidation);
         profile =
@@ -405,7 +303,7 @@ fn build_base(name: &str, config: &PolicyConfig) -> Option<Profile> {
     };
     let action: Box<dyn Action> = if let Some(discipline) = discipline(order, &config.ordering) {
         reorder(order, discipline, place, config, &holds)
-    } else if let Some(elastic) = elastic(order, placement, &config.ordering) {
+    } else if let Some(elastic) = elastic(order, placement, config) {
         elastic
     } else {
         line(order, config, &holds, place)?
@@ -437,17 +335,33 @@ fn reorder(
     Box::new(reorder)
 }
 
-/// The action that divides GPUs among elastic jobs.
-fn elastic(order: &str, placement: &str, config: &OrderingConfig) -> Option<Box<dyn Action>> {
+/// What a policy of Gavel is after, if the order is one.
+fn objective(order: &str, config: &OrderingConfig) -> Option<GavelObjective> {
+    Some(match order {
+        "gavel" => GavelObjective::MaxMinFairness,
+        "gavel-finish-time" => GavelObjective::FinishTimeFairness,
+        "gavel-makespan" => GavelObjective::Makespan,
+        "gavel-throughput" => GavelObjective::Throughput,
+        "gavel-cost" => GavelObjective::Cost(config.gpu_cost_per_h.clone()),
+        _ => return None,
+    })
+}
+
+/// The action that divides GPUs among jobs, in shares or in turns.
+fn elastic(order: &str, placement: &str, config: &PolicyConfig) -> Option<Box<dyn Action>> {
+    let (solver, config) = (config.solver, &config.ordering);
     // The papers' own intervals.
-    let own = |seconds: u64| Time::from_nanos(seconds * NANOS_PER_SECOND);
-    let every = |seconds| Cadence::Every(config.interval.unwrap_or_else(|| own(seconds)));
+    let interval = |seconds: u64| config.interval.unwrap_or(Time::from_nanos(seconds * NANOS_PER_SECOND));
+    let every = |seconds| Cadence::Every(interval(seconds));
     let (divide, cadence): (Box<dyn Divide>, _) = match order {
         "optimus" => (Box::new(Optimus), every(600)),
         "pollux" => (Box::new(ByGoodput::pollux(config.resize_cost)), every(60)),
         "sia" => (Box::new(ByGoodput::sia(config.resize_cost)), every(60)),
         "elasticflow" => (Box::new(ElasticFlow::new(config.late_jobs)), Cadence::OnChange),
-        _ => return None,
+        _ => {
+            let rounds = ByRounds::new(objective(order, config)?, interval(360), solver?());
+            (Box::new(rounds), every(360))
+        }
     };
     let placing = if placement == "whole-nodes" { Placing::Together } else { Placing::ByScores };
     let costs = ResizeCosts { restart: config.restart_cost.clone(), resize: config.resize_cost };
@@ -552,19 +466,33 @@ fn placement_plugins(placement: &str, config: &PolicyConfig) -> Option<Plugins> 
 /// A weight that puts a score before that of [`GpuAllocated`], which is below it.
 const BEFORE_ALLOCATED: i64 = 1 << 30;
 
-fn names(descriptions: &[Description]) -> String {
-    let names: Vec<_> = descriptions.iter().map(|(name, _)| *name).collect();
-    names.join(", ")
-}
-
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
+
+    struct NoSolution;
+
+    impl Solver for NoSolution {
+        fn maximize(&mut self, _program: &LinearProgram) -> Option<Vec<f64>> {
+            None
+        }
+    }
 
     #[test]
     fn every_listed_name_builds_under_its_name() {
+        let config = PolicyConfig { solver: Some(|| Box::new(NoSolution)), ..PolicyConfig::default() };
         for name in all_names() {
-            assert_eq!(build(&name, &PolicyConfig::default()).unwrap().name, name);
+            assert_eq!(build(&name, &config).unwrap().name, name);
+        }
+    }
+
+    #[test]
+    fn gavel_needs_a_solver() {
+        for name in ["gavel", "gavel-cost+binpack", "gavel+fgd+consolidate"] {
+            let error = build(name, &PolicyConfig::default()).err().unwrap();
+            assert_eq!(error, PolicyError::NeedsSolver { name: name.to_string() });
         }
     }
 

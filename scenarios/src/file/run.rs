@@ -1,5 +1,7 @@
 //! How a scenario is run and measured, as written.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -67,13 +69,16 @@ pub struct OrderingFile {
     #[serde(skip_serializing_if = "is_default_lease")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub lease_s: f64,
-    /// `optimus`, `pollux`, `sia`: how often GPUs are divided anew; each at its own interval if absent.
+    /// `optimus`, `pollux`, `sia` and those of Gavel: how often GPUs are divided anew; each at its own interval if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub interval_s: Option<f64>,
     /// `elasticflow`: what becomes of jobs whose deadline cannot be met.
     #[serde(skip_serializing_if = "is_default")]
     pub late_jobs: LateJobs,
+    /// `gavel-cost`: what an hour of a GPU costs, by model, in any currency.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub gpu_cost_per_h: BTreeMap<String, f64>,
 }
 
 /// What becomes of jobs whose deadline cannot be met.
@@ -106,6 +111,7 @@ impl Default for OrderingFile {
             lease_s: DEFAULT_LEASE_S,
             interval_s: None,
             late_jobs: LateJobs::default(),
+            gpu_cost_per_h: BTreeMap::new(),
         }
     }
 }

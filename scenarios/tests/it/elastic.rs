@@ -87,3 +87,58 @@ fn only_policies_that_choose_sizes_have_a_choice() {
         assert_eq!(result.jobs[0].gpu_milli_total, 2000);
     }
 }
+
+/// Two GPUs of two models, and two jobs that are as fast on the first: one keeps nearly all of that on the second, the other
+/// nearly nothing.
+const TWO_MODELS: &str = r#"
+version = 1
+name = "two-models"
+
+[cluster]
+nodes = [{ type = "one-v100", count = 1 }, { type = "one-p100", count = 1 }]
+node_types = [
+    { name = "one-v100", cpus = 8, memory = "64 GiB", gpu = "V100-16", gpus = 1 },
+    { name = "one-p100", cpus = 8, memory = "64 GiB", gpu = "P100", gpus = 1 },
+]
+
+[workload.synthetic]
+jobs = 40
+load = 0.5
+duration = { law = "fixed", value_s = 7200 }
+sizes = [
+    { weight = 1, gpus_per_task = 1, scaling = { max_tasks = 1, model_speeds = { "V100-16" = 1, P100 = 0.9 } } },
+    { weight = 1, gpus_per_task = 1, scaling = { max_tasks = 1, model_speeds = { "V100-16" = 1, P100 = 0.1 } } },
+]
+
+[scheduler]
+policies = ["POLICY"]
+ordering = { gpu_cost_per_h = { "V100-16" = 2.0, P100 = 1.0 } }
+
+[preemption]
+checkpoint_interval_s = 0
+"#;
+
+#[test]
+fn who_knows_speeds_gives_jobs_the_gpus_that_suit_them() {
+    let mean_s = |policy: &str| {
+        let text = TWO_MODELS.replace("POLICY", policy);
+        let plan = Plan::new(read(&text, &[]).unwrap()).unwrap();
+        let result = plan.run(policy, &mut First::default(), &mut |_| ()).unwrap();
+        assert_eq!(result.summary.jobs.completed, 40, "{policy}");
+        result.summary.completion_time.mean_s
+    };
+    let fifo_s = mean_s("fifo+binpack");
+    for policy in ["gavel", "gavel-finish-time", "gavel-makespan", "gavel-throughput", "gavel-cost"] {
+        let policy_s = mean_s(policy);
+        assert!(policy_s < 0.8 * fifo_s, "{policy}: {policy_s} s, fifo {fifo_s} s");
+    }
+}
+
+#[test]
+fn prices_are_of_known_models_and_above_zero() {
+    check(
+        &TWO_MODELS.replace("POLICY", "gavel-cost").replace("P100 = 1.0", "P101 = 0"),
+        "23:57: scheduler.ordering.gpu_cost_per_h.P101: unknown GPU model `P101` (did you mean `P100`?)\n\
+         23:57: scheduler.ordering.gpu_cost_per_h.P101: expected a number above 0, got 0",
+    );
+}

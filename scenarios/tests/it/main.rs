@@ -328,6 +328,7 @@ fn library_scenarios_resolve() {
             "gang-deadlock" | "fragmentation" => (32, 256),
             "policy-shootout" => (80, 640),
             "elastic" => (8, 64),
+            "heterogeneous" => (27, 108),
             "starvation" | "reclaim-storm" | "backfill" => (16, 128),
             "shared-vs-partitioned" | "shared-vs-partitioned-philly" => (164, 1_312),
             _ => panic!("a library scenario without an expectation: {name}"),

@@ -7,18 +7,17 @@ mod policies;
 mod published;
 mod random;
 mod simulate;
-mod solver;
 mod throughputs;
 mod workload;
 
 use std::path::Path;
 
+use foretell_scenarios::Simplex;
 use rayon::prelude::*;
 
 use self::policies::policy;
 use self::published::Experiment;
 use self::simulate::{Outcome, Setting, simulate};
-pub(crate) use self::solver::Simplex;
 use self::throughputs::Throughputs;
 use self::workload::{Generator, Job, parse_trace};
 use crate::report::{Cell, Report, Row};

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use foretell_scenarios::registry::{self, PolicyConfig, UnknownPolicy};
+use foretell_scenarios::registry::{self, PolicyConfig, PolicyError};
 use foretell_scenarios::sim::framework::{
     ClusterState, GpuRequest, Labels, NodeSpec, Resources, StateError, TaskShape, TaskSpec, Time,
     TypicalTasks,
@@ -24,7 +24,7 @@ const TYPICAL_SHARE: f64 = 0.95;
 pub enum ExperimentError {
     /// The data name a policy that does not exist here.
     #[error(transparent)]
-    Policy(#[from] UnknownPolicy),
+    Policy(#[from] PolicyError),
     /// The data describe an impossible cluster.
     #[error(transparent)]
     Cluster(#[from] StateError),

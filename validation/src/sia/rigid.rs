@@ -7,7 +7,7 @@ use foretell_goodput::{NodeType, Placement};
 
 use super::simulate::{Active, Scheduler};
 use super::world::World;
-use crate::gavel::Simplex;
+use foretell_scenarios::Simplex;
 
 const ROUND_S: f64 = 360.0;
 

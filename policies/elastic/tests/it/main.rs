@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use foretell_elastic::{
-    ByGoodput, Cadence, Divide, Elastic, ElasticFlow, LateJobs, Optimus, Placing, ResizeCosts,
+    ByGoodput, ByRounds, Cadence, Divide, Elastic, ElasticFlow, GavelObjective, LateJobs, Optimus, Placing,
+    ResizeCosts,
 };
 use foretell_framework::select::BestNode;
 use foretell_framework::{
     Action, ClusterEvent, ClusterState, Decision, EvictionReason, JobId, JobSpec, Plugins, Reason,
     RestartCost, Scaling, Session, TaskStatus, Time,
 };
+use foretell_gavel::{LinearProgram, Solver};
 use foretell_testkit::placement::{plugins, random};
 use foretell_testkit::{check_invariants, cluster, job_spec, where_placed};
 use proptest::prelude::*;
@@ -217,6 +219,46 @@ fn goodput_decides_on_nodes_and_at_most_doubles() {
     }
 }
 
+/// Finds nothing, so that no job has a share: all take turns where there is room.
+struct NoSolution;
+
+impl Solver for NoSolution {
+    fn maximize(&mut self, _program: &LinearProgram) -> Option<Vec<f64>> {
+        None
+    }
+}
+
+fn gavel(round: Time) -> ByRounds {
+    ByRounds::new(GavelObjective::MaxMinFairness, round, Box::new(NoSolution))
+}
+
+#[test]
+fn rounds_give_all_or_nothing_and_move_jobs_only_for_others() {
+    let every = Cadence::Every(seconds(100));
+    let mut driver = Driver::new(NODES, Box::new(gavel(seconds(100))), every, Placing::Together);
+    let ones: Vec<JobId> = (0..5).map(|_| driver.submit("1gpu cpu=1", 1, 9000, &linear(1), None)).collect();
+    driver.settle(0);
+    let places = |driver: &Driver| ones[3..].iter().map(|&job| driver.places(job)).collect::<Vec<_>>();
+    assert_eq!(places(&driver), ["a@3", "b@0"]);
+    ones[..3].iter().for_each(|&job| driver.end(job));
+    let wide = driver.submit("4gpu cpu=1", 1, 9000, &linear(1), None);
+    // Six GPUs are free, but no node is: one of the others moves.
+    driver.settle(100);
+    assert_eq!(driver.evictions(), [EvictionReason::Preempted]);
+    assert_eq!(
+        (driver.places(wide).as_str(), places(&driver)),
+        ("a@0+1+2+3", vec!["b@1".into(), "b@0".into()])
+    );
+    let elastic = driver.submit("2 x 1gpu cpu=1", 1, 9000, &linear(2), None);
+    // Whoever comes waits for the next shares, and has what it asks for: one of its two tasks.
+    driver.settle(200);
+    assert_eq!(driver.places(elastic), "");
+    driver.settle(2100);
+    assert_eq!(driver.places(elastic), "b@2");
+    assert_eq!(driver.evictions(), []);
+    assert_eq!(check_invariants(&driver.state), Ok(()));
+}
+
 fn explain(driver: &mut Driver, job: JobId) -> Option<Reason> {
     let before = driver.state.clone();
     let (mut random, mut decisions) = (random(0), Vec::new());
@@ -257,13 +299,16 @@ proptest! {
             1..12,
         ),
         ends in prop::collection::vec(any::<prop::sample::Index>(), 12),
-        rule in prop::sample::select(vec!["optimus", "optimus", "elasticflow", "elasticflow", "sia", "pollux"]),
+        rule in prop::sample::select(vec![
+            "optimus", "optimus", "elasticflow", "elasticflow", "sia", "pollux", "gavel", "gavel",
+        ]),
         placing in prop::sample::select(vec![Placing::ByScores, Placing::Together]),
     ) {
         let divide: Box<dyn Divide> = match rule {
             "optimus" => Box::new(Optimus),
             "elasticflow" => Box::new(ElasticFlow::new(LateJobs::BestEffort)),
             "sia" => Box::new(ByGoodput::sia(seconds(1))),
+            "gavel" => Box::new(gavel(seconds(20))),
             _ => Box::new(ByGoodput::pollux(seconds(1))),
         };
         let cadence =

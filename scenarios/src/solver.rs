@@ -1,10 +1,16 @@
 //! The solver of linear programs: microlp's simplex.
 
-use foretell_gavel::{LinearProgram, Relation, Solver};
+use foretell_registry::{LinearProgram, Relation, Solver};
 use microlp::{ComparisonOp, OptimizationDirection, Problem, SolveOutcome};
 
-/// Solves with microlp.
-pub(crate) struct Simplex;
+/// Solves linear programs with microlp.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Simplex;
+
+/// A solver for [`PolicyConfig`](foretell_registry::PolicyConfig).
+pub(crate) fn simplex() -> Box<dyn Solver> {
+    Box::new(Simplex)
+}
 
 impl Solver for Simplex {
     fn maximize(&mut self, program: &LinearProgram) -> Option<Vec<f64>> {
