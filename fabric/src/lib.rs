@@ -1,0 +1,7 @@
+//! What the network gives a job where it was placed.
+//!
+//! - [`collectives`]: what an isolated collective takes: NCCL's choice of algorithm and protocol, and its time.
+//!
+//! Bandwidths are GB/s (10^9 bytes a second), times microseconds, sizes bytes, unless a name says otherwise.
+
+pub mod collectives;
