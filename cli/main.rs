@@ -3,6 +3,7 @@
 mod environment;
 mod explain;
 mod manifests;
+mod nccl;
 mod output;
 mod policy;
 mod progress;
@@ -42,6 +43,8 @@ enum Command {
     Scenario(scenario::ScenarioArgs),
     /// Look at, convert and generate job traces.
     Trace(trace::TraceArgs),
+    /// Say how long NCCL's collectives take on a machine, and what to set for them.
+    Nccl(Box<nccl::NcclArgs>),
     /// List the scheduling policies.
     Policy(policy::PolicyArgs),
     /// Hold foretell against published results.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Schedule(args) => schedule::run(&args),
         Command::Scenario(args) => scenario::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::Nccl(args) => nccl::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Validate(args) => validate::run(&args),
     };

@@ -2,7 +2,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use clap::{Args, Subcommand};
-use foretell_validation::{Cell, Error, Progress, Report, conformance, gavel, helios, openb, sia, tiresias};
+use foretell_validation::{
+    Cell, Error, Progress, Report, conformance, gavel, helios, nccl, openb, sia, tiresias,
+};
 use indicatif::ProgressBar;
 
 use crate::progress::Bars;
@@ -36,6 +38,11 @@ enum Suite {
     /// Runs every oracle `measured_*.csv` in the data. Exits with 1 if a job starts, ends or is preempted otherwise, and with
     /// 2 if the data are unusable.
     Tiresias(CommonArgs),
+    /// Times of NCCL's collectives that were measured, beside those that the model predicts from the hardware.
+    ///
+    /// Reads `nccl_measured.csv` in the data, or any file of its columns. Exits with 1 if a healthy system is off by more than 12 %
+    /// from 64 MiB on or a mis-tuned one is not far below its prediction, and with 2 if the data are unusable.
+    Nccl(NcclArgs),
     /// The queueing study of Helios (SC'21) on the Philly trace, beside its published table.
     ///
     /// Exits with 1 if FIFO is not what an independent implementation has on the same jobs, and with 2 if the data are
@@ -60,6 +67,15 @@ struct SiaArgs {
     /// Only these traces: `philly`, `saturn`, `newtrace`.
     #[arg(long = "trace", value_name = "NAME,...", value_delimiter = ',')]
     traces: Vec<String>,
+}
+
+#[derive(Args)]
+struct NcclArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Fit the constants to these measurements, use them, and print them.
+    #[arg(long)]
+    fit: bool,
 }
 
 #[derive(Args)]
@@ -117,6 +133,9 @@ pub(crate) fn run(args: &ValidateArgs) -> CommandResult {
         Suite::Conformance(args) => run_conformance(args),
         Suite::Gavel(args) => run_gavel(args),
         Suite::Tiresias(args) => run_suite(args, "tiresias", "oracles", tiresias::run),
+        Suite::Nccl(args) => run_suite(&args.common, "nccl", "fits", |data, progress| {
+            nccl::run(data, nccl::Selection { fit: args.fit }, progress)
+        }),
         Suite::Helios(args) => run_suite(args, "helios", "runs", helios::run),
         Suite::Sia(args) => run_sia(args),
     }

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
+use foretell_fabric::hardware::{self, Machine, Network};
 use foretell_sim::framework;
+use foretell_sim::framework::interconnect::PciePath;
 use serde::Deserialize;
 
 use crate::units::ByteSize;
@@ -82,6 +84,39 @@ pub struct NodeType {
     pub source: String,
 }
 
+impl NodeType {
+    /// The node as NCCL sees it; `None` without GPUs, or with some that NCCL's model does not know.
+    pub fn machine(&self) -> Option<Machine> {
+        let gpus = self.gpus.as_ref()?;
+        let interconnect = match self.interconnect {
+            Some(Interconnect::Nvswitch) => hardware::Interconnect::NvSwitch,
+            Some(Interconnect::NvlinkMesh) => hardware::Interconnect::NvLinkMesh,
+            Some(Interconnect::Pcie) | None => self.pcie_paths(gpus.count),
+        };
+        Some(Machine {
+            gpu: hardware::Gpu::named(&gpus.model)?,
+            gpus: gpus.count,
+            interconnect,
+            nics: self.network.map_or(0, |network| network.nics),
+            nic_gb_per_s: self.network.map_or(0.0, |network| network.nic_bytes_per_s / 1e9),
+            network: self.network.and_then(|network| network.kind),
+        })
+    }
+
+    /// How far apart GPUs without NVLink are: the farthest two tell.
+    fn pcie_paths(&self, gpus: u32) -> hardware::Interconnect {
+        let Some(links) = &self.links else { return hardware::Interconnect::PcieHost };
+        let gpus = gpus as usize;
+        let paths = (0..gpus).flat_map(|one| (0..one).map(move |other| links.link(one, other).path));
+        // The worst is the least.
+        match paths.min() {
+            None | Some(PciePath::SingleSwitch | PciePath::MultiSwitch) => hardware::Interconnect::PcieSwitch,
+            Some(PciePath::HostBridge | PciePath::Node) => hardware::Interconnect::PcieHost,
+            Some(PciePath::System) => hardware::Interconnect::PcieCrossSocket,
+        }
+    }
+}
+
 /// The GPUs of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeGpus {
@@ -112,6 +147,8 @@ pub struct NodeNetwork {
     pub nics: u32,
     /// Bandwidth of each in one direction, bytes per second.
     pub nic_bytes_per_s: f64,
+    /// What they are on, where the type says so.
+    pub kind: Option<Network>,
 }
 
 /// Why catalogue text is no catalogue.
@@ -269,6 +306,7 @@ struct NodeEntry {
     interconnect: Option<Interconnect>,
     nics: Option<u32>,
     nic_gbit_per_s: Option<f64>,
+    network: Option<String>,
     pcie: Option<String>,
     nvlinks: Option<String>,
     source: String,
@@ -292,10 +330,15 @@ impl NodeEntry {
             }
             _ => return Err(wrong("GPUs need both their model and their number")),
         };
+        let kind = self.network.as_deref().map(str::parse::<Network>).transpose();
+        let kind = kind.map_err(|error| CatalogError::Entry {
+            name: self.name.clone(),
+            problem: error.to_string().into(),
+        })?;
         let network = match (self.nics, self.nic_gbit_per_s) {
-            (None, None) => None,
+            (None, None) if kind.is_none() => None,
             (Some(nics), Some(gbit_per_s)) => {
-                Some(NodeNetwork { nics, nic_bytes_per_s: gbit_per_s * 1e9 / 8.0 })
+                Some(NodeNetwork { nics, nic_bytes_per_s: gbit_per_s * 1e9 / 8.0, kind })
             }
             _ => return Err(wrong("network cards need both their number and their speed")),
         };

@@ -44,5 +44,6 @@ pub use schema::{schema, schema_json};
 pub use solver::Simplex;
 pub use units::{ByteSize, InvalidByteSize};
 
+pub use foretell_fabric as fabric;
 pub use foretell_registry as registry;
 pub use foretell_sim as sim;

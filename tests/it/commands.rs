@@ -68,6 +68,12 @@ fn what_a_trace_is_like() {
 fn small_commands() {
     check_golden("policy-list", &succeed(&["policy", "list"]));
     check_golden("scenario-check", &succeed(&["scenario", "check", "scenarios/library/quickstart.toml"]));
+    let two_nodes = ["nccl", "--node-type", "dgx-a100", "--nodes", "2"];
+    let ring = ["--env", "NCCL_ALGO=Ring", "--sizes", "1K..8G", "--explain"];
+    check_golden("nccl", &succeed(&[&two_nodes[..], &ring].concat()));
+    let tune = ["nccl", "tune", "--node-type", "dgx-h100", "--nodes", "16", "--network", "roce"];
+    check_golden("nccl-tune", &succeed(&tune));
+    check_golden("nccl-variables", &succeed(&["nccl", "variables"]));
     let schema = std::fs::read_to_string(root().join("scenarios/schema/scenario.schema.json")).unwrap();
     assert_eq!(succeed(&["scenario", "schema"]), schema);
 }
@@ -79,6 +85,8 @@ fn help_fits_a_terminal() {
         &["run", "--help"],
         &["validate", "openb", "--help"],
         &["trace", "generate", "--help"],
+        &["nccl", "--help"],
+        &["nccl", "tune", "--help"],
     ] {
         let output = foretell(arguments);
         assert!(output.status.success());

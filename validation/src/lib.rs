@@ -7,6 +7,7 @@ pub mod conformance;
 mod error;
 pub mod gavel;
 pub mod helios;
+pub mod nccl;
 pub mod openb;
 mod queueing;
 mod report;

@@ -1,0 +1,304 @@
+//! `foretell nccl`: how long NCCL's collectives take on a machine, as nccl-tests would print it, and what to set for them.
+
+use clap::{Args, Subcommand};
+use foretell_scenarios::catalog::Catalog;
+use foretell_scenarios::fabric::collectives::{
+    Calibration, Channels, Collective, Environment, Estimate, EstimateError, VARIABLES, Variable, candidates,
+    estimate, tune,
+};
+use foretell_scenarios::fabric::hardware::{Gpu, Interconnect, Machine, Network, Ranks};
+
+use crate::{CommandResult, Outcome, output};
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct NcclArgs {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// The sizes in bytes, from the least to the largest, each twice the one before. They count as those of nccl-tests: all-gather,
+    /// reduce-scatter and alltoall the data of all ranks together.
+    #[arg(long, value_name = "FROM..TO", default_value = "8..8G")]
+    sizes: String,
+    /// A variable of NCCL's, such as `NCCL_ALGO=Ring`; may be given several times.
+    #[arg(long = "env", value_name = "NAME=VALUE")]
+    environment: Vec<String>,
+    /// Say what NCCL chose from, and which link binds.
+    #[arg(long)]
+    explain: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Recommend environment variables for a machine and a placement, and say why.
+    Tune(MachineArgs),
+    /// List the environment variables that are known here, and what they do.
+    Variables,
+}
+
+#[derive(Args)]
+struct MachineArgs {
+    /// A node type of the catalogue, such as `dgx-a100`.
+    #[arg(long, value_name = "NAME", required_unless_present = "gpu")]
+    node_type: Option<String>,
+    /// Number of nodes.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    nodes: u32,
+    /// Ranks on each node, one for a GPU. [default: all GPUs of the node]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    gpus_per_node: Option<u32>,
+    /// The collective: `all_reduce`, `all_gather`, `reduce_scatter`, `alltoall`, `broadcast`, `reduce`, `sendrecv`.
+    #[arg(long, value_name = "NAME", default_value = "all_reduce")]
+    collective: String,
+    /// Another GPU than the node type's, such as `H100-SXM5` or `A100-PCIE`.
+    #[arg(long, value_name = "NAME")]
+    gpu: Option<String>,
+    /// Another number of GPUs on a node. [default: 8 without a node type]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    gpus: Option<u32>,
+    /// Another interconnect: `nvswitch`, `nvlink-mesh`, `nvlink-bridge`, `nvl72`, `pcie-switch`, `pcie-host`, `pcie-host-p2p`,
+    /// `pcie-cross-socket`.
+    #[arg(long, value_name = "NAME")]
+    interconnect: Option<String>,
+    /// Another number of NICs on a node.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=256))]
+    nics: Option<u32>,
+    /// Another rate of each NIC, 10^9 bits per second.
+    #[arg(long, value_name = "RATE")]
+    nic_gbps: Option<f64>,
+    /// Another network: `infiniband`, `infiniband-sharp`, `roce`, `efa`, `tcp`, `tcpx`, `tcpxo`, `slingshot`.
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
+}
+
+/// Largest size: 2^50 bytes are more than all memory that ranks have.
+const MAX_BYTES: u64 = 1 << 50;
+
+pub(crate) fn run(args: &NcclArgs) -> CommandResult {
+    match &args.command {
+        Some(Command::Tune(machine)) => run_tune(machine),
+        Some(Command::Variables) => {
+            let line = |variable: &Variable| {
+                format!("  {:<28}{}\n  {:<28}  {}\n", variable.name, variable.does, "", variable.takes)
+            };
+            output::print(VARIABLES.iter().map(line).collect::<String>().trim_end())?;
+            Ok(Outcome::Success)
+        }
+        None => run_table(args),
+    }
+}
+
+fn run_table(args: &NcclArgs) -> CommandResult {
+    let Asked { machine, ranks, collective } = asked(&args.machine)?;
+    let environment = Environment::parse(args.environment.iter().map(String::as_str))?;
+    environment.check_nics(machine.nics)?;
+    let calibration = Calibration::default();
+    let sizes = sizes(&args.sizes)?;
+    let estimates: Vec<(u64, Estimate)> = sizes
+        .into_iter()
+        .map(|bytes| Ok((bytes, estimate(&machine, ranks, collective, bytes, &environment, &calibration)?)))
+        .collect::<Result<_, EstimateError>>()?;
+    let rows = estimates.iter().map(|(bytes, estimate)| {
+        let figure = |value: f64| if value < 10.0 { format!("{value:.2}") } else { format!("{value:.1}") };
+        vec![
+            bytes.to_string(),
+            figure(estimate.time_us),
+            figure(estimate.algorithm_gb_per_s),
+            figure(estimate.bus_gb_per_s),
+            estimate.algorithm.map_or("p2p", |algorithm| algorithm.name()).to_owned(),
+            estimate.protocol.name().to_owned(),
+        ]
+    });
+    let titles = ["size\nB", "time\nus", "algbw\nGB/s", "busbw\nGB/s", "algorithm", "protocol"];
+    output::print(&heading(&machine, ranks, collective))?;
+    output::print(&foretell_reports::plain_table(titles, rows, &[0, 1, 2, 3], output::width()))?;
+    for variable in environment.without_effect() {
+        output::print(&format!("{variable} changes no time here"))?;
+    }
+    if let Some((bytes, last)) = estimates.last().filter(|_| args.explain) {
+        output::print(&explanation(&machine, ranks, collective, *bytes, last, &environment))?;
+    }
+    Ok(Outcome::Success)
+}
+
+fn run_tune(args: &MachineArgs) -> CommandResult {
+    let Asked { machine, ranks, collective } = asked(args)?;
+    let advice = tune(&machine, ranks, collective, &Calibration::default())?;
+    output::print(&heading(&machine, ranks, collective))?;
+    if advice.is_empty() {
+        output::print("nothing to set: NCCL's own choices are the best known here")?;
+    }
+    for advice in advice {
+        output::print(&format!("{}={}\n    {}", advice.variable, advice.value, advice.reason))?;
+    }
+    Ok(Outcome::Success)
+}
+
+struct Asked {
+    machine: Machine,
+    ranks: Ranks,
+    collective: Collective,
+}
+
+fn asked(args: &MachineArgs) -> Result<Asked, Box<dyn std::error::Error>> {
+    let mut machine = match &args.node_type {
+        Some(name) => {
+            let catalog = Catalog::builtin();
+            let Some(found) = catalog.node_type(name) else {
+                let known = catalog.node_types().filter(|node| node.machine().is_some());
+                let known: Vec<_> = known.map(|node| node.name.as_str()).collect();
+                return Err(
+                    format!("unknown node type `{name}`: expected one of {}", known.join(", ")).into()
+                );
+            };
+            found.machine().ok_or_else(|| {
+                format!(
+                    "node type `{name}` has no GPUs that NCCL's model knows: expected `--gpu` to name them"
+                )
+            })?
+        }
+        None => Machine {
+            gpu: gpu(args.gpu.as_deref().unwrap_or_default())?,
+            gpus: 8,
+            interconnect: Interconnect::NvSwitch,
+            nics: 0,
+            nic_gb_per_s: 0.0,
+            network: None,
+        },
+    };
+    if let Some(name) = &args.gpu {
+        machine.gpu = gpu(name)?;
+    }
+    if args.node_type.is_none() && machine.gpu.nvlink_gb_per_s <= 0.0 {
+        machine.interconnect = Interconnect::PcieHost;
+    }
+    machine.gpus = args.gpus.unwrap_or(machine.gpus);
+    if let Some(name) = &args.interconnect {
+        machine.interconnect = name.parse()?;
+    }
+    if machine.interconnect.is_nvlink() && machine.gpu.nvlink_gb_per_s <= 0.0 {
+        return Err(format!("{} has no NVLink: expected an interconnect by PCIe", machine.gpu.name).into());
+    }
+    machine.nics = args.nics.unwrap_or(machine.nics);
+    if let Some(rate) = args.nic_gbps {
+        if !(rate.is_finite() && rate > 0.0) {
+            return Err(format!("--nic-gbps: expected a number above 0, got {rate}").into());
+        }
+        machine.nic_gb_per_s = rate / 8.0;
+    }
+    if let Some(name) = &args.network {
+        machine.network = Some(name.parse::<Network>()?);
+    }
+    if args.nodes > 1 && machine.nics > 0 && machine.nic_gb_per_s <= 0.0 {
+        return Err("--nics: expected --nic-gbps with it".into());
+    }
+    if args.nodes > 1 && machine.network.is_none() && machine.nics > 0 {
+        return Err("what the NICs are on is not known: expected --network NAME".into());
+    }
+    let ranks = Ranks { per_node: args.gpus_per_node.unwrap_or(machine.gpus), nodes: args.nodes };
+    Ok(Asked { machine, ranks, collective: args.collective.parse()? })
+}
+
+fn gpu(name: &str) -> Result<Gpu, String> {
+    Gpu::named(name).ok_or_else(|| {
+        format!("unknown GPU `{name}`: expected a name such as A100-SXM4, H100-PCIE, B200, L40S")
+    })
+}
+
+fn heading(machine: &Machine, ranks: Ranks, collective: Collective) -> String {
+    let name = |wanted: Interconnect| {
+        Interconnect::ALL.iter().find(|(_, kind)| *kind == wanted).map_or("", |&(name, _)| name)
+    };
+    let network = machine.network.map_or("none", Network::name);
+    let nics = if machine.nics == 0 {
+        "no NICs".to_owned()
+    } else {
+        format!("{} NICs of {} Gbit/s ({network})", machine.nics, machine.nic_gb_per_s * 8.0)
+    };
+    format!(
+        "{collective}, {} ranks: {} nodes of {} {} ({}), {nics}\n",
+        ranks.count(),
+        ranks.nodes,
+        ranks.per_node,
+        machine.gpu.name,
+        name(machine.interconnect),
+    )
+}
+
+/// What NCCL chose from at a size, and what binds what it chose.
+fn explanation(
+    machine: &Machine,
+    ranks: Ranks,
+    collective: Collective,
+    bytes: u64,
+    chosen: &Estimate,
+    environment: &Environment,
+) -> String {
+    let machine = environment.applied_to(machine);
+    let channels = Channels::of(&machine, ranks.by_domain(machine.interconnect), 64);
+    let mut text = format!(
+        "\nAt {bytes} B: bound by {}.\n{} channels of {} GB/s; messages without end would have {:.1} GB/s of busbw. Latency {:.1} us.\n",
+        chosen.bound.describe(),
+        channels.count,
+        channels.between_nodes_gb_per_s,
+        chosen.limit_gb_per_s,
+        chosen.latency_us,
+    );
+    let mut all = candidates(&machine, ranks, collective, bytes, environment);
+    all.sort_by(|one, other| one.reckoned_us.total_cmp(&other.reckoned_us));
+    if !all.is_empty() {
+        text.push_str("\nWhat NCCL's model reckons (it chooses the first):\n");
+    }
+    let lines = all.iter().map(|one| {
+        let (algorithm, protocol) = (one.algorithm.name(), one.protocol.name());
+        format!(
+            "  {algorithm:<9}{protocol:<8}{:>14.1} us{:>10.1} GB/s of busbw\n",
+            one.reckoned_us, one.bus_gb_per_s
+        )
+    });
+    text.extend(lines);
+    text.trim_end().to_owned()
+}
+
+/// Sizes from one to another by powers of two: `8..8G`, or one alone.
+fn sizes(text: &str) -> Result<Vec<u64>, String> {
+    let wrong = || format!("--sizes: expected FROM..TO such as 8..8G, or one size, got `{text}`");
+    let (from, to) = text.split_once("..").unwrap_or((text, text));
+    let (from, to) = (size(from).ok_or_else(wrong)?, size(to).ok_or_else(wrong)?);
+    if from > to {
+        return Err(wrong());
+    }
+    let next = |bytes: &u64| bytes.checked_mul(2).filter(|&next| next <= to);
+    Ok(std::iter::successors(Some(from), next).collect())
+}
+
+/// Bytes, with K, M, G or T for powers of 1,024 as in nccl-tests.
+fn size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.trim_end_matches(|char: char| char.is_ascii_alphabetic());
+    let factor = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 1,
+        "K" | "KIB" | "KB" => 1 << 10,
+        "M" | "MIB" | "MB" => 1 << 20,
+        "G" | "GIB" | "GB" => 1 << 30,
+        "T" | "TIB" | "TB" => 1 << 40,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor).filter(|bytes| (1..=MAX_BYTES).contains(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_double() {
+        assert_eq!(sizes("8..64").unwrap(), [8, 16, 32, 64]);
+        assert_eq!(sizes("1K..3K").unwrap(), [1024, 2048]);
+        assert_eq!(sizes("1G").unwrap(), [1 << 30]);
+        for bad in ["", "8..", "0..8", "8..4", "8..9X", "2000000T", "-1..8"] {
+            assert!(sizes(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The channels that NCCL's search finds between the ranks of a job: how many, and how fast each is.
+//!
+//! The search itself is not repeated. Its outcome follows from what binds: the links of a GPU, the slot of a GPU or of a NIC,
+//! the NICs. The speed of a channel is one of NCCL's list; of all speeds the one that makes most of what binds is taken.
+
+use super::constants::{speeds_between_nodes, speeds_in_node};
+use crate::hardware::{Interconnect, Machine, Ranks};
+
+/// What binds a collective.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Bound {
+    /// NVLink of each GPU.
+    NvLink,
+    /// Reduction in the switches of NVLink.
+    NvLinkSharp,
+    /// The PCIe slot of each GPU.
+    Pcie,
+    /// The way from socket to socket, and through host memory.
+    SocketLink,
+    /// The NICs of each node.
+    Nic,
+    /// What a channel of this algorithm carries at most.
+    Channel,
+}
+
+impl Bound {
+    /// In words.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::NvLink => "NVLink of each GPU",
+            Self::NvLinkSharp => "reduction in the NVLink switches",
+            Self::Pcie => "the PCIe slot of each GPU",
+            Self::SocketLink => "the link between sockets, through host memory",
+            Self::Nic => "the NICs of each node",
+            Self::Channel => "what one channel of the algorithm carries",
+        }
+    }
+}
+
+/// Channels between the ranks of a job.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Channels {
+    /// How many.
+    pub count: u32,
+    /// GB/s of each inside a node.
+    pub in_node_gb_per_s: f64,
+    /// GB/s of each between nodes.
+    pub between_nodes_gb_per_s: f64,
+    /// GB/s of each inside a node for trees, whose traffic inside may be twice that between nodes.
+    pub tree_in_node_gb_per_s: f64,
+    /// What binds rings.
+    pub bound: Bound,
+}
+
+/// The most channels before NCCL doubles them.
+const MAX_CHANNELS: u32 = 32;
+
+/// NICs that channels of a node are spread over where a rack is one node to NCCL: those of two trays.
+const NVL72_CHANNELS: u32 = 8;
+
+/// A socket link as NCCL reckons those of Skylake, GB/s.
+const SOCKET_LINK_GB_PER_S: f64 = 10.0;
+
+/// What NCCL takes a transfer between GPUs through an Intel host bridge to cost.
+const HOST_BRIDGE_OVERHEAD: f64 = 1.2;
+
+/// The count and speed of channels that make most of a total, no more than so many.
+fn most(speeds: impl Iterator<Item = f64>, total: f64, limit: u32) -> (u32, f64) {
+    let mut best = (0, 0.0);
+    for speed in speeds {
+        let count = ((total / speed + 1e-9) as u32).min(limit).min(MAX_CHANNELS);
+        if f64::from(count) * speed > f64::from(best.0) * best.1 + 1e-9 {
+            best = (count, speed);
+        }
+    }
+    best
+}
+
+/// What a GPU can exchange with the others of its node, GB/s, and what binds it.
+pub(super) fn in_node(machine: &Machine) -> (f64, Bound) {
+    let pcie = machine.gpu.pcie_gb_per_s;
+    match machine.interconnect {
+        kind if kind.is_nvlink() => (machine.gpu.nvlink_gb_per_s, Bound::NvLink),
+        Interconnect::PcieCrossSocket => {
+            // In and out of host memory, and over the link between the sockets.
+            (pcie.min(SOCKET_LINK_GB_PER_S) / HOST_BRIDGE_OVERHEAD / 2.0, Bound::SocketLink)
+        }
+        Interconnect::PcieHost => (pcie / HOST_BRIDGE_OVERHEAD / 2.0, Bound::Pcie),
+        _ => (pcie, Bound::Pcie),
+    }
+}
+
+impl Channels {
+    /// The channels of a job, at most `max_channels`; none if ranks cannot reach each other.
+    pub fn of(machine: &Machine, ranks: Ranks, max_channels: u32) -> Self {
+        let architecture = machine.gpu.architecture;
+        let (total, bound) = in_node(machine);
+        if ranks.nodes <= 1 {
+            let speeds = speeds_in_node(architecture).iter().copied();
+            // Slow links carry one channel at what they have.
+            let (count, speed) = match most(speeds, total, max_channels) {
+                (0, _) => (1, total),
+                found => found,
+            };
+            return Self {
+                count,
+                in_node_gb_per_s: speed,
+                between_nodes_gb_per_s: speed,
+                tree_in_node_gb_per_s: speed,
+                bound,
+            };
+        }
+        let is_rack = machine.interconnect == Interconnect::Nvl72;
+        let nics = if is_rack { NVL72_CHANNELS } else { machine.nics };
+        // On a rack NICs hang on the CPUs beside the GPUs, not on their slots.
+        let slot = if is_rack { f64::INFINITY } else { machine.gpu.pcie_gb_per_s };
+        let per_nic = machine.nic_gb_per_s.min(slot);
+        // A ring comes in at one GPU and leaves at another: by the slots of those in use, and by what joins them.
+        let slots = f64::from(ranks.per_node) * slot;
+        let links = total;
+        let (total, bound) =
+            if ranks.per_node == 1 || slots < links { (slots, Bound::Pcie) } else { (links, bound) };
+        let speeds = speeds_between_nodes(architecture);
+        let usable = speeds.iter().copied().filter(|&speed| speed <= per_nic + 1e-9);
+        let (count, speed) = most(usable, total, nics.min(max_channels));
+        let twice = |candidate: f64| candidate <= 2.0 * speed && candidate * f64::from(count) <= links + 1e-9;
+        let in_tree = speeds.iter().copied().find(|&candidate| twice(candidate));
+        let tree = in_tree.filter(|_| machine.interconnect.is_nvlink()).unwrap_or(speed);
+        let nic_bound = if slot < machine.nic_gb_per_s && per_nic < 0.9 * machine.nic_gb_per_s {
+            Bound::Pcie
+        } else {
+            Bound::Nic
+        };
+        let is_full = f64::from(count + 1) * speed > total && count < nics
+            || speed < 0.95 * per_nic && total < per_nic * f64::from(nics);
+        Self {
+            count,
+            in_node_gb_per_s: speed,
+            between_nodes_gb_per_s: speed,
+            tree_in_node_gb_per_s: tree.max(speed),
+            bound: if is_full { bound } else { nic_bound },
+        }
+    }
+}

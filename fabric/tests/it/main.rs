@@ -1,0 +1,4 @@
+//! Tests of the fabric.
+
+mod choices;
+mod estimates;

@@ -1,0 +1,370 @@
+//! `foretell validate nccl`: times of collectives that were measured, beside those that the model predicts from the hardware alone.
+//!
+//! Every case is predicted twice: with the constants that were fitted to all cases, and with constants fitted to the
+//! cases without it (in ten parts). The second is what to expect of a system that was not measured.
+
+mod fit;
+mod measured;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use foretell_fabric::collectives::{Calibration, Parameter};
+use rayon::prelude::*;
+
+use self::fit::fit;
+use self::measured::{Health, Measured, Measurement, SizeClass, read};
+use crate::report::{Cell, Report, Row};
+use crate::{Error, Progress};
+
+/// Parts that are left out in turn.
+const FOLDS: usize = 10;
+
+/// From 64 MiB on: the largest error of a healthy case that passes.
+const TOLERANCE: f64 = 0.12;
+
+/// A mis-tuned system must be slower than predicted by this factor to be told from a healthy one.
+const MISTUNED: f64 = 2.0;
+
+/// What is wanted beside the report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Selection {
+    /// Fit the constants to the data at hand, and print them.
+    pub fit: bool,
+}
+
+/// Predicts every measurement in `data`: a folder with `nccl_measured.csv`, or with `network/nccl_measured.csv`, or such a file.
+pub fn run(data: &Path, selection: Selection, progress: &Progress<'_>) -> Result<Report, Error> {
+    let path = if data.is_file() {
+        data.to_owned()
+    } else {
+        let root = if data.join("network").is_dir() { data.join("network") } else { data.to_owned() };
+        root.join("nccl_measured.csv")
+    };
+    let Measured { rows, skipped } = read(&path)?;
+    let mut cases: BTreeMap<&str, Vec<&Measurement>> = BTreeMap::new();
+    for row in &rows {
+        cases.entry(&row.case).or_default().push(row);
+    }
+    progress.begin(FOLDS);
+    let usable: Vec<&Measurement> = rows.iter().filter(|row| row.health != Health::Bad).collect();
+    let calibration = if selection.fit { fit(&usable) } else { Calibration::default() };
+    let names: Vec<&str> = cases.keys().copied().collect();
+    let held_out: Vec<Calibration> = (0..FOLDS)
+        .into_par_iter()
+        .map(|fold| {
+            let is_left = |row: &&&Measurement| {
+                names.iter().position(|name| *name == row.case).is_some_and(|index| index % FOLDS != fold)
+            };
+            let left: Vec<&Measurement> = usable.iter().filter(is_left).copied().collect();
+            let fitted = fit(&left);
+            progress.step();
+            fitted
+        })
+        .collect();
+    let mut outcomes: Vec<Outcome> = cases
+        .values()
+        .enumerate()
+        .map(|(index, rows)| Outcome::of(rows, &calibration, &held_out[index % FOLDS]))
+        .collect();
+    let errors = |outcome: fn(&Outcome) -> &[Errors; 3], class: SizeClass| -> Vec<f64> {
+        let healthy = outcomes.iter().filter(|one| one.health == Health::Good);
+        healthy.flat_map(|one| outcome(one)[class as usize].all.iter().copied()).collect()
+    };
+    let sentence = |class: SizeClass| {
+        let (fitted, left_out) = (errors(|one| &one.fitted, class), errors(|one| &one.held_out, class));
+        (fitted.len(), percent(median(&fitted)), percent(median(&left_out)))
+    };
+    let [large, middle, small] = [SizeClass::Large, SizeClass::Middle, SizeClass::Small].map(sentence);
+    let mut summary = format!(
+        "Errors are medians of |predicted / measured time - 1| in per cent, fitted / left out of the fit; bus bandwidth in GB/s.\n\
+         {} cases, {} measurements; of healthy ones: {} / {} from 64 MiB on ({} measurements), {} / {} from 1 MiB to there ({}), {} / {} below ({}).",
+        cases.len(),
+        rows.len(),
+        large.1,
+        large.2,
+        large.0,
+        middle.1,
+        middle.2,
+        middle.0,
+        small.1,
+        small.2,
+        small.0,
+    );
+    summary.extend(skipped.iter().map(|(case, reason)| format!("\nskipped {case}: {reason}")));
+    if selection.fit {
+        summary.push_str("\n\nfitted constants:\n");
+        summary.push_str(&print(&calibration));
+    }
+    // Worst first.
+    outcomes.sort_by(|one, other| {
+        other.badness().total_cmp(&one.badness()).then_with(|| one.case.cmp(&other.case))
+    });
+    Ok(Report {
+        suite: "nccl",
+        columns: vec![
+            "case",
+            "GPUs",
+            "network",
+            "collective",
+            "≥64 MiB",
+            "1-64 MiB",
+            "<1 MiB",
+            "largest: busbw, ours",
+        ],
+        rows: outcomes.iter().map(Outcome::row).collect(),
+        summary,
+    })
+}
+
+/// Relative errors of one class of sizes.
+#[derive(Clone, PartialEq, Default, Debug)]
+struct Errors {
+    /// Absolute, each.
+    all: Vec<f64>,
+}
+
+impl Errors {
+    fn of(rows: &[&Measurement], class: SizeClass, calibration: &Calibration) -> Self {
+        let of_class = rows.iter().filter(|row| row.size_class() == class);
+        Self { all: of_class.map(|row| row.log_error(calibration).exp_m1().abs()).collect() }
+    }
+}
+
+/// Median errors in per cent: fitted, and left out of the fit.
+fn cell(fitted: &Errors, held_out: &Errors) -> Cell {
+    if fitted.all.is_empty() {
+        return Cell::None;
+    }
+    let [fitted, held_out] = [fitted, held_out].map(|errors| median(&errors.all) * 100.0);
+    Cell::Text(format!("{fitted:.1} / {held_out:.1}"))
+}
+
+/// One case.
+struct Outcome {
+    case: String,
+    gpus: String,
+    network: &'static str,
+    collectives: String,
+    health: Health,
+    /// Small, middle and large sizes.
+    fitted: [Errors; 3],
+    held_out: [Errors; 3],
+    /// At the largest size: busbw measured and predicted.
+    largest: (f64, f64),
+}
+
+impl Outcome {
+    fn of(rows: &[&Measurement], calibration: &Calibration, held_out: &Calibration) -> Self {
+        let first = rows[0];
+        let classes = [SizeClass::Small, SizeClass::Middle, SizeClass::Large];
+        let mut collectives: Vec<String> = rows.iter().map(|row| row.collective.to_string()).collect();
+        collectives.dedup();
+        let largest = rows.iter().rev().max_by_key(|row| row.bytes).copied().unwrap_or(first);
+        let measured = largest.bytes as f64 / (largest.time_us * 1e3)
+            * largest.collective.bus_factor(largest.ranks.count());
+        let single = rows.iter().all(|row| row.ranks == first.ranks);
+        Self {
+            case: first.case.clone(),
+            gpus: if single {
+                format!("{}x{} {}", first.ranks.nodes, first.ranks.per_node, short(&first.machine.gpu.name))
+            } else {
+                format!("several {}", short(&first.machine.gpu.name))
+            },
+            network: if rows.iter().all(|row| row.ranks.nodes == 1) {
+                "-"
+            } else {
+                first.machine.network.map_or("-", |network| network.name())
+            },
+            collectives: if collectives.len() == 1 { collectives.remove(0) } else { "several".to_owned() },
+            health: first.health,
+            fitted: classes.map(|class| Errors::of(rows, class, calibration)),
+            held_out: classes.map(|class| Errors::of(rows, class, held_out)),
+            largest: (measured, largest.estimate(calibration).bus_gb_per_s),
+        }
+    }
+
+    fn large_error(&self) -> f64 {
+        median(&self.fitted[SizeClass::Large as usize].all)
+    }
+
+    /// Whether it is as it should be: healthy cases near their prediction, mis-tuned ones far below.
+    fn passed(&self) -> bool {
+        match self.health {
+            Health::Good => {
+                self.fitted[SizeClass::Large as usize].all.is_empty() || self.large_error() <= TOLERANCE
+            }
+            Health::Bad => self.largest.1 >= MISTUNED * self.largest.0,
+            Health::Uncertain => true,
+        }
+    }
+
+    /// Those that miss come first, then those with the largest error.
+    fn badness(&self) -> f64 {
+        let error = self
+            .fitted
+            .iter()
+            .rev()
+            .find(|errors| !errors.all.is_empty())
+            .map_or(0.0, |errors| median(&errors.all));
+        match self.health {
+            Health::Good => error,
+            // Not judged: last.
+            Health::Bad | Health::Uncertain => error / 1e3,
+        }
+    }
+
+    fn row(&self) -> Row {
+        let case = match self.health {
+            Health::Good => self.case.clone(),
+            Health::Bad => format!("{} (mis-tuned)", self.case),
+            Health::Uncertain => format!("{} (uncertain)", self.case),
+        };
+        let [small, middle, large] = &self.fitted;
+        let [small_out, middle_out, large_out] = &self.held_out;
+        let decimals = if self.largest.0 < 10.0 { 2 } else { 0 };
+        Row {
+            cells: vec![
+                Cell::Text(case),
+                Cell::Text(self.gpus.clone()),
+                Cell::Text(self.network.to_owned()),
+                Cell::Text(self.collectives.clone()),
+                cell(large, large_out),
+                cell(middle, middle_out),
+                cell(small, small_out),
+                Cell::Text(format!("{:.*} {:.*}", decimals, self.largest.0, decimals, self.largest.1)),
+            ],
+            passed: self.passed(),
+        }
+    }
+}
+
+/// The model of a GPU, without form and memory.
+fn short(name: &str) -> &str {
+    name.split('-').next().unwrap_or(name)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// The middle value, or the mean of the two there; not a number if there is none.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match (sorted.len() / 2, sorted.len() % 2) {
+        (0, 0) => f64::NAN,
+        (half, 0) => f64::midpoint(sorted[half - 1], sorted[half]),
+        (half, _) => sorted[half],
+    }
+}
+
+fn print(calibration: &Calibration) -> String {
+    let line = |parameter: Parameter| format!("    {:.4}, // {parameter:?}\n", calibration.get(parameter));
+    Parameter::ALL.into_iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quiet() -> Progress<'static> {
+        Progress { begin: &|_| {}, step: &|| {} }
+    }
+
+    #[test]
+    #[expect(clippy::print_stderr, reason = "says what it skips")]
+    fn measurements_come_out() {
+        let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+        let data = std::env::var_os("FORETELL_DATA").map_or(beside, Into::into);
+        if !data.join("network").is_dir() {
+            eprintln!("skipped: no measurements of NCCL at {}", data.display());
+            return;
+        }
+        let report = run(&data, Selection::default(), &quiet()).unwrap();
+        // Bad rows that are known, with their reasons in docs/nccl.md.
+        let known = [
+            "gcp_a3high",
+            "aws_p5_2n_eks",
+            "dgx2h_superpod",
+            "cw_gb200_20rack",
+            "dstack_a3high",
+            "cw_gb200_2rack",
+        ];
+        for row in report.rows.iter().filter(|row| !row.passed) {
+            let Cell::Text(case) = &row.cells[0] else { panic!("{row:?}") };
+            assert!(known.iter().any(|known| case.starts_with(known)), "{case} misses");
+        }
+        assert!(
+            report.summary.contains("skipped koord_roce25_2n1g: unknown GPU `unknown`"),
+            "{}",
+            report.summary
+        );
+        let Ok(Measured { rows, .. }) = read(&data.join("network/nccl_measured.csv")) else { panic!() };
+        let error = |class: SizeClass, calibration: &Calibration| {
+            let healthy = rows.iter().filter(|row| row.health == Health::Good && row.size_class() == class);
+            median(&healthy.map(|row| row.log_error(calibration).exp_m1().abs()).collect::<Vec<_>>())
+        };
+        // The constants in the code are those that the fit finds.
+        let fitted = Calibration::default();
+        let again = fit(&rows.iter().filter(|row| row.health != Health::Bad).collect::<Vec<_>>());
+        for parameter in Parameter::ALL {
+            let (_, least, most) = parameter.prior();
+            let difference = (fitted.get(parameter) - again.get(parameter)).abs() / (most - least);
+            assert!(
+                difference < 0.005,
+                "{parameter:?}: {}, in the code {}",
+                again.get(parameter),
+                fitted.get(parameter)
+            );
+        }
+        assert!(error(SizeClass::Large, &fitted) <= 0.05);
+        assert!(error(SizeClass::Middle, &fitted) <= 0.12);
+        assert!(error(SizeClass::Small, &fitted) <= 0.5);
+        // What is expected without a measurement is near already.
+        assert!(error(SizeClass::Large, &Calibration::prior()) <= 0.08);
+    }
+
+    #[test]
+    fn a_fit_finds_what_made_the_times() {
+        let columns = "case_id,gpu,gpus_installed_per_node,interconnect,nics_per_node,nic_gbps,network,healthy,gpus_per_node,nodes,\
+                       algo,collective,size_bytes,time_us\n";
+        let directory = std::env::temp_dir().join(format!("foretell-nccl-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("nccl_measured.csv");
+        let text = |time: &dyn Fn(usize) -> f64| {
+            let row = |exponent: usize| {
+                format!(
+                    "a,A100-SXM4,8,nvswitch,8,200,infiniband,yes,8,1,auto,all_reduce,{},{}\n",
+                    1_u64 << exponent,
+                    time(exponent)
+                )
+            };
+            columns.to_owned() + &(12..34).map(row).collect::<String>()
+        };
+        // Times of a system that is slower than expected in all.
+        std::fs::write(&path, text(&|_| 1.0)).unwrap();
+        let mut truth = Calibration::prior();
+        truth.set(Parameter::RingAmpere, 0.9);
+        truth.set(Parameter::LaunchAmpere, 50.0);
+        let times: Vec<f64> =
+            read(&path).unwrap().rows.iter().map(|row| row.estimate(&truth).time_us).collect();
+        std::fs::write(&path, text(&|exponent| times[exponent - 12])).unwrap();
+        let rows = read(&path).unwrap().rows;
+        let fitted = fit(&rows.iter().collect::<Vec<_>>());
+        for row in &rows {
+            // One case weighs little beside what is expected.
+            let (error, before) = (row.log_error(&fitted).abs(), row.log_error(&Calibration::prior()).abs());
+            assert!(
+                error < 0.15 && error <= 0.3 * before.max(0.1),
+                "{} B: {error}, {before} before",
+                row.bytes
+            );
+        }
+        // Bad input is said by its line.
+        std::fs::write(&path, text(&|exponent| if exponent == 13 { -1.0 } else { 1.0 })).unwrap();
+        let error = read(&path).err().unwrap().to_string();
+        assert!(error.contains(".csv:3: ") && error.contains("time_us"), "{error}");
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}
