@@ -9,7 +9,7 @@ use foretell_framework::{
 };
 use rand::Rng;
 
-use super::holds::{Promise, SharedHolds};
+use super::holds::SharedHolds;
 use super::planner::{Planner, Wanted};
 
 /// What came of an attempt to start a job.
@@ -140,15 +140,19 @@ impl Backfiller {
         latest: Time,
     ) -> Option<Time> {
         if !self.planner_is_open {
-            self.planner.open(state, now);
+            self.planner.open(state, &self.holds.borrow(), now);
             self.planner_is_open = true;
         }
         self.holds.borrow_mut().remove(id);
         // The plugins look at the holds too while the planner does.
         let wanted = Wanted { job: id, scope: self.scope, now, latest };
         let promise = self.planner.earliest(state, plugins, &self.holds.borrow(), wanted)?;
-        let Promise { from, .. } = promise;
-        self.holds.borrow_mut().add(id, promise);
+        let from = promise.from;
+        let mut holds = self.holds.borrow_mut();
+        holds.add(id, promise);
+        if let Some(promise) = holds.promise(id) {
+            self.planner.hold(state, &holds, promise);
+        }
         Some(from)
     }
 

@@ -93,6 +93,9 @@ pub struct Holds {
     promises: BTreeMap<JobId, Promise>,
     /// Of each node, earliest first.
     by_node: Vec<Vec<Hold>>,
+    /// Of each node, the number of the latest change of what is promised there.
+    changes_of: Vec<u64>,
+    changes: u64,
     reservations: Vec<AdvanceReservation>,
     windows: Vec<Vec<Window>>,
     /// The nodes for which windows were found.
@@ -127,7 +130,9 @@ impl Holds {
         for &(node, class, count) in &promise.places {
             if self.by_node.len() <= node.index() {
                 self.by_node.resize_with(node.index() + 1, Vec::new);
+                self.changes_of.resize(node.index() + 1, 0);
             }
+            self.change(node);
             let hold = Hold { from: promise.from, until: promise.until, job, class, count };
             let holds = &mut self.by_node[node.index()];
             let position = holds.partition_point(|other| other.from <= hold.from);
@@ -141,6 +146,7 @@ impl Holds {
         let Some(promise) = self.promises.remove(&job) else { return };
         for (node, ..) in promise.places {
             self.by_node[node.index()].retain(|hold| hold.job != job);
+            self.change(node);
         }
     }
 
@@ -149,8 +155,29 @@ impl Holds {
         for promise in core::mem::take(&mut self.promises).into_values() {
             for (node, ..) in promise.places {
                 self.by_node[node.index()].clear();
+                self.change(node);
             }
         }
+    }
+
+    fn change(&mut self, node: NodeId) {
+        self.changes += 1;
+        self.changes_of[node.index()] = self.changes;
+    }
+
+    /// The number of the latest change of what is promised.
+    pub(super) const fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The same of one node.
+    pub(super) fn changes_of(&self, node: NodeId) -> u64 {
+        self.changes_of.get(node.index()).copied().unwrap_or(0)
+    }
+
+    /// Whether nothing is kept for windows of time.
+    pub(super) const fn has_no_windows(&self) -> bool {
+        self.reservations.is_empty()
     }
 
     pub(super) fn on_node(&self, node: NodeId) -> &[Hold] {

@@ -15,6 +15,8 @@ mod engine;
 mod holds;
 mod planner;
 mod room;
+mod timeline;
+mod timelines;
 
 pub use action::{Backfill, BackfillConfig, Promises};
 pub use engine::{Attempt, Backfiller};

@@ -8,6 +8,7 @@ use foretell_framework::{ClassId, ClusterState, Job, JobId, NodeId, Plugins, Sta
 
 use super::holds::{Asking, Holds, Promise};
 use super::room::{INSTANT, Question, task_end};
+use super::timelines::{Alike, Timelines, is_plain};
 
 /// What a window is sought for.
 #[derive(Clone, Copy)]
@@ -20,12 +21,20 @@ pub(super) struct Wanted {
     pub(super) latest: Time,
 }
 
-/// Plans jobs' windows. What runs is taken to end as expected; only nodes that something changes on are looked at again
-/// from one instant to the next.
+/// Plans jobs' windows. What runs is taken to end as expected.
+///
+/// Tasks of one class that ask for whole GPUs, as most jobs have, are planned by [`Timelines`]. For all others, and beside
+/// reservations and held shares of GPUs, instants are gone through one by one; only nodes that something changes on are
+/// looked at again from one instant to the next.
 #[derive(Default)]
 pub(super) struct Planner {
-    /// When tasks that run are expected to leave which node, earliest first.
+    now: Time,
+    timelines: Timelines,
+    /// Whether what the cluster has and keeps can be told by timelines.
+    is_plain: bool,
+    /// When tasks that run are expected to leave which node, earliest first; found when it is first asked for.
     ends: Vec<(Time, NodeId)>,
+    knows_ends: bool,
     /// Which nodes of a set could take tasks of a class if they had the resources.
     eligible: BTreeMap<(u32, ClassId), Vec<bool>>,
     /// The nodes for which that was found.
@@ -33,8 +42,21 @@ pub(super) struct Planner {
 }
 
 impl Planner {
-    /// Takes note of when what runs is expected to end. Returns whether something should have ended already.
-    pub(super) fn open(&mut self, state: &ClusterState, now: Time) {
+    /// Begins a cycle.
+    pub(super) fn open(&mut self, state: &ClusterState, holds: &Holds, now: Time) {
+        self.now = now;
+        self.knows_ends = false;
+        self.is_plain = holds.has_no_windows() && state.resource_names().is_empty();
+        if self.is_plain {
+            self.timelines.open(state, now);
+        }
+    }
+
+    /// Takes note of when what runs is expected to end.
+    fn find_ends(&mut self, state: &ClusterState, now: Time) {
+        if core::mem::replace(&mut self.knows_ends, true) {
+            return;
+        }
         self.ends.clear();
         for (id, node) in state.node_ids().zip(state.nodes()) {
             self.ends.extend(node.tasks().iter().map(|&task| (task_end(state, task, now), id)));
@@ -48,10 +70,23 @@ impl Planner {
         let Some(job) = state.job(job) else { return };
         for &id in job.tasks() {
             let Some(placement) = state.task(id).and_then(|task| task.placement()) else { continue };
-            let end = (task_end(state, id, now), placement.node);
-            if let Err(position) = self.ends.binary_search(&end) {
+            let node = placement.node;
+            if self.is_plain {
+                self.timelines.read(state, node);
+            }
+            let end = (task_end(state, id, now), node);
+            if self.knows_ends
+                && let Err(position) = self.ends.binary_search(&end)
+            {
                 self.ends.insert(position, end);
             }
+        }
+    }
+
+    /// A promise that came of this plan was added to what is held.
+    pub(super) fn hold(&mut self, state: &ClusterState, holds: &Holds, promise: &Promise) {
+        if self.is_plain {
+            self.timelines.hold(state, holds, promise);
         }
     }
 
@@ -70,11 +105,36 @@ impl Planner {
         for &(class, _) in &needs {
             self.find_eligible(state, plugins, scope, class);
         }
+        if self.is_plain
+            && self.timelines.look_at_holds(state, holds)
+            && let &[(class, count)] = &*needs
+            && is_plain(state.class_spec(class))
+        {
+            let alike = Alike { scope, class, count, span };
+            let eligible = &self.eligible[&(scope, class)];
+            let promise = self.timelines.earliest(state, alike, eligible, latest);
+            debug_assert_eq!(promise, self.earliest_by_instants(state, holds, wanted, &needs));
+            return promise;
+        }
+        self.earliest_by_instants(state, holds, wanted, &needs)
+    }
+
+    /// The obvious way.
+    fn earliest_by_instants(
+        &mut self,
+        state: &ClusterState,
+        holds: &Holds,
+        wanted: Wanted,
+        needs: &[(ClassId, u32)],
+    ) -> Option<Promise> {
+        let Wanted { job: id, scope, now, latest } = wanted;
+        self.find_ends(state, now);
+        let span = state.job(id)?.spec.expected_duration.unwrap_or(Time::MAX);
         let asking = Asking { job: id, now, until: now + span };
         let question = Question { holds, state, asking, also: &[] };
         let mut search =
             Search { question, span, eligible: &self.eligible, scope, rooms: Vec::new(), at: now };
-        for &(class, _) in &needs {
+        for &(class, _) in needs {
             let rooms = state.node_ids().map(|node| search.room(class, node)).collect();
             search.rooms.push(rooms);
         }
@@ -83,8 +143,8 @@ impl Planner {
         let mut rises = merge(&self.ends, &rises).peekable();
         let mut falls = falls.into_iter().peekable();
         loop {
-            if search.is_enough(&needs)
-                && let Some(places) = search.places(&needs, &at_first)
+            if search.is_enough(needs)
+                && let Some(places) = search.places(needs, &at_first)
             {
                 return Some(Promise { from: search.at, until: search.at + span, places });
             }

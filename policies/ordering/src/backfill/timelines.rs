@@ -1,0 +1,316 @@
+//! The timelines of all nodes, kept from cycle to cycle, and the earliest window in them.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use foretell_framework::{ClassId, ClusterState, NodeId, Stamp, TaskSpec, Time, WHOLE_GPU_MILLI};
+
+use super::holds::{Holds, Promise};
+use super::timeline::{Clock, Timeline};
+
+/// Some tasks of one class that need a window together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Alike {
+    /// The set of nodes that is left to them.
+    pub(super) scope: u32,
+    pub(super) class: ClassId,
+    pub(super) count: u32,
+    pub(super) span: Time,
+}
+
+/// What every node is expected to have free.
+#[derive(Default)]
+pub(super) struct Timelines {
+    clock: Clock,
+    nodes: Vec<Timeline>,
+    /// Of each node, the number of the latest change of its timeline.
+    changes: Vec<u64>,
+    latest_change: u64,
+    seen: Stamp,
+    seen_jobs: Stamp,
+    /// Nodes with tasks that have not started.
+    moving: Vec<NodeId>,
+    /// Of each node, what was seen of its holds.
+    holds_seen: Vec<u64>,
+    all_holds_seen: u64,
+    /// Nodes on which shares of devices are held.
+    with_shares: Vec<bool>,
+    fits: BTreeMap<(u32, ClassId), Fits>,
+}
+
+/// When nodes have room for one task of a class.
+#[derive(Default)]
+struct Fits {
+    /// The change of each node that was seen.
+    seen: Vec<u64>,
+    gaps: Vec<Vec<(Time, Time)>>,
+    /// Where the first gap of each node begins; never if it has none.
+    firsts: Vec<Time>,
+}
+
+/// Whether tasks ask for nothing that timelines know nothing of.
+pub(super) const fn is_plain(task: &TaskSpec) -> bool {
+    task.gpus.count == 0 || task.gpus.milli == WHOLE_GPU_MILLI
+}
+
+impl Timelines {
+    /// Begins a cycle: reads what changed since the last.
+    pub(super) fn open(&mut self, state: &ClusterState, now: Time) {
+        self.clock = Clock::at(now);
+        let count = state.nodes().len();
+        if self.nodes.len() != count || self.seen < state.node_specs_changed() {
+            self.nodes.resize_with(count, Timeline::default);
+            self.changes.resize(count, 0);
+            self.holds_seen.resize(count, 0);
+            self.with_shares.resize(count, false);
+            self.fits.clear();
+            state.node_ids().for_each(|node| self.read(state, node));
+        } else {
+            let mut stale: Vec<NodeId> = core::mem::take(&mut self.moving);
+            stale.extend(state.changed_since(self.seen));
+            for job in state.jobs_changed_since(self.seen_jobs).filter_map(|job| state.job(job)) {
+                if job.placed() > 0 {
+                    let tasks = job.tasks().iter().filter_map(|&task| state.task(task)?.placement());
+                    stale.extend(tasks.map(|placement| placement.node));
+                }
+            }
+            stale.sort_unstable();
+            stale.dedup();
+            stale.into_iter().for_each(|node| self.read(state, node));
+        }
+        (self.seen, self.seen_jobs) = (state.stamp(), state.jobs_stamp());
+        // What is held was noted by another clock.
+        for node in 0..count {
+            if self.nodes[node].is_held() {
+                self.forget_holds(node);
+            }
+        }
+    }
+
+    fn forget_holds(&mut self, node: usize) {
+        self.nodes[node].release();
+        self.holds_seen[node] = u64::MAX;
+        self.all_holds_seen = u64::MAX;
+        self.change(node);
+    }
+
+    fn change(&mut self, node: usize) {
+        self.latest_change += 1;
+        self.changes[node] = self.latest_change;
+    }
+
+    /// Reads a node anew.
+    pub(super) fn read(&mut self, state: &ClusterState, node: NodeId) {
+        if self.nodes[node.index()].read(state, node, self.clock.now) {
+            self.moving.push(node);
+        }
+        self.forget_holds(node.index());
+    }
+
+    /// Brings what is held up to date. Returns whether all of it can be told.
+    pub(super) fn look_at_holds(&mut self, state: &ClusterState, holds: &Holds) -> bool {
+        if self.all_holds_seen != holds.changes() {
+            self.all_holds_seen = holds.changes();
+            for node in 0..self.nodes.len() {
+                let id = NodeId::new(node);
+                if self.holds_seen[node] == holds.changes_of(id) {
+                    continue;
+                }
+                self.holds_seen[node] = holds.changes_of(id);
+                self.nodes[node].release();
+                self.with_shares[node] = false;
+                for hold in holds.on_node(id) {
+                    let spec = state.class_spec(hold.class);
+                    self.with_shares[node] |= !is_plain(spec);
+                    self.nodes[node].hold(self.clock, (hold.from, hold.until), spec, hold.count);
+                }
+                self.change(node);
+            }
+        }
+        !self.with_shares.contains(&true)
+    }
+
+    /// Takes note of a promise that was just added to what is held, which was up to date before.
+    pub(super) fn hold(&mut self, state: &ClusterState, holds: &Holds, promise: &Promise) {
+        for &(id, class, count) in &promise.places {
+            let (node, spec) = (id.index(), state.class_spec(class));
+            self.nodes[node].hold(self.clock, (promise.from, promise.until), spec, count);
+            self.with_shares[node] |= !is_plain(spec);
+            self.holds_seen[node] = holds.changes_of(id);
+            self.change(node);
+        }
+        self.all_holds_seen = holds.changes();
+    }
+
+    fn refresh(&mut self, alike: Alike, task: &TaskSpec, eligible: &[bool]) {
+        let fits = self.fits.entry((alike.scope, alike.class)).or_default();
+        let count = self.nodes.len();
+        if fits.seen.len() != count {
+            fits.seen.resize(count, 0);
+            fits.gaps.resize_with(count, Vec::new);
+            fits.firsts.resize(count, Time::MAX);
+        }
+        for node in 0..count {
+            if fits.seen[node] != self.changes[node] {
+                fits.seen[node] = self.changes[node];
+                if eligible[node] {
+                    let gaps = &mut fits.gaps[node];
+                    self.nodes[node].find_gaps(task, gaps);
+                    fits.firsts[node] = gaps.first().map_or(Time::MAX, |&(start, _)| start);
+                }
+            }
+        }
+    }
+
+    /// The earliest instant at which tasks have room for their span, and the first node that has it if it is one task.
+    pub(super) fn first(
+        &mut self,
+        state: &ClusterState,
+        alike: Alike,
+        eligible: &[bool],
+    ) -> Option<(Time, usize)> {
+        let task = state.class_spec(alike.class);
+        self.refresh(alike, task, eligible);
+        if alike.count == 1 {
+            return self.first_of_one(alike);
+        }
+        let mut first = None;
+        self.sweep(alike, task, |at, _| {
+            first = Some((at, 0));
+            true
+        });
+        first
+    }
+
+    fn first_of_one(&self, Alike { scope, class, span, .. }: Alike) -> Option<(Time, usize)> {
+        let fits = self.fits.get(&(scope, class))?;
+        let mut best = None;
+        let mut best_at = Time::MAX;
+        for (node, &first) in fits.firsts.iter().enumerate() {
+            if self.clock.read(first) >= best_at {
+                continue;
+            }
+            for &(start, end) in &fits.gaps[node] {
+                let start = self.clock.read(start);
+                if start >= best_at {
+                    break;
+                }
+                if end >= start + span {
+                    (best, best_at) = (Some((start, node)), start);
+                    break;
+                }
+            }
+        }
+        best
+    }
+
+    /// Whether a node has room for one task of this kind from an instant on.
+    pub(super) fn fits_at(&self, state: &ClusterState, alike: Alike, at: Time, node: usize) -> bool {
+        let at = at.max(self.clock.now);
+        self.nodes[node].room(self.clock, state.class_spec(alike.class), at, at + alike.span) > 0
+    }
+
+    /// Goes through the instants at which several tasks have room, until one is taken. What is handed out are nodes with
+    /// their room.
+    fn sweep(&self, alike: Alike, task: &TaskSpec, mut take: impl FnMut(Time, &[(usize, u64)]) -> bool) {
+        let Alike { scope, class, count, span } = alike;
+        let Some(fits) = self.fits.get(&(scope, class)) else { return };
+        let mut windows: Vec<(Time, Time, usize)> = Vec::new();
+        let mut instants: Vec<Time> = Vec::new();
+        for (node, gaps) in fits.gaps.iter().enumerate() {
+            for &(start, end) in gaps {
+                let start = self.clock.read(start);
+                if end < start + span || start == Time::MAX {
+                    continue;
+                }
+                let last = if end == Time::MAX { end } else { end.since(span) };
+                windows.push((start, last, node));
+                instants.push(start);
+                instants.extend(self.nodes[node].instants(self.clock, start, last));
+            }
+        }
+        windows.sort_unstable();
+        instants.sort_unstable();
+        instants.dedup();
+        let mut windows = windows.into_iter().peekable();
+        let mut open: Vec<(Time, usize)> = Vec::new();
+        let mut rooms: Vec<(usize, u64)> = Vec::new();
+        for at in instants {
+            while let Some((_, last, node)) = windows.next_if(|&(start, ..)| start <= at) {
+                open.push((last, node));
+            }
+            open.retain(|&(last, _)| last >= at);
+            rooms.clear();
+            rooms.extend(
+                open.iter().map(|&(_, node)| (node, self.nodes[node].room(self.clock, task, at, at + span))),
+            );
+            let total = rooms.iter().fold(0_u64, |total, &(_, room)| total.saturating_add(room));
+            if total >= u64::from(count) && take(at, &rooms) {
+                return;
+            }
+        }
+    }
+
+    /// The earliest window that does not begin after `latest`, and the places in it: nodes that have little room now and
+    /// little then, so that others find more elsewhere.
+    pub(super) fn earliest(
+        &mut self,
+        state: &ClusterState,
+        alike: Alike,
+        eligible: &[bool],
+        latest: Time,
+    ) -> Option<Promise> {
+        let task = state.class_spec(alike.class);
+        self.refresh(alike, task, eligible);
+        let (clock, span) = (self.clock, alike.span);
+        let is_in_time = |at: Time| at == clock.now || at <= latest;
+        let (from, mut rooms) = if alike.count == 1 {
+            let (from, _) = self.first_of_one(alike)?;
+            let fits = self.fits.get(&(alike.scope, alike.class))?;
+            let mut best: Option<(u64, usize)> = None;
+            for (node, gaps) in fits.gaps.iter().enumerate() {
+                if clock.read(fits.firsts[node]) > from {
+                    continue;
+                }
+                let starts = |&(start, end): &(Time, Time)| {
+                    clock.read(start) == from && end >= from + span
+                };
+                if gaps.iter().any(starts) {
+                    let room = self.nodes[node].room(clock, task, from, from + span);
+                    if best.is_none_or(|best| room < best.0) {
+                        best = Some((room, node));
+                        if room == 1 {
+                            break;
+                        }
+                    }
+                }
+            }
+            (from, best.into_iter().map(|(room, node)| (node, room)).collect::<Vec<_>>())
+        } else {
+            let mut found = None;
+            self.sweep(alike, task, |at, rooms| {
+                found = Some((at, rooms.to_vec()));
+                true
+            });
+            found?
+        };
+        if !is_in_time(from) {
+            return None;
+        }
+        if rooms.len() > 1 {
+            let at_first = |node: usize| self.nodes[node].room(clock, task, clock.now, clock.now + span);
+            rooms.sort_by_cached_key(|&(node, room)| (at_first(node), room, node));
+        }
+        let mut left = u64::from(alike.count);
+        let mut places = Vec::with_capacity(rooms.len().min(alike.count as usize));
+        for (node, room) in rooms.into_iter().filter(|&(_, room)| room > 0) {
+            let taken = room.min(left);
+            places.push((NodeId::new(node), alike.class, taken as u32));
+            left -= taken;
+            if left == 0 {
+                break;
+            }
+        }
+        (left == 0).then_some(Promise { from, until: from + span, places })
+    }
+}
