@@ -94,12 +94,22 @@ pub trait SelectNode {
 
     /// The position of the chosen candidate, from one total per candidate; there is at least one.
     fn pick(&mut self, totals: &[i64], random: &mut dyn Rng) -> usize;
+
+    /// Whether it may draw at random, so that an attempt that fails has a say on those after it.
+    fn draws(&self) -> bool {
+        true
+    }
 }
 
 /// Chooses the devices on the chosen node, on which the task fits.
 pub trait PickGpus {
     /// The devices: exactly as many as the task asks for, each with enough left.
     fn pick(&mut self, state: &ClusterState, task: &TaskSpec, node: NodeId, random: &mut dyn Rng) -> GpuSet;
+
+    /// Whether it may draw at random.
+    fn draws(&self) -> bool {
+        true
+    }
 }
 
 /// Has a say on a task before any node is looked at (kube-scheduler's `PreFilter`), and makes room for one that no node

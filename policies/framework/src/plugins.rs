@@ -118,6 +118,11 @@ impl Plugins {
         &mut self.tiers
     }
 
+    /// Whether nodes or devices may be drawn at random.
+    pub fn draws(&self) -> bool {
+        self.select_node.draws() || self.pick_gpus.draws()
+    }
+
     /// The devices for a task of a class on a node on which it fits.
     pub fn pick_gpus(
         &mut self,

@@ -32,6 +32,10 @@ impl SelectNode for BestNode {
         let highest = totals.iter().max();
         totals.iter().position(|total| Some(total) == highest).unwrap_or(0)
     }
+
+    fn draws(&self) -> bool {
+        false
+    }
 }
 
 /// The devices with the least left that is enough, the lowest index among equals.
@@ -40,6 +44,10 @@ pub struct BestFitGpus;
 impl PickGpus for BestFitGpus {
     fn pick(&mut self, state: &ClusterState, task: &TaskSpec, node: NodeId, _random: &mut dyn Rng) -> GpuSet {
         tightest_gpus(state.gpu_free_milli(node), &task.gpus)
+    }
+
+    fn draws(&self) -> bool {
+        false
     }
 }
 

@@ -15,8 +15,8 @@ mod task_by_task;
 
 pub use allocate::{Allocate, HeadOfLine, MAX_ORDERS};
 pub use backfill::{
-    AdvanceReservation, Attempt, Backfill, BackfillConfig, Backfiller, Holds, HonourReservations, Kept,
-    Promise, Promises, SharedHolds, expected_end,
+    AdvanceReservation, Attempt, Backfill, BackfillConfig, Backfiller, Holds, HonourReservations, JobsToCome,
+    Kept, Promise, Promises, SharedHolds, expected_end,
 };
 pub use consolidate::Consolidate;
 pub use order::{Aging, FirstInFirstOut, PriorityFirst, ShortestJobFirst};

@@ -53,6 +53,10 @@ impl Score for GpuAllocated {
 pub struct WorstFitGpus;
 
 impl PickGpus for WorstFitGpus {
+    fn draws(&self) -> bool {
+        false
+    }
+
     fn pick(&mut self, state: &ClusterState, task: &TaskSpec, node: NodeId, _random: &mut dyn Rng) -> GpuSet {
         let free = state.gpu_free_milli(node);
         if !task.gpus.is_share() {

@@ -58,6 +58,10 @@ impl FgdGpus {
 }
 
 impl PickGpus for FgdGpus {
+    fn draws(&self) -> bool {
+        false
+    }
+
     fn pick(&mut self, state: &ClusterState, task: &TaskSpec, node: NodeId, _random: &mut dyn Rng) -> GpuSet {
         if !task.gpus.is_share() {
             return tightest_gpus(state.gpu_free_milli(node), &task.gpus);

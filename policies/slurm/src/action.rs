@@ -5,7 +5,6 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
-use foretell_framework::state::ACCOUNT_ANNOTATION;
 use foretell_framework::{
     Action, ClusterEvent, ClusterState, EvictionReason, Job, JobId, PlaceJob, Plugins, Reason, Session,
     Stamp, TaskStatus, Time,
@@ -13,9 +12,10 @@ use foretell_framework::{
 use foretell_ordering::{Attempt, Backfiller, SharedHolds, TaskByTask};
 
 use crate::config::{PreemptMode, PreemptType, SlurmConfig};
-use crate::fair_share::{Association, fair_share};
+use crate::fair_share::fair_share;
 use crate::limits::{Held, Running};
 use crate::partition::SharedNodes;
+use crate::waiting::{Line, Waiting};
 
 /// Orders jobs by partition tier and multifactor priority, starts what fits, preempts, and backfills.
 pub struct Slurm {
@@ -26,13 +26,15 @@ pub struct Slurm {
     /// Of each partition, whether a node is of it; found for the nodes as they were at the stamp.
     members: Vec<Option<Rc<Vec<bool>>>>,
     members_of: Stamp,
-    waiting: BTreeSet<JobId>,
-    /// Decayed use: billing units times seconds.
-    usage: BTreeMap<Association, f64>,
-    /// What runs and is charged, at which rate.
-    charged: BTreeMap<JobId, (Association, f64)>,
+    waiting: Waiting,
+    /// Decayed use of each association that ever used anything: billing units times seconds.
+    usage: Vec<Option<f64>>,
+    /// What runs and is charged, to which association and at which rate.
+    charged: BTreeMap<JobId, (usize, f64)>,
     /// Charged until now, and gone since the last cycle.
-    gone: Vec<(Association, f64)>,
+    gone: Vec<(usize, f64)>,
+    /// What the last pass of backfilling had no need to promise yet.
+    deferred: Option<Pass>,
     as_of: Time,
     changed: bool,
     seen_released: Stamp,
@@ -49,10 +51,11 @@ impl Slurm {
             nodes,
             members: Vec::new(),
             members_of: Stamp::ZERO,
-            waiting: BTreeSet::new(),
-            usage: BTreeMap::new(),
+            waiting: Waiting::default(),
+            usage: Vec::new(),
             charged: BTreeMap::new(),
             gone: Vec::new(),
+            deferred: None,
             as_of: Time::ZERO,
             changed: false,
             seen_released: Stamp::ZERO,
@@ -66,21 +69,17 @@ impl Slurm {
         self
     }
 
-    fn association(job: &Job) -> Association {
-        (job.spec.annotations.get(ACCOUNT_ANNOTATION).cloned().unwrap_or_default(), job.spec.user.clone())
-    }
-
     /// Adds what was used since the last cycle to what is left of the use before.
     fn charge(&mut self, now: Time) {
         let span_s = now.since(self.as_of).as_s();
         self.as_of = now;
         if span_s > 0.0 && self.config.half_life > Time::ZERO {
             let left = libm::pow(0.5, span_s / self.config.half_life.as_s());
-            self.usage.values_mut().for_each(|used| *used *= left);
+            self.usage.iter_mut().flatten().for_each(|used| *used *= left);
         }
         let gone = core::mem::take(&mut self.gone);
-        for (association, rate) in self.charged.values().cloned().chain(gone) {
-            *self.usage.entry(association).or_default() += rate * span_s;
+        for (association, rate) in self.charged.values().copied().chain(gone) {
+            *self.usage[association].get_or_insert(0.0) += rate * span_s;
         }
     }
 
@@ -100,62 +99,21 @@ impl Slurm {
         self.config.partition(&state.queue(job.spec.queue).name)
     }
 
-    /// The priority of a job: the weighted sum of its factors, plus what the job brings (minus its nice value).
-    fn priority(&self, state: &ClusterState, job: &Job, fair: &BTreeMap<Association, f64>, now: Time) -> i64 {
-        let SlurmConfig { weights, max_age, .. } = &self.config;
-        let age = if *max_age > Time::ZERO {
-            (now.since(job.spec.submitted).as_s() / max_age.as_s()).min(1.0)
-        } else {
-            1.0
-        };
-        let share = |part: u64, whole: u64| (part as f64 / whole.max(1) as f64).min(1.0);
-        let held = Held::by(state, job);
-        let nodes = share(held.nodes, state.nodes().len() as u64);
-        let cpus = share(held.cpu_milli, state.allocatable().cpu_milli);
-        let size = if held.cpu_milli > 0 { f64::midpoint(nodes, cpus) } else { nodes };
-        let size = if self.config.favor_small { 1.0 - size } else { size };
-        let of_most = |own: u32, most: Option<u32>| share(u64::from(own), u64::from(most.unwrap_or(0)));
-        let factors = self.config.partitions.iter().map(|partition| partition.job_factor);
-        let partition = self
-            .partition(state, job)
-            .map_or(0.0, |partition| of_most(self.config.partitions[partition].job_factor, factors.max()));
-        let qos = self
-            .config
-            .qos(&job.spec)
-            .map_or(0.0, |qos| of_most(qos.priority, self.config.qos.iter().map(|qos| qos.priority).max()));
-        let fair = fair.get(&Self::association(job)).copied().unwrap_or(1.0);
-        let terms = [
-            (weights.age, age),
-            (weights.fair_share, fair),
-            (weights.job_size, size),
-            (weights.partition, partition),
-            (weights.qos, qos),
-        ];
-        let sum: f64 = terms.into_iter().map(|(weight, factor)| f64::from(weight) * factor).sum();
-        sum as i64 + i64::from(job.spec.priority)
-    }
-
-    /// Jobs that wait, first the one to be tried first.
-    fn line(&mut self, state: &ClusterState, now: Time) -> Vec<JobId> {
-        let mut usage = self.usage.clone();
-        for job in self.waiting.iter().filter_map(|&id| state.job(id)) {
-            usage.entry(Self::association(job)).or_default();
-        }
+    /// A pass over the jobs that wait, first the one to be tried first.
+    fn line(&mut self, state: &ClusterState, now: Time) -> Line {
         let fair = if self.config.weights.fair_share > 0 {
-            fair_share(self.config.fairness, &self.config.accounts, &self.config.users, &usage)
+            let associations = self.waiting.associations().iter().enumerate();
+            let usage = associations.filter_map(|(index, association)| {
+                let used = self.usage.get(index).copied().flatten();
+                let used = used.or_else(|| self.waiting.waits_in(index).then_some(0.0))?;
+                Some((association.clone(), used))
+            });
+            let SlurmConfig { fairness, accounts, users, .. } = &self.config;
+            fair_share(*fairness, accounts, users, &usage.collect())
         } else {
             BTreeMap::new()
         };
-        let keyed = self.waiting.iter().filter_map(|&id| {
-            let job = state.job(id)?;
-            let tier =
-                self.partition(state, job).map_or(1, |partition| self.config.partitions[partition].tier);
-            let priority = self.priority(state, job, &fair, now);
-            Some((core::cmp::Reverse((tier, priority)), job.spec.submitted, job.spec.sequence, id))
-        });
-        let mut keyed: Vec<_> = keyed.collect();
-        keyed.sort_unstable();
-        keyed.into_iter().map(|(.., id)| id).collect()
+        self.waiting.line(state, &self.config, &fair, now)
     }
 
     /// Whether its partition and QOS let a job run at all, by its length and its size.
@@ -173,7 +131,7 @@ impl Slurm {
     /// Questions are about this job's partition from now on.
     fn look_at(&mut self, state: &ClusterState, id: JobId) {
         let partition = state.job(id).and_then(|job| self.partition(state, job));
-        self.backfiller.set_scope(partition.map_or(0, |partition| partition as u32 + 1));
+        self.backfiller.set_scope(scope(partition));
         *self.nodes.borrow_mut() = partition.and_then(|partition| self.members[partition].clone());
     }
 
@@ -192,7 +150,7 @@ impl Slurm {
             return false;
         }
         if attempt == Attempt::Complete {
-            self.waiting.remove(&id);
+            self.waiting.remove(id);
         }
         if let Some(job) = session.state().job(id).filter(|_| !was_ready) {
             running.add(session.state(), &self.config, job);
@@ -200,7 +158,9 @@ impl Slurm {
             let billing = &self.config.billing;
             let rate = (held.cpu_milli as f64 * billing.cpu + held.gpu_milli as f64 * billing.gpu) / 1000.0
                 + held.memory_bytes as f64 / f64::from(1 << 30) * billing.memory_gib;
-            self.charged.insert(id, (Self::association(job), rate));
+            let association = self.waiting.association(&job.spec);
+            self.usage.resize(self.usage.len().max(association + 1), None);
+            self.charged.insert(id, (association, rate));
         }
         true
     }
@@ -308,34 +268,77 @@ impl Slurm {
         is_enough
     }
 
-    /// Backfilling: every job in order starts if that delays no promise, or is promised a window.
-    fn backfill(
-        &mut self,
-        session: &mut Session<'_>,
-        plugins: &mut Plugins,
-        line: &[JobId],
-        running: &mut Running,
-    ) {
-        let mut of_user: BTreeMap<Box<str>, u32> = BTreeMap::new();
-        let (now, latest) = (session.now, session.now + self.config.window);
-        for &id in line.iter().take(self.config.max_job_test as usize) {
-            let state = session.state();
+    /// The next job of a pass that may be promised something.
+    fn next_tested(&self, state: &ClusterState, pass: &mut Pass) -> Option<JobId> {
+        while pass.next < pass.line.len() {
+            let id = pass.line[pass.next];
+            pass.next += 1;
             let Some(job) = state.job(id).filter(|job| !job.is_ready()) else { continue };
-            if !self.is_within_limits(state, job) || running.admit(state, &self.config, job).is_err() {
+            if !self.is_within_limits(state, job) || pass.running.admit(state, &self.config, job).is_err() {
                 continue;
             }
-            let tested = of_user.entry(job.spec.user.clone()).or_default();
-            *tested += 1;
-            if self.config.max_job_user.is_some_and(|most| *tested > most) {
-                continue;
+            if let Some(most) = self.config.max_job_user {
+                let tested = pass.of_user.entry(job.spec.user.clone()).or_default();
+                *tested += 1;
+                if *tested > most {
+                    continue;
+                }
             }
-            if !self.start(session, plugins, id, running) {
+            return Some(id);
+        }
+        None
+    }
+
+    /// Backfilling: every job in order starts if that delays no promise, or is promised a window. Where nobody in the rest
+    /// of the line could start, promises are put off until somebody asks for them.
+    fn backfill(&mut self, session: &mut Session<'_>, plugins: &mut Plugins, mut pass: Pass) {
+        let state = session.state();
+        let jobs = pass.line.iter().filter_map(|&id| state.job(id)).filter(|job| !job.is_ready());
+        let scoped = jobs.map(|job| (job, scope(self.partition(state, job))));
+        let mut to_come = (!plugins.draws()).then(|| self.backfiller.to_come(state, scoped));
+        loop {
+            if let Some(to_come) = &mut to_come
+                && !self.backfiller.may_begin_now(session.state(), to_come, pass.now)
+            {
+                self.deferred = Some(pass);
+                return;
+            }
+            let Some(id) = self.next_tested(session.state(), &mut pass) else { return };
+            if !self.start(session, plugins, id, &mut pass.running) {
                 self.look_at(session.state(), id);
-                self.backfiller.promise(session.state(), plugins, id, now, latest);
+                self.backfiller.promise(session.state(), plugins, id, pass.now, pass.latest);
                 *self.nodes.borrow_mut() = None;
             }
         }
     }
+
+    /// Makes the promises that were put off.
+    fn catch_up(&mut self, state: &ClusterState, plugins: &mut Plugins) {
+        let Some(mut pass) = self.deferred.take() else { return };
+        while let Some(id) = self.next_tested(state, &mut pass) {
+            self.look_at(state, id);
+            self.backfiller.promise_late(state, plugins, id, pass.now, pass.latest);
+            *self.nodes.borrow_mut() = None;
+        }
+    }
+}
+
+/// A pass of backfilling.
+struct Pass {
+    /// The jobs that are looked at.
+    line: Vec<JobId>,
+    /// The position of the next.
+    next: usize,
+    /// How many of each user were tested.
+    of_user: BTreeMap<Box<str>, u32>,
+    running: Running,
+    now: Time,
+    latest: Time,
+}
+
+/// The number of a set of nodes: those of a partition, or all.
+fn scope(partition: Option<usize>) -> u32 {
+    partition.map_or(0, |partition| partition as u32 + 1)
 }
 
 impl Action for Slurm {
@@ -343,20 +346,22 @@ impl Action for Slurm {
         "slurm"
     }
 
-    fn notify(&mut self, state: &ClusterState, _plugins: &mut Plugins, event: ClusterEvent) {
+    fn notify(&mut self, state: &ClusterState, plugins: &mut Plugins, event: ClusterEvent) {
         self.changed = true;
         match event {
-            ClusterEvent::JobAdded(job) => {
-                self.waiting.insert(job);
-            }
+            ClusterEvent::JobAdded(job) => self.waiting.insert(state, &self.config, job),
             ClusterEvent::JobRemoved(job) => {
-                self.waiting.remove(&job);
+                if self.waiting.contains(job) {
+                    // Others were promised what they are promised beside it.
+                    self.catch_up(state, plugins);
+                }
+                self.waiting.remove(job);
                 self.gone.extend(self.charged.remove(&job));
                 self.holds.borrow_mut().remove(job);
             }
             ClusterEvent::TaskWaiting(task) => {
                 if let Some(job) = state.task(task).map(|task| task.job) {
-                    self.waiting.insert(job);
+                    self.waiting.insert(state, &self.config, job);
                     self.gone.extend(self.charged.remove(&job));
                 }
             }
@@ -372,17 +377,22 @@ impl Action for Slurm {
             return;
         }
         self.seen_released = released;
+        self.deferred = None;
         self.find_members(session.state());
         self.holds.borrow_mut().clear();
         self.backfiller.open(session);
-        let line = self.line(session.state(), session.now);
+        let mut pass = self.line(session.state(), session.now);
+        let mut line: Vec<JobId> = Vec::new();
         let mut running = Running::of(session.state(), &self.config);
-        let mut blocked: BTreeSet<Option<usize>> = BTreeSet::new();
-        for &id in &line {
+        // Partitions of which someone waits and nobody was tried in vain.
+        let mut open: BTreeSet<Option<usize>> = pass.partitions().collect();
+        let mut is_blocked = false;
+        while let Some(id) = if open.is_empty() { None } else { self.waiting.next(&mut pass) } {
+            line.push(id);
             let state = session.state();
             let Some(job) = state.job(id) else { continue };
             let partition = self.partition(state, job);
-            if blocked.contains(&partition)
+            if !open.contains(&partition)
                 || !self.is_within_limits(state, job)
                 || (!job.is_ready() && running.admit(state, &self.config, job).is_err())
             {
@@ -390,18 +400,29 @@ impl Action for Slurm {
             }
             if !self.start(session, plugins, id, &mut running) {
                 self.preempt(session, plugins, id);
-                blocked.insert(partition);
+                open.remove(&partition);
+                is_blocked = true;
             }
         }
-        if self.config.backfill && !blocked.is_empty() {
-            self.backfill(session, plugins, &line, &mut running);
+        if self.config.backfill && is_blocked {
+            let depth = self.config.max_job_test as usize;
+            while line.len() < depth
+                && let Some(id) = self.waiting.next(&mut pass)
+            {
+                line.push(id);
+            }
+            line.truncate(depth);
+            let (now, latest) = (session.now, session.now + self.config.window);
+            let pass = Pass { line, next: 0, of_user: BTreeMap::new(), running, now, latest };
+            self.backfill(session, plugins, pass);
         }
     }
 
     fn explain(&mut self, session: &mut Session<'_>, plugins: &mut Plugins, id: JobId) -> Option<Reason> {
-        if !self.waiting.contains(&id) {
+        if !self.waiting.contains(id) {
             return None;
         }
+        self.catch_up(session.state(), plugins);
         let state = session.state();
         let job = state.job(id)?;
         let sequence = job.spec.sequence;
@@ -417,8 +438,9 @@ impl Action for Slurm {
         }
         // It would fit, but its turn has not come.
         let now = session.now;
-        let line = self.line(session.state(), now);
-        let head = line.first().and_then(|&head| session.state().job(head)).map(|job| job.spec.sequence);
+        let mut line = self.line(session.state(), now);
+        let head = self.waiting.next(&mut line).and_then(|head| session.state().job(head));
+        let head = head.map(|job| job.spec.sequence);
         Some(
             head.filter(|&head| head != sequence)
                 .map_or(Reason::NotTried, |head| Reason::BehindHead { head }),

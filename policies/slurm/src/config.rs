@@ -118,6 +118,18 @@ pub struct Qos {
     pub preempt_mode: Option<PreemptMode>,
 }
 
+impl Qos {
+    /// Whether anything but the length of jobs is limited.
+    pub(crate) fn has_limits(&self) -> bool {
+        let none = Tres::default();
+        self.group != none
+            || self.group_jobs.is_some()
+            || self.per_user != none
+            || self.jobs_per_user.is_some()
+            || self.per_job != none
+    }
+}
+
 /// An account in the tree of shares.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Account {

@@ -21,6 +21,7 @@ mod fair_share;
 mod limits;
 mod parse;
 mod partition;
+mod waiting;
 
 pub use action::Slurm;
 pub use config::{

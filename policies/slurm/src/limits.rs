@@ -70,7 +70,7 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn of(state: &ClusterState, config: &SlurmConfig) -> Self {
         let mut running = Self::default();
-        if !config.qos.is_empty() {
+        if config.qos.iter().any(Qos::has_limits) {
             state
                 .jobs()
                 .filter(|(_, job)| job.placed() > 0)
@@ -80,7 +80,7 @@ impl Running {
     }
 
     pub(crate) fn add(&mut self, state: &ClusterState, config: &SlurmConfig, job: &Job) {
-        let Some(qos) = config.qos(&job.spec) else { return };
+        let Some(qos) = config.qos(&job.spec).filter(|qos| qos.has_limits()) else { return };
         let held = Held::by(state, job);
         self.of_qos.entry(qos.name.clone()).or_default().add(&held);
         self.of_user.entry((qos.name.clone(), job.spec.user.clone())).or_default().add(&held);
@@ -88,7 +88,7 @@ impl Running {
 
     /// Whether the limits of its QOS let a job start, and if not, which does not.
     pub(crate) fn admit(&self, state: &ClusterState, config: &SlurmConfig, job: &Job) -> Result<(), Reason> {
-        let Some(qos) = config.qos(&job.spec) else { return Ok(()) };
+        let Some(qos) = config.qos(&job.spec).filter(|qos| qos.has_limits()) else { return Ok(()) };
         let asked = Held::by(state, job);
         let all = self.of_qos.get(&qos.name).copied().unwrap_or_default();
         let own = self.of_user.get(&(qos.name.clone(), job.spec.user.clone())).copied().unwrap_or_default();

@@ -18,6 +18,10 @@ use crate::interconnect::BestGpus;
 pub struct InterconnectGpus(BestGpus);
 
 impl PickGpus for InterconnectGpus {
+    fn draws(&self) -> bool {
+        false
+    }
+
     fn pick(&mut self, state: &ClusterState, task: &TaskSpec, node: NodeId, _random: &mut dyn Rng) -> GpuSet {
         let free_milli = state.gpu_free_milli(node);
         let tightest = || tightest_gpus(free_milli, &task.gpus);

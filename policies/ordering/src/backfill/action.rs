@@ -1,7 +1,7 @@
 //! The action of EASY and of conservative backfilling.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
@@ -60,6 +60,11 @@ pub struct Backfill {
     broken: bool,
     /// When something changes by itself: a window opens or closes, the time of a promise comes.
     boundary: Option<Time>,
+    /// Jobs that run and would take more.
+    partial: BTreeSet<JobId>,
+    /// Jobs, in order, that the last cycle had no need to promise anything yet, and when that was.
+    deferred: Vec<JobId>,
+    deferred_at: Time,
 }
 
 impl Backfill {
@@ -82,6 +87,9 @@ impl Backfill {
             left: Vec::new(),
             broken: false,
             boundary: None,
+            partial: BTreeSet::new(),
+            deferred: Vec::new(),
+            deferred_at: Time::ZERO,
         }
     }
 
@@ -106,8 +114,15 @@ impl Backfill {
         (queue, key, job): Candidate,
     ) -> Attempt {
         let attempt = self.backfiller.try_start(session, plugins, job);
-        if attempt == Attempt::Complete {
-            self.remove(queue, key);
+        match attempt {
+            Attempt::Complete => {
+                self.remove(queue, key);
+                self.partial.remove(&job);
+            }
+            Attempt::Partial => {
+                self.partial.insert(job);
+            }
+            Attempt::Failed => {}
         }
         attempt
     }
@@ -140,7 +155,29 @@ impl Backfill {
         }
     }
 
+    /// The time of the promise that comes first after an instant; never if none does.
+    fn first_promise_after(&self, instant: Time) -> Time {
+        let holds = self.backfiller.holds().borrow();
+        let starts = holds.promises().map(|(_, promise)| promise.from);
+        starts.filter(|&from| from > instant).min().unwrap_or(Time::MAX)
+    }
+
+    /// Whether the time of somebody who was promised one has passed.
+    fn was_missed(&self, now: Time) -> bool {
+        self.backfiller.holds().borrow().promises().any(|(_, promise)| promise.from < now)
+    }
+
+    /// Makes the promises that were put off.
+    fn catch_up(&mut self, state: &ClusterState, plugins: &mut Plugins) {
+        for job in core::mem::take(&mut self.deferred) {
+            self.backfiller.promise_late(state, plugins, job, self.deferred_at, Time::MAX);
+        }
+    }
+
     /// Every job has its window; those whose window has come start.
+    ///
+    /// Where nobody in the rest of the order could start, nor be promised a time before all others, promises are put off:
+    /// most are not asked for before something comes that no promise foresaw, and makes all anew.
     fn conservative(&mut self, session: &mut Session<'_>, plugins: &mut Plugins) {
         let now = session.now;
         let depth = (self.config.depth as usize).saturating_add(1);
@@ -150,8 +187,7 @@ impl Backfill {
             .collect();
         jobs.sort_unstable_by_key(|&(_, key, _)| key);
         let early = core::mem::take(&mut self.left).into_iter().any(|expected| expected != now);
-        let was_missed = self.backfiller.holds().borrow().promises().any(|(_, promise)| promise.from < now);
-        if core::mem::take(&mut self.broken) || was_missed {
+        if core::mem::take(&mut self.broken) || self.was_missed(now) {
             self.backfiller.holds().borrow_mut().clear();
         }
         let promised = |backfiller: &Backfiller, job| {
@@ -177,13 +213,32 @@ impl Backfill {
                 break;
             }
         }
-        for candidate in jobs {
+        let soon = now + INSTANT;
+        let mut next = self.first_promise_after(soon);
+        let mut to_come = self.partial.is_empty().then(|| {
+            let waiting = jobs.iter().filter_map(|&(_, _, job)| session.state().job(job));
+            let waiting = waiting.filter(|job| !job.is_complete());
+            self.backfiller.to_come(session.state(), waiting.map(|job| (job, 0)))
+        });
+        for (position, &candidate) in jobs.iter().enumerate() {
             let (_, _, job) = candidate;
+            if let Some(to_come) = &mut to_come
+                && !self.backfiller.may_begin_before(session.state(), to_come, now, next)
+            {
+                let waits = |&job: &JobId| {
+                    session.state().job(job).is_some_and(|entry| !entry.is_complete())
+                        && promised(&self.backfiller, job).is_none()
+                };
+                self.deferred = jobs[position..].iter().map(|&(_, _, job)| job).filter(waits).collect();
+                self.deferred_at = now;
+                break;
+            }
             let Some(entry) = session.state().job(job).filter(|entry| !entry.is_complete()) else { continue };
             // One that runs already and would take more is promised nothing.
             let starts = entry.is_ready()
                 || promised(&self.backfiller, job).is_none() && {
                     let from = self.backfiller.promise(session.state(), plugins, job, now, Time::MAX);
+                    next = from.filter(|&from| from > soon).map_or(next, |from| from.min(next));
                     from.is_none_or(|from| from <= now)
                 };
             if starts && self.start(session, plugins, candidate) == Attempt::Failed {
@@ -208,7 +263,7 @@ impl Action for Backfill {
         }
     }
 
-    fn notify(&mut self, state: &ClusterState, _plugins: &mut Plugins, event: ClusterEvent) {
+    fn notify(&mut self, state: &ClusterState, plugins: &mut Plugins, event: ClusterEvent) {
         self.changed = true;
         let (added, removed) = match event {
             ClusterEvent::JobAdded(job) => (Some(job), None),
@@ -225,8 +280,15 @@ impl Action for Backfill {
         };
         if let Some((id, job)) = added.and_then(|id| Some((id, state.job(id)?))) {
             self.lines.entry(job.spec.queue).or_default().insert(order_key(&self.order, &job.spec), id);
+            if job.placed() > 0 {
+                self.partial.insert(id);
+            }
         }
         if let Some((id, job)) = removed.and_then(|id| Some((id, state.job(id)?))) {
+            self.partial.remove(&id);
+            if job.placed() == 0 {
+                self.catch_up(state, plugins);
+            }
             if job.placed() > 0 {
                 self.left.push(expected_end(state, id, Time::ZERO));
             } else if self.backfiller.holds().borrow().promise(id).is_some() {
@@ -245,6 +307,12 @@ impl Action for Backfill {
             return;
         }
         (self.changed, self.seen_released) = (false, released);
+        if self.broken || self.was_missed(session.now) {
+            // All promises are made anew.
+            self.deferred.clear();
+        } else {
+            self.catch_up(session.state(), plugins);
+        }
         self.backfiller.open(session);
         match self.promises {
             Promises::Heads => self.easy(session, plugins),
@@ -252,11 +320,9 @@ impl Action for Backfill {
         }
         self.boundary = self.backfiller.holds().borrow().next_boundary(session.now);
         if self.promises == Promises::All {
-            let holds = self.backfiller.holds().borrow();
             // What waits for something that should have ended already waits for its end, not for a time.
-            let soon = session.now + INSTANT;
-            let starts = holds.promises().map(|(_, promise)| promise.from).filter(|&from| from > soon);
-            self.boundary = self.boundary.into_iter().chain(starts).min();
+            let start = self.first_promise_after(session.now + INSTANT);
+            self.boundary = self.boundary.into_iter().chain((start < Time::MAX).then_some(start)).min();
             if let Some(boundary) = self.boundary {
                 session.wake_by(boundary);
             }
@@ -269,6 +335,7 @@ impl Action for Backfill {
         let line = self.lines.get(&queue)?;
         line.get(&key)?;
         let (_, &head) = line.first_key_value()?;
+        self.catch_up(session.state(), plugins);
         match self.backfiller.explain(session, plugins, id) {
             // It would fit, but was not looked at, or has its time later.
             Reason::NotTried if head != id => {

@@ -10,7 +10,7 @@ use foretell_framework::{
 use rand::Rng;
 
 use super::holds::SharedHolds;
-use super::planner::{Planner, Wanted};
+use super::planner::{Planner, Rest, Wanted};
 
 /// What came of an attempt to start a job.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +22,9 @@ pub enum Attempt {
     /// It waits.
     Failed,
 }
+
+/// What the jobs that are still to come in a cycle ask for.
+pub struct JobsToCome(Rest);
 
 /// Starts jobs and makes promises; the policy decides in which order, and to whom.
 pub struct Backfiller {
@@ -139,13 +142,27 @@ impl Backfiller {
         now: Time,
         latest: Time,
     ) -> Option<Time> {
-        if !self.planner_is_open {
-            self.planner.open(state, &self.holds.borrow(), now);
-            self.planner_is_open = true;
-        }
+        self.open_planner(state, now);
+        self.plan(state, plugins, Wanted { job: id, scope: self.scope, now, latest, is_late: false })
+    }
+
+    /// Makes a promise that a job was to have in the last cycle, as it would have been made then. Only of jobs of which
+    /// [`Self::may_begin_now`] told.
+    pub fn promise_late(
+        &mut self,
+        state: &ClusterState,
+        plugins: &mut Plugins,
+        id: JobId,
+        now: Time,
+        latest: Time,
+    ) {
+        self.plan(state, plugins, Wanted { job: id, scope: self.scope, now, latest, is_late: true });
+    }
+
+    fn plan(&mut self, state: &ClusterState, plugins: &mut Plugins, wanted: Wanted) -> Option<Time> {
+        let id = wanted.job;
         self.holds.borrow_mut().remove(id);
         // The plugins look at the holds too while the planner does.
-        let wanted = Wanted { job: id, scope: self.scope, now, latest };
         let promise = self.planner.earliest(state, plugins, &self.holds.borrow(), wanted)?;
         let from = promise.from;
         let mut holds = self.holds.borrow_mut();
@@ -154,6 +171,45 @@ impl Backfiller {
             self.planner.hold(state, &holds, promise);
         }
         Some(from)
+    }
+
+    /// What jobs that are still to come in a cycle ask for, each with the set of nodes that is left to it.
+    pub fn to_come<'a>(
+        &self,
+        state: &ClusterState,
+        jobs: impl Iterator<Item = (&'a Job, u32)>,
+    ) -> JobsToCome {
+        let mut rest = Rest::new();
+        for (job, scope) in jobs {
+            rest.add(state, job, scope);
+        }
+        JobsToCome(rest)
+    }
+
+    /// Whether some of the jobs to come may have room from now on, so that they could start. If not, none will have it after
+    /// more promises.
+    pub fn may_begin_now(&mut self, state: &ClusterState, to_come: &mut JobsToCome, now: Time) -> bool {
+        self.may_begin_before(state, to_come, now, now + super::room::INSTANT)
+    }
+
+    /// Whether some of the jobs to come may have a window that begins before an instant. If not, none will have one after
+    /// more promises. The instant must not grow from question to question.
+    pub(super) fn may_begin_before(
+        &mut self,
+        state: &ClusterState,
+        to_come: &mut JobsToCome,
+        now: Time,
+        before: Time,
+    ) -> bool {
+        self.open_planner(state, now);
+        self.planner.may_begin_before(state, &self.holds.borrow(), &mut to_come.0, before)
+    }
+
+    fn open_planner(&mut self, state: &ClusterState, now: Time) {
+        if !self.planner_is_open {
+            self.planner.open(state, &self.holds.borrow(), now);
+            self.planner_is_open = true;
+        }
     }
 
     /// Why a job is not started now.

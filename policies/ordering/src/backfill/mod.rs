@@ -19,6 +19,6 @@ mod timeline;
 mod timelines;
 
 pub use action::{Backfill, BackfillConfig, Promises};
-pub use engine::{Attempt, Backfiller};
+pub use engine::{Attempt, Backfiller, JobsToCome};
 pub use holds::{AdvanceReservation, Holds, Kept, Promise, SharedHolds};
 pub use room::{HonourReservations, expected_end};

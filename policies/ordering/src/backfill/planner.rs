@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use foretell_framework::{ClassId, ClusterState, Job, JobId, NodeId, Plugins, Stamp, Time};
+use foretell_framework::{ClassId, ClusterState, Job, JobId, NodeId, Plugins, ShapeId, Stamp, Time};
 
 use super::holds::{Asking, Holds, Promise};
 use super::room::{INSTANT, Question, task_end};
@@ -19,6 +19,8 @@ pub(super) struct Wanted {
     pub(super) now: Time,
     /// When it must begin at the latest.
     pub(super) latest: Time,
+    /// Whether the state may have gone on since it was wanted. The plan has not.
+    pub(super) is_late: bool,
 }
 
 /// Plans jobs' windows. What runs is taken to end as expected.
@@ -28,7 +30,6 @@ pub(super) struct Wanted {
 /// looked at again from one instant to the next.
 #[derive(Default)]
 pub(super) struct Planner {
-    now: Time,
     timelines: Timelines,
     /// Whether what the cluster has and keeps can be told by timelines.
     is_plain: bool,
@@ -44,7 +45,6 @@ pub(super) struct Planner {
 impl Planner {
     /// Begins a cycle.
     pub(super) fn open(&mut self, state: &ClusterState, holds: &Holds, now: Time) {
-        self.now = now;
         self.knows_ends = false;
         self.is_plain = holds.has_no_windows() && state.resource_names().is_empty();
         if self.is_plain {
@@ -98,7 +98,7 @@ impl Planner {
         holds: &Holds,
         wanted: Wanted,
     ) -> Option<Promise> {
-        let Wanted { job: id, scope, now, latest } = wanted;
+        let Wanted { job: id, scope, latest, is_late, .. } = wanted;
         let job = state.job(id)?;
         let span = job.spec.expected_duration.unwrap_or(Time::MAX);
         let needs = needs(state, job);
@@ -113,10 +113,50 @@ impl Planner {
             let alike = Alike { scope, class, count, span };
             let eligible = &self.eligible[&(scope, class)];
             let promise = self.timelines.earliest(state, alike, eligible, latest);
-            debug_assert_eq!(promise, self.earliest_by_instants(state, holds, wanted, &needs));
+            debug_assert!(
+                is_late || promise == self.earliest_by_instants(state, holds, wanted, &needs),
+                "{promise:?} is not what the obvious way finds"
+            );
             return promise;
         }
         self.earliest_by_instants(state, holds, wanted, &needs)
+    }
+
+    /// Whether some of these jobs may have a window that begins before an instant, beside what is held now: if not, none
+    /// has one however much more is held, and all have one at some time.
+    pub(super) fn may_begin_before(
+        &mut self,
+        state: &ClusterState,
+        holds: &Holds,
+        rest: &mut Rest,
+        before: Time,
+    ) -> bool {
+        if !rest.is_plain || !self.is_plain || self.eligible_of < state.node_specs_changed() {
+            return true;
+        }
+        if !self.timelines.look_at_holds(state, holds) {
+            return true;
+        }
+        while let Some(kind) = rest.kinds.last_mut() {
+            let alike = kind.alike;
+            if let Some((at, node)) = kind.witness
+                && at < before
+                && self.timelines.fits_at(state, alike, at, node)
+            {
+                return true;
+            }
+            let Some(eligible) = self.eligible.get(&(alike.scope, alike.class)) else { return true };
+            let Some((at, node)) = self.timelines.first(state, alike, eligible) else {
+                rest.is_plain = false;
+                return true;
+            };
+            if at < before {
+                kind.witness = (alike.count == 1).then_some((at, node));
+                return true;
+            }
+            rest.kinds.pop();
+        }
+        false
     }
 
     /// The obvious way.
@@ -127,7 +167,7 @@ impl Planner {
         wanted: Wanted,
         needs: &[(ClassId, u32)],
     ) -> Option<Promise> {
-        let Wanted { job: id, scope, now, latest } = wanted;
+        let Wanted { job: id, scope, now, latest, .. } = wanted;
         self.find_ends(state, now);
         let span = state.job(id)?.spec.expected_duration.unwrap_or(Time::MAX);
         let asking = Asking { job: id, now, until: now + span };
@@ -182,6 +222,50 @@ impl Planner {
                 .map(|node| plugins.filter_apart_from_resources(state, class, node).is_ok())
                 .collect()
         });
+    }
+}
+
+/// What jobs that are still to come in a cycle ask for: of each kind, the shortest.
+pub(super) struct Rest {
+    kinds: Vec<Kind>,
+    /// Whether timelines can tell of all of them.
+    is_plain: bool,
+}
+
+struct Kind {
+    shape: ShapeId,
+    min_member: u32,
+    alike: Alike,
+    /// When and where there was room for one when it was last looked for.
+    witness: Option<(Time, usize)>,
+}
+
+impl Rest {
+    pub(super) const fn new() -> Self {
+        Self { kinds: Vec::new(), is_plain: true }
+    }
+
+    /// One more job, on a set of nodes.
+    pub(super) fn add(&mut self, state: &ClusterState, job: &Job, scope: u32) {
+        let Some(span) = job.spec.expected_duration else {
+            self.is_plain = false;
+            return;
+        };
+        let (shape, min_member) = (job.shape, job.spec.min_member);
+        let is_known = |kind: &&mut Kind| {
+            kind.shape == shape && kind.min_member == min_member && kind.alike.scope == scope
+        };
+        if let Some(kind) = self.kinds.iter_mut().find(is_known) {
+            kind.alike.span = kind.alike.span.min(span);
+            return;
+        }
+        match *needs(state, job) {
+            [(class, count)] if is_plain(state.class_spec(class)) && job.spec.tasks.len() == 1 => {
+                let alike = Alike { scope, class, count, span };
+                self.kinds.push(Kind { shape, min_member, alike, witness: None });
+            }
+            _ => self.is_plain = false,
+        }
     }
 }
 

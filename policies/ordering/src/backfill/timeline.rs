@@ -180,8 +180,7 @@ impl Timeline {
     /// Tasks of a spec that there is room for from `from` until `until`.
     pub(super) fn room(&self, clock: Clock, task: &TaskSpec, from: Time, until: Time) -> u64 {
         let steps = self.steps();
-        let first =
-            if from <= clock.now { 0 } else { steps.partition_point(|step| step.at <= from) - 1 };
+        let first = if from <= clock.now { 0 } else { steps.partition_point(|step| step.at <= from) - 1 };
         let mut room = steps[first].spare.room(task);
         if self.is_held {
             let after = steps[first + 1..].iter().take_while(|step| step.at < until);

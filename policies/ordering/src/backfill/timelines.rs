@@ -272,9 +272,7 @@ impl Timelines {
                 if clock.read(fits.firsts[node]) > from {
                     continue;
                 }
-                let starts = |&(start, end): &(Time, Time)| {
-                    clock.read(start) == from && end >= from + span
-                };
+                let starts = |&(start, end): &(Time, Time)| clock.read(start) == from && end >= from + span;
                 if gaps.iter().any(starts) {
                     let room = self.nodes[node].room(clock, task, from, from + span);
                     if best.is_none_or(|best| room < best.0) {

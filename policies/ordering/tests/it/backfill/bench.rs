@@ -40,6 +40,8 @@ pub(super) struct Bench {
     pub(super) running: BTreeMap<JobId, Time>,
     pub(super) jobs: BTreeMap<JobId, Coming>,
     pub(super) starts: BTreeMap<String, Time>,
+    /// Whether somebody asks after every cycle why jobs wait, which is answered from all promises.
+    pub(super) is_asked: bool,
     action: Box<dyn Action>,
     plugins: Plugins,
 }
@@ -76,6 +78,7 @@ impl Bench {
             running: BTreeMap::new(),
             jobs: BTreeMap::new(),
             starts: BTreeMap::new(),
+            is_asked: true,
             action,
             plugins,
         }
@@ -98,6 +101,9 @@ impl Bench {
                 came = Some(self.submit(job));
             }
             wake = self.cycle();
+            if self.is_asked {
+                self.ask();
+            }
             assert_eq!(check_invariants(&self.state), Ok(()));
             look(self, came);
         }
@@ -128,6 +134,16 @@ impl Bench {
         self.jobs.insert(id, job);
         self.action.notify(&self.state, &mut self.plugins, ClusterEvent::JobAdded(id));
         id
+    }
+
+    fn ask(&mut self) {
+        let (mut random, mut decisions) = (placement::random(0), Vec::new());
+        let waiting: Vec<_> =
+            self.state.jobs().filter(|(_, job)| !job.is_ready()).map(|(id, _)| id).collect();
+        let mut session = Session::new(&mut self.state, self.now, &mut random, &mut decisions);
+        for job in waiting {
+            self.action.explain(&mut session, &mut self.plugins, job);
+        }
     }
 
     fn cycle(&mut self) -> Option<Time> {

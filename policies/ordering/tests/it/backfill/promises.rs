@@ -159,6 +159,22 @@ proptest! {
         prop_assert_eq!(bench.starts.len(), jobs.len());
     }
 
+    /// Promises that are put off change nothing: who asks for all of them after every cycle sees the same starts.
+    #[test]
+    fn promises_may_be_put_off(jobs in jobs(), said_s in prop::collection::vec(1_u64..40, 40), are_right in any::<bool>()) {
+        let jobs: Vec<_> = jobs.into_iter().zip(said_s).map(|(job, said_s)| {
+            Coming { said_s: (!are_right).then_some(said_s), ..job }
+        }).collect();
+        let starts = [true, false].map(|is_asked| {
+            let mut bench = Bench::new("conservative", cluster(CLUSTER), Vec::new());
+            bench.is_asked = is_asked;
+            let mut cycles = Vec::new();
+            bench.run(&jobs, |bench, _| cycles.push(bench.now));
+            (bench.starts, cycles)
+        });
+        prop_assert_eq!(&starts[0], &starts[1]);
+    }
+
     /// Whatever the estimates, everyone starts.
     #[test]
     fn wrong_estimates_starve_nobody(jobs in jobs(), said_s in prop::collection::vec(1_u64..40, 40), easy in any::<bool>()) {

@@ -1,0 +1,225 @@
+//! Jobs that wait, and the order in which they are tried.
+//!
+//! Jobs that only their age tells apart stay in order of submission as it grows, so that each such group is a line of its
+//! own, and the line of all is merged from the heads of those: nobody is looked at whose turn does not come.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BinaryHeap};
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::ops::Bound::{Excluded, Unbounded};
+
+use foretell_framework::state::{ACCOUNT_ANNOTATION, JobSpec};
+use foretell_framework::{ClusterState, Job, JobId, Time};
+
+use crate::config::SlurmConfig;
+use crate::fair_share::Association;
+use crate::limits::Held;
+
+/// All that priority goes by, apart from age.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    partition: Option<usize>,
+    association: usize,
+    /// The position of the QOS.
+    qos: Option<usize>,
+    nodes: u64,
+    cpu_milli: u64,
+    own_priority: i32,
+}
+
+impl Kind {
+    fn of(state: &ClusterState, config: &SlurmConfig, job: &Job, association: usize) -> Self {
+        let held = Held::by(state, job);
+        Self {
+            partition: config.partition(&state.queue(job.spec.queue).name),
+            association,
+            qos: config
+                .qos(&job.spec)
+                .and_then(|qos| config.qos.iter().position(|known| core::ptr::eq(known, qos))),
+            nodes: held.nodes,
+            cpu_milli: held.cpu_milli,
+            own_priority: job.spec.priority,
+        }
+    }
+}
+
+/// Submission, sequence, job.
+type Place = (Time, u64, JobId);
+
+/// The jobs that wait.
+#[derive(Default)]
+pub(crate) struct Waiting {
+    places: BTreeMap<JobId, (usize, Place)>,
+    groups: Vec<(Kind, BTreeMap<Place, ()>)>,
+    group_of: BTreeMap<Kind, usize>,
+    associations: Vec<Association>,
+    association_of: BTreeMap<Association, usize>,
+}
+
+/// A job's turn: by tier and priority, highest first, then by submission. With its group.
+type Turn = Reverse<(Reverse<(u32, i64)>, Place, usize)>;
+
+/// The line of all, as far as it was gone through.
+pub(crate) struct Line {
+    now: Time,
+    max_age: Time,
+    /// Of each group: tier, and the terms of its priority in order, of which age comes first.
+    terms: Vec<(u32, Terms)>,
+    partitions: Vec<Option<usize>>,
+    turns: BinaryHeap<Turn>,
+}
+
+/// The weighted factors, and what the job brings (minus its nice value).
+#[derive(Clone, Copy, Default)]
+struct Terms {
+    age_weight: f64,
+    others: [f64; 4],
+    own_priority: i32,
+}
+
+impl Line {
+    /// Partitions of which jobs are in the line.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = Option<usize>> {
+        self.partitions.iter().copied()
+    }
+
+    /// The priority of a job: the weighted sum of its factors, plus what the job brings.
+    fn priority(&self, terms: &Terms, submitted: Time) -> i64 {
+        let age = if self.max_age > Time::ZERO {
+            (self.now.since(submitted).as_s() / self.max_age.as_s()).min(1.0)
+        } else {
+            1.0
+        };
+        let sum = terms.others.iter().fold(terms.age_weight * age, |sum, term| sum + term);
+        sum as i64 + i64::from(terms.own_priority)
+    }
+
+    fn queue_up(&mut self, group: usize, place: Place) {
+        let (tier, terms) = self.terms[group];
+        self.turns.push(Reverse((Reverse((tier, self.priority(&terms, place.0))), place, group)));
+    }
+}
+
+impl Waiting {
+    /// Who is charged for a job.
+    pub(crate) fn association(&mut self, job: &JobSpec) -> usize {
+        let account: Box<str> = job.annotations.get(ACCOUNT_ANNOTATION).cloned().unwrap_or_default();
+        let next = self.associations.len();
+        let association = (account, job.user.clone());
+        let index = *self.association_of.entry(association.clone()).or_insert(next);
+        if index == next {
+            self.associations.push(association);
+        }
+        index
+    }
+
+    /// All that were ever seen.
+    pub(crate) fn associations(&self) -> &[Association] {
+        &self.associations
+    }
+
+    /// Whether a job of this association waits.
+    pub(crate) fn waits_in(&self, association: usize) -> bool {
+        self.groups.iter().any(|(kind, line)| kind.association == association && !line.is_empty())
+    }
+
+    /// Whether a job waits.
+    pub(crate) fn contains(&self, job: JobId) -> bool {
+        self.places.contains_key(&job)
+    }
+
+    /// A job waits.
+    pub(crate) fn insert(&mut self, state: &ClusterState, config: &SlurmConfig, id: JobId) {
+        let Some(job) = state.job(id) else { return };
+        let association = self.association(&job.spec);
+        let kind = Kind::of(state, config, job, association);
+        let next = self.groups.len();
+        let group = *self.group_of.entry(kind).or_insert(next);
+        if group == next {
+            self.groups.push((kind, BTreeMap::new()));
+        }
+        let place = (job.spec.submitted, job.spec.sequence, id);
+        self.groups[group].1.insert(place, ());
+        self.places.insert(id, (group, place));
+    }
+
+    /// A job waits no more.
+    pub(crate) fn remove(&mut self, job: JobId) {
+        if let Some((group, place)) = self.places.remove(&job) {
+            self.groups[group].1.remove(&place);
+        }
+    }
+
+    /// Begins a line with these factors of fair share.
+    pub(crate) fn line(
+        &self,
+        state: &ClusterState,
+        config: &SlurmConfig,
+        fair: &BTreeMap<Association, f64>,
+        now: Time,
+    ) -> Line {
+        let mut line = Line {
+            now,
+            max_age: config.max_age,
+            terms: Vec::with_capacity(self.groups.len()),
+            partitions: Vec::new(),
+            turns: BinaryHeap::new(),
+        };
+        for (group, (kind, waiting)) in self.groups.iter().enumerate() {
+            let Some((&place, ())) = waiting.first_key_value() else {
+                line.terms.push((0, Terms::default()));
+                continue;
+            };
+            let tier = kind.partition.map_or(1, |partition| config.partitions[partition].tier);
+            line.terms.push((tier, self.terms(state, config, fair, kind)));
+            line.partitions.push(kind.partition);
+            line.queue_up(group, place);
+        }
+        line
+    }
+
+    fn terms(
+        &self,
+        state: &ClusterState,
+        config: &SlurmConfig,
+        fair: &BTreeMap<Association, f64>,
+        kind: &Kind,
+    ) -> Terms {
+        let share = |part: u64, whole: u64| (part as f64 / whole.max(1) as f64).min(1.0);
+        let nodes = share(kind.nodes, state.nodes().len() as u64);
+        let cpus = share(kind.cpu_milli, state.allocatable().cpu_milli);
+        let size = if kind.cpu_milli > 0 { f64::midpoint(nodes, cpus) } else { nodes };
+        let size = if config.favor_small { 1.0 - size } else { size };
+        let of_most = |own: u32, most: Option<u32>| share(u64::from(own), u64::from(most.unwrap_or(0)));
+        let factors = config.partitions.iter().map(|partition| partition.job_factor);
+        let partition = kind
+            .partition
+            .map_or(0.0, |partition| of_most(config.partitions[partition].job_factor, factors.max()));
+        let most = config.qos.iter().map(|qos| qos.priority).max();
+        let qos = kind.qos.map_or(0.0, |qos| of_most(config.qos[qos].priority, most));
+        let fair = fair.get(&self.associations[kind.association]).copied().unwrap_or(1.0);
+        let weights = &config.weights;
+        let others = [
+            (weights.fair_share, fair),
+            (weights.job_size, size),
+            (weights.partition, partition),
+            (weights.qos, qos),
+        ];
+        Terms {
+            age_weight: f64::from(weights.age),
+            others: others.map(|(weight, factor)| f64::from(weight) * factor),
+            own_priority: kind.own_priority,
+        }
+    }
+
+    /// The next job of a line. Those that began to wait later, or wait no more, do no harm.
+    pub(crate) fn next(&self, line: &mut Line) -> Option<JobId> {
+        let Reverse((_, place, group)) = line.turns.pop()?;
+        let after = self.groups[group].1.range((Excluded(place), Unbounded)).next();
+        if let Some((&next, ())) = after {
+            line.queue_up(group, next);
+        }
+        Some(place.2)
+    }
+}
