@@ -1,9 +1,10 @@
 //! The action of EASY and of conservative backfilling.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use foretell_framework::{
     Action, ClusterEvent, ClusterState, JobId, OrderJobs, PlaceJob, Plugins, QueueId, Reason, Session, Stamp,
@@ -62,8 +63,8 @@ pub struct Backfill {
     boundary: Option<Time>,
     /// Jobs that run and would take more.
     partial: BTreeSet<JobId>,
-    /// Jobs, in order, that the last cycle had no need to promise anything yet, and when that was.
-    deferred: Vec<JobId>,
+    /// Jobs that the last cycle had no need to promise anything yet, and when that was.
+    deferred: Vec<Candidate>,
     deferred_at: Time,
 }
 
@@ -132,7 +133,7 @@ impl Backfill {
         self.backfiller.holds().borrow_mut().clear();
         let mut heads: Vec<Candidate> = self.lines.iter().filter_map(head).collect();
         // Latest first, so that the next comes off the end.
-        heads.sort_unstable_by_key(|&(_, key, _)| core::cmp::Reverse(key));
+        heads.sort_unstable_by_key(|&(_, key, _)| Reverse(key));
         let mut behind: Vec<Candidate> = Vec::new();
         let depth = self.config.depth as usize;
         while let Some(candidate) = heads.pop() {
@@ -169,7 +170,9 @@ impl Backfill {
 
     /// Makes the promises that were put off.
     fn catch_up(&mut self, state: &ClusterState, plugins: &mut Plugins) {
-        for job in core::mem::take(&mut self.deferred) {
+        let mut deferred = core::mem::take(&mut self.deferred);
+        deferred.sort_unstable_by_key(|&(_, key, _)| key);
+        for (_, _, job) in deferred {
             self.backfiller.promise_late(state, plugins, job, self.deferred_at, Time::MAX);
         }
     }
@@ -185,15 +188,18 @@ impl Backfill {
         let mut jobs: Vec<Candidate> = lines
             .flat_map(|(&queue, line)| line.iter().take(depth).map(move |(&key, &job)| (queue, key, job)))
             .collect();
-        jobs.sort_unstable_by_key(|&(_, key, _)| key);
         let early = core::mem::take(&mut self.left).into_iter().any(|expected| expected != now);
         if core::mem::take(&mut self.broken) || self.was_missed(now) {
             self.backfiller.holds().borrow_mut().clear();
         }
+        let has_promises = self.backfiller.holds().borrow().promises().next().is_some();
+        if has_promises {
+            jobs.sort_unstable_by_key(|&(_, key, _)| key);
+        }
         let promised = |backfiller: &Backfiller, job| {
             backfiller.holds().borrow().promise(job).map(|promise| promise.from)
         };
-        if early {
+        if early && has_promises {
             for &(_, _, job) in &jobs {
                 if let Some(before) = promised(&self.backfiller, job) {
                     let after = self.backfiller.promise(session.state(), plugins, job, now, Time::MAX);
@@ -205,7 +211,7 @@ impl Backfill {
             }
         }
         // Those whose time has come start before others are planned around them: they may go elsewhere than planned.
-        for &candidate in &jobs {
+        for &candidate in jobs.iter().filter(|_| has_promises) {
             let is_due = promised(&self.backfiller, candidate.2).is_some_and(|from| from <= now);
             if is_due && self.start(session, plugins, candidate) == Attempt::Failed {
                 // Something runs longer than was said: what was promised no longer holds.
@@ -220,19 +226,21 @@ impl Backfill {
             let waiting = waiting.filter(|job| !job.is_complete());
             self.backfiller.to_come(session.state(), waiting.map(|job| (job, 0)))
         });
-        for (position, &candidate) in jobs.iter().enumerate() {
-            let (_, _, job) = candidate;
+        let mut merged = Merged::of(&jobs);
+        while !merged.is_empty() {
             if let Some(to_come) = &mut to_come
                 && !self.backfiller.may_begin_before(session.state(), to_come, now, next)
             {
-                let waits = |&job: &JobId| {
+                let waits = |&(_, _, job): &Candidate| {
                     session.state().job(job).is_some_and(|entry| !entry.is_complete())
                         && promised(&self.backfiller, job).is_none()
                 };
-                self.deferred = jobs[position..].iter().map(|&(_, _, job)| job).filter(waits).collect();
+                self.deferred = merged.rest().filter(waits).collect();
                 self.deferred_at = now;
                 break;
             }
+            let Some(candidate) = merged.next() else { break };
+            let (_, _, job) = candidate;
             let Some(entry) = session.state().job(job).filter(|entry| !entry.is_complete()) else { continue };
             // One that runs already and would take more is promised nothing.
             let starts = entry.is_ready()
@@ -250,6 +258,47 @@ impl Backfill {
 
 /// A job that waits, with where it stands.
 type Candidate = (QueueId, OrderKey, JobId);
+
+/// Jobs of several lines in one order, as far as one goes through them.
+struct Merged<'a> {
+    jobs: &'a [Candidate],
+    /// The next of each line that is not gone through, with its position and where its line ends.
+    heads: BinaryHeap<Reverse<(OrderKey, usize, usize)>>,
+}
+
+impl<'a> Merged<'a> {
+    /// Of lines that stand one behind the other; wherever the order is broken, a line begins.
+    fn of(jobs: &'a [Candidate]) -> Self {
+        let mut heads = BinaryHeap::new();
+        let mut first = 0;
+        for line in jobs.chunk_by(|(_, key, _), (_, next, _)| key <= next) {
+            heads.push(Reverse((line[0].1, first, first + line.len())));
+            first += line.len();
+        }
+        Self { jobs, heads }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+
+    /// Those that are left, in no order that means anything.
+    fn rest(&self) -> impl Iterator<Item = Candidate> {
+        self.heads.iter().flat_map(|&Reverse((_, position, end))| self.jobs[position..end].iter().copied())
+    }
+}
+
+impl Iterator for Merged<'_> {
+    type Item = Candidate;
+
+    fn next(&mut self) -> Option<Candidate> {
+        let Reverse((_, position, end)) = self.heads.pop()?;
+        if position + 1 < end {
+            self.heads.push(Reverse((self.jobs[position + 1].1, position + 1, end)));
+        }
+        Some(self.jobs[position])
+    }
+}
 
 fn head((&queue, line): (&QueueId, &BTreeMap<OrderKey, JobId>)) -> Option<Candidate> {
     line.first_key_value().map(|(&key, &job)| (queue, key, job))

@@ -20,6 +20,7 @@ impl Clock {
     }
 
     /// A step's instant by this clock: the first step of a timeline, at zero, is the present.
+    #[inline]
     pub(super) fn read(self, at: Time) -> Time {
         if at == Time::ZERO { self.now } else { at.max(self.soon) }
     }
@@ -44,6 +45,7 @@ impl Spare {
         less(&mut self.devices, u64::from(spec.gpus.count));
     }
 
+    #[inline]
     fn room(&self, task: &TaskSpec) -> u64 {
         let per = |free: u64, asked: u64| free.checked_div(asked).unwrap_or(u64::MAX);
         self.slots

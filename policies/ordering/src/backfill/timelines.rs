@@ -18,6 +18,9 @@ pub(super) struct Alike {
     pub(super) span: Time,
 }
 
+/// Changes that are remembered one by one from cycle to cycle.
+const RECENT_MAX: usize = 4096;
+
 /// What every node is expected to have free.
 #[derive(Default)]
 pub(super) struct Timelines {
@@ -26,6 +29,8 @@ pub(super) struct Timelines {
     /// Of each node, the number of the latest change of its timeline.
     changes: Vec<u64>,
     latest_change: u64,
+    /// The nodes of the latest changes, in order.
+    recent: Vec<u32>,
     seen: Stamp,
     seen_jobs: Stamp,
     /// Nodes with tasks that have not started.
@@ -41,8 +46,9 @@ pub(super) struct Timelines {
 /// When nodes have room for one task of a class.
 #[derive(Default)]
 struct Fits {
-    /// The change of each node that was seen.
+    /// The change of each node that was seen, and of all.
     seen: Vec<u64>,
+    latest_seen: u64,
     gaps: Vec<Vec<(Time, Time)>>,
     /// Where the first gap of each node begins; never if it has none.
     firsts: Vec<Time>,
@@ -57,6 +63,9 @@ impl Timelines {
     /// Begins a cycle: reads what changed since the last.
     pub(super) fn open(&mut self, state: &ClusterState, now: Time) {
         self.clock = Clock::at(now);
+        if self.recent.len() > RECENT_MAX {
+            self.recent.clear();
+        }
         let count = state.nodes().len();
         if self.nodes.len() != count || self.seen < state.node_specs_changed() {
             self.nodes.resize_with(count, Timeline::default);
@@ -97,6 +106,7 @@ impl Timelines {
     fn change(&mut self, node: usize) {
         self.latest_change += 1;
         self.changes[node] = self.latest_change;
+        self.recent.push(node as u32);
     }
 
     /// Reads a node anew.
@@ -150,7 +160,7 @@ impl Timelines {
             fits.gaps.resize_with(count, Vec::new);
             fits.firsts.resize(count, Time::MAX);
         }
-        for node in 0..count {
+        let mut look = |node: usize| {
             if fits.seen[node] != self.changes[node] {
                 fits.seen[node] = self.changes[node];
                 if eligible[node] {
@@ -159,7 +169,15 @@ impl Timelines {
                     fits.firsts[node] = gaps.first().map_or(Time::MAX, |&(start, _)| start);
                 }
             }
+        };
+        let unseen = (self.latest_change - fits.latest_seen) as usize;
+        if unseen <= self.recent.len() && unseen < count {
+            let recent = &self.recent[self.recent.len() - unseen..];
+            recent.iter().for_each(|&node| look(node as usize));
+        } else {
+            (0..count).for_each(look);
         }
+        fits.latest_seen = self.latest_change;
     }
 
     /// The earliest instant at which tasks have room for their span, and the first node that has it if it is one task.
