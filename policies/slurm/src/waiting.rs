@@ -4,7 +4,7 @@
 //! own, and the line of all is merged from the heads of those: nobody is looked at whose turn does not come.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BinaryHeap};
+use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::ops::Bound::{Excluded, Unbounded};
@@ -51,7 +51,7 @@ type Place = (Time, u64, JobId);
 #[derive(Default)]
 pub(crate) struct Waiting {
     places: BTreeMap<JobId, (usize, Place)>,
-    groups: Vec<(Kind, BTreeMap<Place, ()>)>,
+    groups: Vec<(Kind, BTreeSet<Place>)>,
     group_of: BTreeMap<Kind, usize>,
     associations: Vec<Association>,
     association_of: BTreeMap<Association, usize>,
@@ -137,10 +137,10 @@ impl Waiting {
         let next = self.groups.len();
         let group = *self.group_of.entry(kind).or_insert(next);
         if group == next {
-            self.groups.push((kind, BTreeMap::new()));
+            self.groups.push((kind, BTreeSet::new()));
         }
         let place = (job.spec.submitted, job.spec.sequence, id);
-        self.groups[group].1.insert(place, ());
+        self.groups[group].1.insert(place);
         self.places.insert(id, (group, place));
     }
 
@@ -167,7 +167,7 @@ impl Waiting {
             turns: BinaryHeap::new(),
         };
         for (group, (kind, waiting)) in self.groups.iter().enumerate() {
-            let Some((&place, ())) = waiting.first_key_value() else {
+            let Some(&place) = waiting.first() else {
                 line.terms.push((0, Terms::default()));
                 continue;
             };
@@ -217,7 +217,7 @@ impl Waiting {
     pub(crate) fn next(&self, line: &mut Line) -> Option<JobId> {
         let Reverse((_, place, group)) = line.turns.pop()?;
         let after = self.groups[group].1.range((Excluded(place), Unbounded)).next();
-        if let Some((&next, ())) = after {
+        if let Some(&next) = after {
             line.queue_up(group, next);
         }
         Some(place.2)

@@ -75,17 +75,19 @@ impl Timelines {
             self.fits.clear();
             state.node_ids().for_each(|node| self.read(state, node));
         } else {
-            let mut stale: Vec<NodeId> = core::mem::take(&mut self.moving);
-            stale.extend(state.changed_since(self.seen));
+            let mut outdated: Vec<NodeId> = core::mem::take(&mut self.moving);
+            outdated.extend(state.changed_since(self.seen));
             for job in state.jobs_changed_since(self.seen_jobs).filter_map(|job| state.job(job)) {
                 if job.placed() > 0 {
                     let tasks = job.tasks().iter().filter_map(|&task| state.task(task)?.placement());
-                    stale.extend(tasks.map(|placement| placement.node));
+                    outdated.extend(tasks.map(|placement| placement.node));
                 }
             }
-            stale.sort_unstable();
-            stale.dedup();
-            stale.into_iter().for_each(|node| self.read(state, node));
+            outdated.sort_unstable();
+            outdated.dedup();
+            for node in outdated {
+                self.read(state, node);
+            }
         }
         (self.seen, self.seen_jobs) = (state.stamp(), state.jobs_stamp());
         // What is held was noted by another clock.
@@ -173,7 +175,9 @@ impl Timelines {
         let unseen = (self.latest_change - fits.latest_seen) as usize;
         if unseen <= self.recent.len() && unseen < count {
             let recent = &self.recent[self.recent.len() - unseen..];
-            recent.iter().for_each(|&node| look(node as usize));
+            for &node in recent {
+                look(node as usize);
+            }
         } else {
             (0..count).for_each(look);
         }
