@@ -2,8 +2,12 @@
 //!
 //! - [`hardware`]: what a node is made of.
 //! - [`collectives`]: what an isolated collective takes: NCCL's choice of algorithm and protocol, and its time.
+//! - [`network`]: the links between nodes, and the routes of flows over them.
+//! - [`sharing`]: how collectives that run at the same time share the links, and when they end.
 //!
 //! Bandwidths are GB/s (10^9 bytes a second), times microseconds, sizes bytes, unless a name says otherwise.
 
 pub mod collectives;
 pub mod hardware;
+pub mod network;
+pub mod sharing;

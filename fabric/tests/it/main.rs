@@ -1,4 +1,7 @@
-//! Tests of the fabric.
+//! Tests of the fabric, by module.
 
 mod choices;
 mod estimates;
+mod network;
+mod sharing;
+mod transfers;

@@ -1,0 +1,121 @@
+//! What collectives put on links.
+
+use crate::network::{LinkId, LinkWeight, Network, NicId, RouteError, Routing};
+
+/// Which NICs talk to which in an all-to-all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AllToAllRails {
+    /// NIC i to NIC i: data for another rail changes rails inside the node (NCCL's PXN).
+    Same,
+    /// Every NIC to every NIC.
+    All,
+}
+
+/// Sums the routes of collectives. Kept between collectives for the sake of its buffers.
+#[derive(Debug)]
+pub struct Loads<'a> {
+    network: &'a Network,
+    routing: Routing,
+    /// By link; zero between calls.
+    weight: Vec<f64>,
+    touched: Vec<LinkId>,
+    route: Vec<LinkWeight>,
+}
+
+impl<'a> Loads<'a> {
+    /// Of flows on that network that choose their ways so.
+    pub fn new(network: &'a Network, routing: Routing) -> Self {
+        let links = network.links() as usize;
+        Self { network, routing, weight: vec![0.0; links], touched: Vec::new(), route: Vec::new() }
+    }
+
+    /// A ring over nodes in this order: each sends to the next, the last to the first, one flow per rail.
+    ///
+    /// Weights are per byte that crosses one boundary between nodes, over all its rails: a ring of bus bandwidth x puts
+    /// x times the weight on the link. In order of links. One node has no boundary.
+    pub fn ring(&mut self, nodes: &[u32], rails: &[u32]) -> Result<Vec<LinkWeight>, RouteError> {
+        let part = per_rail(rails)?;
+        let mut sum = Ok(());
+        if nodes.len() > 1 {
+            let boundaries = nodes.iter().zip(nodes.iter().cycle().skip(1));
+            sum = boundaries.flat_map(|pair| rails.iter().map(move |&rail| (pair, rail))).try_for_each(
+                |((&node, &next), rail)| self.add(self.nic(node, rail)?, self.nic(next, rail)?, part),
+            );
+        }
+        self.finish(sum)
+    }
+
+    /// An all-to-all over nodes: each sends equal parts to each other one.
+    ///
+    /// Weights are per byte that one node sends, over all its rails. In order of links. One node sends nothing.
+    pub fn all_to_all(
+        &mut self,
+        nodes: &[u32],
+        rails: &[u32],
+        talk: AllToAllRails,
+    ) -> Result<Vec<LinkWeight>, RouteError> {
+        let part = per_rail(rails)? / (nodes.len().max(2) - 1) as f64;
+        let mut sum = Ok(());
+        'all: for (position, &node) in nodes.iter().enumerate() {
+            for &other in nodes[..position].iter().chain(&nodes[position + 1..]) {
+                sum = self.add_pair(node, other, rails, part, talk);
+                if sum.is_err() {
+                    break 'all;
+                }
+            }
+        }
+        self.finish(sum)
+    }
+
+    fn add_pair(
+        &mut self,
+        node: u32,
+        other: u32,
+        rails: &[u32],
+        part: f64,
+        talk: AllToAllRails,
+    ) -> Result<(), RouteError> {
+        for &rail in rails {
+            let from = self.nic(node, rail)?;
+            match talk {
+                AllToAllRails::Same => self.add(from, self.nic(other, rail)?, part)?,
+                AllToAllRails::All => {
+                    for &to in rails {
+                        self.add(from, self.nic(other, to)?, part / rails.len() as f64)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn nic(&self, node: u32, rail: u32) -> Result<NicId, RouteError> {
+        let (nodes, rails) = (self.network.nodes(), self.network.nics_per_node());
+        self.network.nic(node, rail).ok_or(RouteError::UnknownRail { node, rail, nodes, rails })
+    }
+
+    fn add(&mut self, from: NicId, to: NicId, part: f64) -> Result<(), RouteError> {
+        self.route.clear();
+        self.network.route(from, to, self.routing, &mut self.route)?;
+        for hop in &self.route {
+            let weight = &mut self.weight[hop.link.index()];
+            if *weight <= 0.0 {
+                self.touched.push(hop.link);
+            }
+            *weight += part * hop.weight;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, sum: Result<(), RouteError>) -> Result<Vec<LinkWeight>, RouteError> {
+        self.touched.sort_unstable();
+        let weight = &mut self.weight;
+        let take = |link: LinkId| LinkWeight::new(link, std::mem::take(&mut weight[link.index()]));
+        let loads = self.touched.drain(..).map(take).collect();
+        sum.map(|()| loads)
+    }
+}
+
+fn per_rail(rails: &[u32]) -> Result<f64, RouteError> {
+    if rails.is_empty() { Err(RouteError::NoRails) } else { Ok(1.0 / rails.len() as f64) }
+}
