@@ -3,10 +3,14 @@
 use clap::{Args, Subcommand};
 use foretell_scenarios::catalog::Catalog;
 use foretell_scenarios::fabric::collectives::{
-    Calibration, Channels, Collective, Environment, Estimate, EstimateError, VARIABLES, Variable, candidates,
-    estimate, tune,
+    Calibration, Channels, Choice, Collective, Environment, Estimate, EstimateError, VARIABLES, Variable,
+    candidates, choose, estimate, tune,
 };
+use foretell_scenarios::fabric::contention::{Shared, Spread, beside_others};
 use foretell_scenarios::fabric::hardware::{Gpu, Interconnect, Machine, Network, Ranks};
+use foretell_scenarios::fabric::network::{
+    Attachment, LinkTier, NetworkSpec, Routing, Shape, Uplinks, Width,
+};
 
 use crate::{CommandResult, Outcome, output};
 
@@ -27,6 +31,59 @@ pub(crate) struct NcclArgs {
     /// Say what NCCL chose from, and which link binds.
     #[arg(long)]
     explain: bool,
+    #[command(flatten)]
+    contention: ContentionArgs,
+}
+
+#[derive(Args)]
+struct ContentionArgs {
+    /// Run so many equal jobs at once, on a leaf-spine network of their nodes, and print what each gets beside the others.
+    #[arg(long, value_name = "JOBS", value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    contend: Option<u32>,
+    /// Nodes on a leaf.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    nodes_per_leaf: u32,
+    /// What comes into a leaf from below over what goes up.
+    #[arg(long, value_name = "RATIO", default_value_t = 1.0)]
+    oversubscription: f64,
+    /// Hang NIC i of all nodes of a unit of leaves on leaf i.
+    #[arg(long)]
+    rails: bool,
+    /// Deal the nodes out to the jobs like cards, rather than in a row for each.
+    #[arg(long)]
+    dealt: bool,
+    /// Choose ways by a hash of so many queue pairs for each flow, rather than by free links.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=128))]
+    queue_pairs: Option<u32>,
+    /// The seed of the hash.
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    seed: u64,
+}
+
+impl ContentionArgs {
+    /// The network of so many nodes.
+    fn network(&self, machine: &Machine, nodes: u32) -> NetworkSpec {
+        let attachment = if self.rails {
+            Attachment::ByRail { nodes_per_unit: self.nodes_per_leaf }
+        } else {
+            Attachment::ByNode { nodes_per_leaf: self.nodes_per_leaf }
+        };
+        // With a hash each cable is a way of its own; without, those to one spine are as one.
+        let per_spine = if self.rails { 1.0 } else { f64::from(machine.nics) };
+        let width = match self.queue_pairs {
+            None => Width::Oversubscription(self.oversubscription),
+            Some(_) => Width::Cables {
+                parallel: ((per_spine / self.oversubscription).round() as u32).max(1),
+                gb_per_s: machine.nic_gb_per_s,
+            },
+        };
+        NetworkSpec {
+            nodes,
+            nics_per_node: machine.nics,
+            nic_gb_per_s: machine.nic_gb_per_s,
+            shape: Shape::LeafSpine { attachment, spines: Uplinks { switches: self.nodes_per_leaf, width } },
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -95,12 +152,21 @@ fn run_table(args: &NcclArgs) -> CommandResult {
     environment.check_nics(machine.nics)?;
     let calibration = Calibration::default();
     let sizes = sizes(&args.sizes)?;
+    if let Some(jobs) = args.contention.contend {
+        output::print(&heading(&machine, ranks, collective))?;
+        return run_contention(
+            &args.contention,
+            jobs,
+            &sizes,
+            |bytes| choose(&machine, ranks, collective, bytes, &environment),
+            &environment.applied_to(&machine),
+        );
+    }
     let estimates: Vec<(u64, Estimate)> = sizes
         .into_iter()
         .map(|bytes| Ok((bytes, estimate(&machine, ranks, collective, bytes, &environment, &calibration)?)))
         .collect::<Result<_, EstimateError>>()?;
     let rows = estimates.iter().map(|(bytes, estimate)| {
-        let figure = |value: f64| if value < 10.0 { format!("{value:.2}") } else { format!("{value:.1}") };
         vec![
             bytes.to_string(),
             figure(estimate.time_us),
@@ -120,6 +186,67 @@ fn run_table(args: &NcclArgs) -> CommandResult {
         output::print(&explanation(&machine, ranks, collective, *bytes, last, &environment))?;
     }
     Ok(Outcome::Success)
+}
+
+/// What each of several jobs gets beside the others.
+fn run_contention(
+    args: &ContentionArgs,
+    jobs: u32,
+    sizes: &[u64],
+    choose: impl Fn(u64) -> Result<Choice, EstimateError>,
+    machine: &Machine,
+) -> CommandResult {
+    if !(args.oversubscription.is_finite() && args.oversubscription > 0.0) {
+        let got = args.oversubscription;
+        return Err(format!("--oversubscription: expected a number above 0, got {got}").into());
+    }
+    if machine.interconnect == Interconnect::Nvl72 {
+        return Err("--contend: racks of NVLink are not modelled beside each other".into());
+    }
+    let spread = if args.dealt { Spread::Dealt } else { Spread::Packed };
+    let routing = match args.queue_pairs {
+        Some(queue_pairs) => Routing::Ecmp { seed: args.seed, queue_pairs },
+        None => Routing::Adaptive,
+    };
+    let mut rows = Vec::new();
+    for &bytes in sizes {
+        let choice = choose(bytes)?;
+        let nodes = choice.ranks().nodes.saturating_mul(jobs);
+        let spec = args.network(machine, nodes);
+        let Shared { estimate, alone, full } =
+            beside_others(&choice, &Calibration::default(), jobs, &spec, spread, routing)?;
+        let full: Vec<&str> = full.into_iter().map(LinkTier::describe).collect();
+        rows.push(vec![
+            bytes.to_string(),
+            figure(alone.time_us),
+            figure(estimate.time_us),
+            figure(alone.bus_gb_per_s),
+            figure(estimate.bus_gb_per_s),
+            format!("{:.2}", estimate.time_us / alone.time_us),
+            if full.is_empty() { "-".to_owned() } else { full.join(", ") },
+        ]);
+    }
+    let titles = [
+        "size\nB",
+        "alone\nus",
+        "beside others\nus",
+        "alone\nbusbw GB/s",
+        "beside others\nbusbw GB/s",
+        "times\nas long",
+        "full links",
+    ];
+    let placed = if args.dealt { "dealt out over the leaves" } else { "in a row" };
+    output::print(&format!(
+        "{jobs} such jobs at once, {placed}; leaves of {} nodes, oversubscribed {}:1\n",
+        args.nodes_per_leaf, args.oversubscription
+    ))?;
+    output::print(&foretell_reports::plain_table(titles, rows, &[0, 1, 2, 3, 4, 5], output::width()))?;
+    Ok(Outcome::Success)
+}
+
+/// A figure with as many decimals as it needs.
+fn figure(value: f64) -> String {
+    if value < 10.0 { format!("{value:.2}") } else { format!("{value:.1}") }
 }
 
 fn run_tune(args: &MachineArgs) -> CommandResult {

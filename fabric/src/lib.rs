@@ -2,12 +2,14 @@
 //!
 //! - [`hardware`]: what a node is made of.
 //! - [`collectives`]: what an isolated collective takes: NCCL's choice of algorithm and protocol, and its time.
+//! - [`contention`]: what is left of a collective beside others.
 //! - [`network`]: the links between nodes, and the routes of flows over them.
 //! - [`sharing`]: how collectives that run at the same time share the links, and when they end.
 //!
 //! Bandwidths are GB/s (10^9 bytes a second), times microseconds, sizes bytes, unless a name says otherwise.
 
 pub mod collectives;
+pub mod contention;
 pub mod hardware;
 pub mod network;
 pub mod sharing;

@@ -71,6 +71,8 @@ fn small_commands() {
     let two_nodes = ["nccl", "--node-type", "dgx-a100", "--nodes", "2"];
     let ring = ["--env", "NCCL_ALGO=Ring", "--sizes", "1K..8G", "--explain"];
     check_golden("nccl", &succeed(&[&two_nodes[..], &ring].concat()));
+    let contend = ["--contend", "4", "--dealt", "--nodes-per-leaf", "2", "--oversubscription", "2"];
+    check_golden("nccl-contend", &succeed(&[&two_nodes[..], &ring[..4], &contend].concat()));
     let tune = ["nccl", "tune", "--node-type", "dgx-h100", "--nodes", "16", "--network", "roce"];
     check_golden("nccl-tune", &succeed(&tune));
     check_golden("nccl-variables", &succeed(&["nccl", "variables"]));

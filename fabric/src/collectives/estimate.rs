@@ -130,9 +130,24 @@ pub fn estimate(
 }
 
 impl Choice {
+    /// Where it runs, by NVLink domain.
+    pub const fn ranks(&self) -> Ranks {
+        self.ranks
+    }
+
+    /// What runs.
+    pub const fn collective(&self) -> Collective {
+        self.collective
+    }
+
     /// How long it takes.
     pub fn estimate(&self, calibration: &Calibration) -> Estimate {
-        let timing = Timing { choice: self, calibration };
+        self.limited(calibration, f64::INFINITY)
+    }
+
+    /// How long it takes if its bus is given no more than so much.
+    pub fn limited(&self, calibration: &Calibration, most_gb_per_s: f64) -> Estimate {
+        let timing = Timing { choice: self, calibration, most_gb_per_s };
         match &self.candidate {
             Some(candidate) => timing.of(candidate),
             None => timing.between_ranks(),
@@ -143,6 +158,7 @@ impl Choice {
 struct Timing<'a> {
     choice: &'a Choice,
     calibration: &'a Calibration,
+    most_gb_per_s: f64,
 }
 
 impl Timing<'_> {
@@ -309,6 +325,7 @@ impl Timing<'_> {
         ramp: f64,
         limit_gb_per_s: f64,
     ) -> Estimate {
+        let limit_gb_per_s = limit_gb_per_s.min(self.most_gb_per_s);
         let bytes = self.choice.bytes as f64;
         let factor = self.choice.collective.bus_factor(self.choice.ranks.count());
         let moving_us = bytes * factor / (limit_gb_per_s * 1e3);

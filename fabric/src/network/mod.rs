@@ -91,6 +91,17 @@ pub enum LinkTier {
     Spine,
 }
 
+impl LinkTier {
+    /// In words.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Nic => "NICs",
+            Self::Leaf => "leaf to spine",
+            Self::Spine => "spine to core",
+        }
+    }
+}
+
 /// A link that does not exist, or a factor that means nothing.
 #[derive(Clone, PartialEq, Debug, Error)]
 pub enum HealthError {

@@ -1,0 +1,126 @@
+//! Collectives beside others, against rates worked out by hand. Eight NICs of 25 GB/s on a node; a ring alone has 192 GB/s and
+//! its share of that.
+
+use foretell_fabric::collectives::{Calibration, Choice, Collective, Environment, Parameter, choose};
+use foretell_fabric::contention::{ContentionError, Shared, Spread, beside_others};
+use foretell_fabric::hardware::{Gpu, Interconnect, Machine, Network, Ranks};
+use foretell_fabric::network::{Attachment, LinkTier, NetworkSpec, Routing, Shape, Uplinks, Width};
+
+/// Nothing fitted: rings have what NCCL reckons.
+fn calibration() -> Calibration {
+    let mut calibration = Calibration::prior();
+    calibration.set(Parameter::RingNodes, 1.0);
+    calibration
+}
+
+fn choice(nodes: u32, collective: Collective, algorithm: &str) -> Choice {
+    let machine = Machine {
+        gpu: Gpu::named("A100-SXM4").unwrap(),
+        gpus: 8,
+        interconnect: Interconnect::NvSwitch,
+        nics: 8,
+        nic_gb_per_s: 25.0,
+        network: Some(Network::InfiniBand),
+    };
+    let variable = format!("NCCL_ALGO={algorithm}");
+    let environment = Environment::parse([variable.as_str()]).unwrap();
+    choose(&machine, Ranks { per_node: 8, nodes }, collective, 8 << 30, &environment).unwrap()
+}
+
+/// Leaves of four nodes whose uplinks are oversubscribed so much.
+fn leaves(nodes: u32, oversubscription: f64) -> NetworkSpec {
+    NetworkSpec {
+        nodes,
+        nics_per_node: 8,
+        nic_gb_per_s: 25.0,
+        shape: Shape::LeafSpine {
+            attachment: Attachment::ByNode { nodes_per_leaf: 4 },
+            spines: Uplinks { switches: 4, width: Width::Oversubscription(oversubscription) },
+        },
+    }
+}
+
+fn shared(choice: &Choice, jobs: u32, oversubscription: f64, spread: Spread) -> Shared {
+    let nodes = jobs * choice.ranks().nodes;
+    beside_others(choice, &calibration(), jobs, &leaves(nodes, oversubscription), spread, Routing::Adaptive)
+        .unwrap()
+}
+
+#[test]
+fn rings_share_the_uplinks_of_leaves() {
+    let check = |nodes, jobs, oversubscription, spread, expected: f64, full: &[LinkTier]| {
+        let ring = choice(nodes, Collective::AllReduce, "Ring");
+        let found = shared(&ring, jobs, oversubscription, spread);
+        let rate = found.estimate.limit_gb_per_s;
+        assert!((rate / expected - 1.0).abs() < 1e-9, "{nodes} {jobs} {oversubscription} {spread:?}: {rate}");
+        assert_eq!(found.full, full, "{nodes} {jobs} {oversubscription} {spread:?}");
+        assert!((found.alone.limit_gb_per_s - 192.0).abs() < 1e-9);
+        assert_eq!(found.estimate.time_us > found.alone.time_us, expected < 192.0);
+    };
+    // Packed on one leaf: nothing goes up. A leaf's uplinks have 4 x 200 GB/s over the oversubscription.
+    check(4, 2, 8.0, Spread::Packed, 192.0, &[]);
+    // Eight nodes on two leaves: each ring leaves a leaf once.
+    check(8, 2, 4.0, Spread::Packed, 192.0, &[]);
+    check(8, 2, 8.0, Spread::Packed, 100.0, &[LinkTier::Leaf]);
+    // Dealt out, two nodes of each of two jobs on each of two leaves: 0 and 2, 4 and 6. Each ring leaves each leaf once.
+    check(4, 2, 2.0, Spread::Dealt, 192.0, &[]);
+    check(4, 2, 4.0, Spread::Dealt, 100.0, &[LinkTier::Leaf]);
+    // Four jobs, one node of each on each leaf: every ring leaves every leaf, four share it.
+    check(4, 4, 1.0, Spread::Dealt, 192.0, &[]);
+    check(4, 4, 2.0, Spread::Dealt, 100.0, &[LinkTier::Leaf]);
+}
+
+/// On two nodes a tree sends half of what a ring sends, in both directions.
+#[test]
+fn a_tree_of_two_nodes_needs_less() {
+    let rate = |algorithm| {
+        let found = shared(&choice(2, Collective::AllReduce, algorithm), 4, 8.0, Spread::Dealt);
+        found.estimate.limit_gb_per_s
+    };
+    // One node of each job on each of two leaves of 100 GB/s up, which four share.
+    assert!((rate("Ring") - 25.0).abs() < 1e-9);
+    assert!((rate("Tree") - 25.0 * 2.0 * 15.0 / 16.0).abs() < 1e-9);
+}
+
+/// Flows of a hash meet on cables; more queue pairs spread them, and packets that take the next free cable do not meet.
+#[test]
+fn hashed_flows_collide() {
+    let ring = choice(8, Collective::AllReduce, "Ring");
+    let spec = NetworkSpec {
+        shape: Shape::LeafSpine {
+            attachment: Attachment::ByNode { nodes_per_leaf: 1 },
+            spines: Uplinks { switches: 8, width: Width::Cables { parallel: 1, gb_per_s: 25.0 } },
+        },
+        ..leaves(8, 1.0)
+    };
+    let of = |routing| {
+        let found = beside_others(&ring, &calibration(), 1, &spec, Spread::Packed, routing).unwrap();
+        found.estimate.limit_gb_per_s
+    };
+    assert!((of(Routing::Adaptive) - 192.0).abs() < 1e-9);
+    let mean = |queue_pairs| (0..20).map(|seed| of(Routing::Ecmp { seed, queue_pairs })).sum::<f64>() / 20.0;
+    let (one, four, many) = (mean(1), mean(4), mean(64));
+    // Of eight flows on eight cables, on each of eight leaves, some cable has three or four: a third to a quarter is left.
+    assert!((40.0..75.0).contains(&one), "{one}");
+    assert!(one < four && four < many && many < 192.0, "{one} {four} {many}");
+}
+
+#[test]
+fn all_to_all_loads_what_leaves_the_leaf() {
+    let all = choice(8, Collective::AllToAll, "Ring");
+    let alone = shared(&all, 1, 1.0, Spread::Packed);
+    assert_eq!(alone.full, []);
+    let bound = shared(&all, 1, 8.0, Spread::Packed);
+    // A node sends 4 of 7 parts to the other leaf; four nodes fill 100 GB/s. A GPU sends 8 x 7 of its 63 parts off the node.
+    let node = 100.0 / 4.0 * 7.0 / 4.0;
+    let expected = node / 8.0 * 63.0 / 56.0;
+    assert!((bound.estimate.limit_gb_per_s / expected - 1.0).abs() < 1e-9, "{:?}", bound.estimate);
+    assert_eq!(bound.full, [LinkTier::Leaf]);
+}
+
+#[test]
+fn one_node_shares_nothing() {
+    let ring = choice(1, Collective::AllReduce, "Ring");
+    let found = beside_others(&ring, &calibration(), 2, &leaves(2, 1.0), Spread::Packed, Routing::Adaptive);
+    assert_eq!(found, Err(ContentionError::OneNode));
+}
