@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use clap::{Args, Subcommand};
+use foretell_reports::{Curve, curve_plot};
 use foretell_validation::{
     Cell, Error, Progress, Report, conformance, gavel, helios, nccl, openb, sia, tiresias,
 };
@@ -76,6 +77,9 @@ struct NcclArgs {
     /// Fit the constants to these measurements, use them, and print them.
     #[arg(long)]
     fit: bool,
+    /// Draw bus bandwidth by size, measured and predicted, of the systems with most sizes, as SVG.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -127,15 +131,16 @@ struct CommonArgs {
     threads: Option<usize>,
 }
 
+/// Curves of a plot.
+const CURVES: usize = 7;
+
 pub(crate) fn run(args: &ValidateArgs) -> CommandResult {
     match &args.suite {
         Suite::Openb(args) => run_openb(args),
         Suite::Conformance(args) => run_conformance(args),
         Suite::Gavel(args) => run_gavel(args),
         Suite::Tiresias(args) => run_suite(args, "tiresias", "oracles", tiresias::run),
-        Suite::Nccl(args) => run_suite(&args.common, "nccl", "fits", |data, progress| {
-            nccl::run(data, nccl::Selection { fit: args.fit }, progress)
-        }),
+        Suite::Nccl(args) => run_nccl(args),
         Suite::Helios(args) => run_suite(args, "helios", "runs", helios::run),
         Suite::Sia(args) => run_sia(args),
     }
@@ -148,6 +153,26 @@ fn run_openb(args: &OpenbArgs) -> CommandResult {
         seeds: args.seeds.clone(),
     };
     run_suite(&args.common, "openb", "runs", |data, progress| openb::run(data, &selection, progress))
+}
+
+fn run_nccl(args: &NcclArgs) -> CommandResult {
+    if let Some(path) = &args.plot {
+        let curves = nccl::curves(&data_dir(&args.common)?)?.into_iter().take(CURVES);
+        let curves: Vec<Curve> = curves
+            .map(|curve| Curve {
+                name: curve.case,
+                measured: curve.points.iter().map(|&(bytes, measured, _)| (bytes as f64, measured)).collect(),
+                predicted: curve.points.iter().map(|&(bytes, _, ours)| (bytes as f64, ours)).collect(),
+            })
+            .collect();
+        let source = concat!("foretell ", env!("CARGO_PKG_VERSION"), ", validate nccl");
+        let subtitle = "all-reduce on systems that were measured with nccl-tests";
+        let svg = curve_plot("the plot", "Bus bandwidth by size", subtitle, source, &curves)?;
+        std::fs::write(path, svg).map_err(|error| format!("failed to write {}: {error}", path.display()))?;
+    }
+    run_suite(&args.common, "nccl", "fits", |data, progress| {
+        nccl::run(data, nccl::Selection { fit: args.fit }, progress)
+    })
 }
 
 fn run_gavel(args: &GavelArgs) -> CommandResult {

@@ -29,7 +29,7 @@ pub use comparison::comparison_table;
 pub use csv::{EVICTIONS_HEADER, JOBS_HEADER, TIMELINE_HEADER, write_evictions, write_jobs, write_timeline};
 pub use error::ReportError;
 pub use explain::{explain_job, explain_node};
-pub use plots::{Plot, plots};
+pub use plots::{Curve, Plot, curve_plot, plots};
 pub use recompute::{Recomputed, recompute};
 pub use run_dir::{PolicyRuns, check_target, read_run_dir, write_run_dir};
 pub use table::{plain_table, summary_table};

@@ -55,6 +55,28 @@ fn library_scenarios_on_real_data() {
 }
 
 #[test]
+fn collectives_as_documented() {
+    let Some(data) = data_or_skip("validate nccl on real data") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let plot = directory.path().join("plot.svg");
+    let arguments = ["validate", "nccl", "--data", data.to_str().unwrap(), "--plot", plot.to_str().unwrap()];
+    let output = foretell(&arguments);
+    // Some healthy systems are further off than they should be.
+    assert_eq!(output.status.code(), Some(1));
+    let printed = stdout(&output);
+    check_width(&printed);
+    let guide = std::fs::read_to_string(root().join("docs/nccl.md")).unwrap();
+    for summary in printed.lines().filter(|line| line.ends_with("measurements")) {
+        assert!(guide.contains(summary), "docs/nccl.md does not say\n{summary}");
+    }
+    let picture = root().join("docs/images/nccl-busbw.svg");
+    Assert::new().action_env("SNAPSHOTS").eq(
+        std::fs::read_to_string(plot).unwrap(),
+        Data::read_from(&picture, Some(snapbox::data::DataFormat::Text)),
+    );
+}
+
+#[test]
 fn what_a_trace_is_like() {
     let Some(data) = data_or_skip("trace info on real data") else { return };
     let path = data.join("openb/openb_pod_list_default.csv.gz");

@@ -37,6 +37,8 @@ pub(super) enum Kind {
     Line,
     /// What goes along with it, in a paler tone.
     PaleLine,
+    /// Single points.
+    Points,
     /// An area behind the lines; points run along one edge and back along the other.
     Area,
 }

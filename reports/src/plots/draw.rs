@@ -14,7 +14,6 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::axis::Axis;
 use super::charts::{Chart, Kind, Shape};
-use crate::wire::Manifest;
 
 const SIZE: (u32, u32) = (960, 560);
 const MARGIN: i32 = 24;
@@ -43,16 +42,24 @@ const LEGEND_TOP_PX: i32 = 72;
 /// entry allows.
 const LEGEND_LAYOUTS: [(usize, usize); 2] = [(3, 33), (2, 52)];
 
+/// What stands around a chart.
+pub(super) struct Caption {
+    /// Under the title.
+    pub(super) subtitle: String,
+    /// Below: where it comes from.
+    pub(super) source: String,
+}
+
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// The chart as an SVG document, or what went wrong.
-pub(super) fn draw(chart: &Chart, manifest: &Manifest, policies: &[&str]) -> Result<String, String> {
+pub(super) fn draw(chart: &Chart, caption: &Caption, names: &[&str]) -> Result<String, String> {
     let mut svg = String::new();
     {
         let canvas = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         canvas.fill(&WHITE).map_err(message)?;
-        captions(&canvas, chart, manifest)?;
-        let legend_rows = legend(&canvas, chart, policies)?;
+        captions(&canvas, chart, caption)?;
+        let legend_rows = legend(&canvas, chart, names)?;
         let top = LEGEND_TOP_PX + LEGEND_ROW_PX * legend_rows + 4;
         plane(&canvas, chart, top)?;
         canvas.present().map_err(message)?;
@@ -69,18 +76,15 @@ fn style(size_px: u32, colour: RGBColor, horizontal: HPos, vertical: VPos) -> Te
 }
 
 /// Title above, and below where the plot comes from.
-fn captions(canvas: &Canvas<'_>, chart: &Chart, manifest: &Manifest) -> Result<(), String> {
+fn captions(canvas: &Canvas<'_>, chart: &Chart, caption: &Caption) -> Result<(), String> {
     let title =
         TextStyle { font: (FONT, 20, FontStyle::Bold).into_font(), ..style(20, TEXT, HPos::Left, VPos::Top) };
     canvas.draw_text(&chart.title, &title, (MARGIN, 18)).map_err(message)?;
-    let scenario = style(14, FAINT_TEXT, HPos::Left, VPos::Top);
-    canvas.draw_text(&shortened(&manifest.scenario, 100), &scenario, (MARGIN, 46)).map_err(message)?;
-    let digest: String = manifest.scenario_blake3.chars().take(12).collect();
-    let source =
-        format!("foretell {}, scenario blake3 {digest}, seed {}", manifest.foretell_version, manifest.seed);
+    let subtitle = style(14, FAINT_TEXT, HPos::Left, VPos::Top);
+    canvas.draw_text(&shortened(&caption.subtitle, 100), &subtitle, (MARGIN, 46)).map_err(message)?;
     let (width, height) = (SIZE.0 as i32, SIZE.1 as i32);
     let small = style(11, FAINT_TEXT, HPos::Right, VPos::Bottom);
-    canvas.draw_text(&source, &small, (width - MARGIN, height - 8)).map_err(message)
+    canvas.draw_text(&caption.source, &small, (width - MARGIN, height - 8)).map_err(message)
 }
 
 /// Entries above the plane, where they hide nothing. Returns the number of rows.
@@ -152,6 +156,9 @@ fn plane(canvas: &Canvas<'_>, chart: &Chart, top: i32) -> Result<(), String> {
         let line = |style: ShapeStyle| area.draw(&PathElement::new(shape.points.clone(), style));
         let drawn = match (shape.kind, shape.points.as_slice()) {
             (_, []) => Ok(()),
+            (Kind::Points, points) => {
+                points.iter().try_for_each(|point| area.draw(&Circle::new(*point, 3, colour.filled())))
+            }
             (Kind::Area, points) => area.draw(&Polygon::new(points, colour.mix(0.12))),
             (_, [point]) => area.draw(&Circle::new(*point, 4, colour.filled())),
             (Kind::Line, _) => line(colour.stroke_width(width)),

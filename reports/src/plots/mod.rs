@@ -3,16 +3,20 @@
 //! ```text
 //! charts   what to show: lines and axes, from results
 //! series   fewer points without losing what the eye would see
+//! curves   bandwidth by size, measured and predicted
 //! axis     ranges, ticks and their labels
 //! draw     how to show it
 //! ```
 
 mod axis;
 mod charts;
+mod curves;
 mod draw;
 mod series;
 
 use foretell_sim::log::RunResult;
+
+pub use curves::{Curve, curve_plot};
 
 use crate::error::ReportError;
 use crate::wire::Manifest;
@@ -36,9 +40,17 @@ pub fn plots(manifest: &Manifest, runs: &[&RunResult]) -> Result<Vec<Plot>, Repo
         ("jct_cdf.svg", charts::completion_time(runs)),
         ("fragmentation.svg", charts::fragmentation(runs)),
     ];
+    let digest: String = manifest.scenario_blake3.chars().take(12).collect();
+    let caption = draw::Caption {
+        subtitle: manifest.scenario.clone(),
+        source: format!(
+            "foretell {}, scenario blake3 {digest}, seed {}",
+            manifest.foretell_version, manifest.seed
+        ),
+    };
     let plot = |(file, chart): (&'static str, charts::Chart)| {
         let svg =
-            draw::draw(&chart, manifest, &policies).map_err(|message| ReportError::Plot { file, message })?;
+            draw::draw(&chart, &caption, &policies).map_err(|message| ReportError::Plot { file, message })?;
         Ok(Plot { file, svg })
     };
     charts.into_iter().map(plot).collect()

@@ -7,9 +7,10 @@ mod fit;
 mod measured;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use foretell_fabric::collectives::{Calibration, Parameter};
+use foretell_fabric::collectives::{Calibration, Collective, Parameter};
+use foretell_fabric::hardware::{Network, Ranks};
 use rayon::prelude::*;
 
 use self::fit::fit;
@@ -35,13 +36,7 @@ pub struct Selection {
 
 /// Predicts every measurement in `data`: a folder with `nccl_measured.csv`, or with `network/nccl_measured.csv`, or such a file.
 pub fn run(data: &Path, selection: Selection, progress: &Progress<'_>) -> Result<Report, Error> {
-    let path = if data.is_file() {
-        data.to_owned()
-    } else {
-        let root = if data.join("network").is_dir() { data.join("network") } else { data.to_owned() };
-        root.join("nccl_measured.csv")
-    };
-    let Measured { rows, skipped } = read(&path)?;
+    let Measured { rows, skipped } = read(&file(data))?;
     let mut cases: BTreeMap<&str, Vec<&Measurement>> = BTreeMap::new();
     for row in &rows {
         cases.entry(&row.case).or_default().push(row);
@@ -73,27 +68,26 @@ pub fn run(data: &Path, selection: Selection, progress: &Progress<'_>) -> Result
     };
     let sentence = |class: SizeClass| {
         let (fitted, left_out) = (errors(|one| &one.fitted, class), errors(|one| &one.held_out, class));
-        (fitted.len(), percent(median(&fitted)), percent(median(&left_out)))
+        (fitted.len(), percent(&fitted), percent(&left_out))
     };
-    let [large, middle, small] = [SizeClass::Large, SizeClass::Middle, SizeClass::Small].map(sentence);
     let mut summary = format!(
-        "Errors are medians of |predicted / measured time - 1| in per cent, fitted / left out of the fit; bus bandwidth in GB/s.\n\
-         {} cases, {} measurements; of healthy ones: {} / {} from 64 MiB on ({} measurements), {} / {} from 1 MiB to there ({}), {} / {} below ({}).",
+        "Errors are medians of |predicted / measured time - 1| in per cent, fitted / left\n\
+         out of the fit; bus bandwidth in GB/s. {} cases, {} measurements; healthy:\n",
         cases.len(),
         rows.len(),
-        large.1,
-        large.2,
-        large.0,
-        middle.1,
-        middle.2,
-        middle.0,
-        small.1,
-        small.2,
-        small.0,
     );
-    summary.extend(skipped.iter().map(|(case, reason)| format!("\nskipped {case}: {reason}")));
+    let classes = [
+        (SizeClass::Large, "from 64 MiB on"),
+        (SizeClass::Middle, "1 to 64 MiB"),
+        (SizeClass::Small, "below 1 MiB"),
+    ];
+    summary.extend(classes.map(|(class, name)| {
+        let (count, fitted, left_out) = sentence(class);
+        format!("  {name:<16}{fitted} / {left_out} of {count} measurements\n")
+    }));
+    summary.extend(skipped.iter().map(|(case, reason)| format!("skipped {case}: {reason}\n")));
     if selection.fit {
-        summary.push_str("\n\nfitted constants:\n");
+        summary.push_str("\nfitted constants:\n");
         summary.push_str(&print(&calibration));
     }
     // Worst first.
@@ -113,8 +107,58 @@ pub fn run(data: &Path, selection: Selection, progress: &Progress<'_>) -> Result
             "largest: busbw, ours",
         ],
         rows: outcomes.iter().map(Outcome::row).collect(),
-        summary,
+        summary: summary.trim_end().to_owned(),
     })
+}
+
+/// Bus bandwidth by size of a case.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Curve {
+    /// The case.
+    pub case: String,
+    /// Bytes, GB/s measured and GB/s predicted, by size.
+    pub points: Vec<(u64, f64, f64)>,
+}
+
+/// Sweeps of all-reduce over many sizes on healthy systems that differ, those over most sizes first.
+pub fn curves(data: &Path) -> Result<Vec<Curve>, Error> {
+    let Measured { rows, .. } = read(&file(data))?;
+    let mut cases: BTreeMap<&str, Vec<&Measurement>> = BTreeMap::new();
+    let is_shown = |row: &&Measurement| row.health == Health::Good && row.collective == Collective::AllReduce;
+    for row in rows.iter().filter(is_shown) {
+        cases.entry(&row.case).or_default().push(row);
+    }
+    let mut cases: Vec<Vec<&Measurement>> = cases.into_values().collect();
+    // A stable sort: equals stay in order of name.
+    cases.sort_by_key(|rows| std::cmp::Reverse(rows.len()));
+    let mut systems: Vec<(&str, Option<Network>, Ranks)> = Vec::new();
+    cases.retain(|rows| {
+        let system = (short(&rows[0].machine.gpu.name), rows[0].machine.network, rows[0].ranks);
+        let is_new = !systems.contains(&system) && rows.iter().all(|row| row.ranks == rows[0].ranks);
+        systems.extend(is_new.then_some(system));
+        is_new
+    });
+    let calibration = Calibration::default();
+    let point = |row: &&Measurement| {
+        let factor = row.collective.bus_factor(row.ranks.count());
+        let measured = row.bytes as f64 * factor / (row.time_us * 1e3);
+        (row.bytes, measured, row.estimate(&calibration).bus_gb_per_s)
+    };
+    let curve = |rows: Vec<&Measurement>| {
+        let mut points: Vec<_> = rows.iter().map(point).collect();
+        points.sort_by_key(|&(bytes, ..)| bytes);
+        Curve { case: rows[0].case.clone(), points }
+    };
+    Ok(cases.into_iter().map(curve).collect())
+}
+
+/// The file of measurements.
+fn file(data: &Path) -> PathBuf {
+    if data.is_file() {
+        return data.to_owned();
+    }
+    let root = if data.join("network").is_dir() { data.join("network") } else { data.to_owned() };
+    root.join("nccl_measured.csv")
 }
 
 /// Relative errors of one class of sizes.
@@ -244,8 +288,9 @@ fn short(name: &str) -> &str {
     name.split('-').next().unwrap_or(name)
 }
 
-fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
+/// The median in per cent.
+fn percent(errors: &[f64]) -> String {
+    format!("{:.1}", median(errors) * 100.0)
 }
 
 /// The middle value, or the mean of the two there; not a number if there is none.
