@@ -10,6 +10,7 @@ mod progress;
 mod run;
 mod scenario;
 mod schedule;
+mod topology;
 mod trace;
 mod validate;
 
@@ -43,6 +44,8 @@ enum Command {
     Scenario(scenario::ScenarioArgs),
     /// Look at, convert and generate job traces.
     Trace(trace::TraceArgs),
+    /// Draw the cluster of a scenario: tiers of its network, links of its nodes.
+    Topology(topology::TopologyArgs),
     /// Say how long NCCL's collectives take on a machine, and what to set for them.
     Nccl(Box<nccl::NcclArgs>),
     /// List the scheduling policies.
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Schedule(args) => schedule::run(&args),
         Command::Scenario(args) => scenario::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::Topology(args) => topology::run(&args),
         Command::Nccl(args) => nccl::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Validate(args) => validate::run(&args),

@@ -33,6 +33,7 @@ mod schema;
 mod solver;
 mod structure;
 mod suggest;
+pub mod topology;
 mod units;
 
 pub use assemble::{Plan, RunError};

@@ -93,6 +93,13 @@ fn small_commands() {
     let two_nodes = ["nccl", "--node-type", "dgx-a100", "--nodes", "2"];
     let ring = ["--env", "NCCL_ALGO=Ring", "--sizes", "1K..8G", "--explain"];
     check_golden("nccl", &succeed(&[&two_nodes[..], &ring].concat()));
+    let reclaim = "scenarios/library/gang-deadlock.toml";
+    let set =
+        ["--set", "cluster.topology=[{ name = \"leaf\", nodes = 8 }, { name = \"spine\", nodes = 16 }]"];
+    for format in ["text", "svg", "dot"] {
+        let drawn = succeed(&[&["topology", reclaim, "--format", format][..], &set].concat());
+        check_golden(&format!("topology-{format}"), &drawn);
+    }
     let contend = ["--contend", "4", "--dealt", "--nodes-per-leaf", "2", "--oversubscription", "2"];
     check_golden("nccl-contend", &succeed(&[&two_nodes[..], &ring[..4], &contend].concat()));
     let tune = ["nccl", "tune", "--node-type", "dgx-h100", "--nodes", "16", "--network", "roce"];

@@ -136,7 +136,7 @@ pub const PLACEMENTS: [Description; 13] = [
     ("gpu-links", "the GPUs with the best links to each other, then the node with the most GPU allocated"),
 ];
 
-/// Every name that [`build`] accepts, combinations included.
+/// Every name that [`build`](crate::build) accepts, combinations included.
 pub fn all_names() -> Vec<String> {
     let combined = ORDERS
         .iter()
