@@ -153,13 +153,13 @@ fn run_table(args: &NcclArgs) -> CommandResult {
     let calibration = Calibration::default();
     let sizes = sizes(&args.sizes)?;
     if let Some(jobs) = args.contention.contend {
-        output::print(&heading(&machine, ranks, collective))?;
         return run_contention(
             &args.contention,
             jobs,
             &sizes,
             |bytes| choose(&machine, ranks, collective, bytes, &environment),
             &environment.applied_to(&machine),
+            &heading(&machine, ranks, collective),
         );
     }
     let estimates: Vec<(u64, Estimate)> = sizes
@@ -195,6 +195,7 @@ fn run_contention(
     sizes: &[u64],
     choose: impl Fn(u64) -> Result<Choice, EstimateError>,
     machine: &Machine,
+    heading: &str,
 ) -> CommandResult {
     if !(args.oversubscription.is_finite() && args.oversubscription > 0.0) {
         let got = args.oversubscription;
@@ -237,7 +238,7 @@ fn run_contention(
     ];
     let placed = if args.dealt { "dealt out over the leaves" } else { "in a row" };
     output::print(&format!(
-        "{jobs} such jobs at once, {placed}; leaves of {} nodes, oversubscribed {}:1\n",
+        "{heading}\n{jobs} such jobs at once, {placed}; leaves of {} nodes, oversubscribed {}:1\n",
         args.nodes_per_leaf, args.oversubscription
     ))?;
     output::print(&foretell_reports::plain_table(titles, rows, &[0, 1, 2, 3, 4, 5], output::width()))?;
@@ -324,6 +325,9 @@ fn asked(args: &MachineArgs) -> Result<Asked, Box<dyn std::error::Error>> {
         return Err("what the NICs are on is not known: expected --network NAME".into());
     }
     let ranks = Ranks { per_node: args.gpus_per_node.unwrap_or(machine.gpus), nodes: args.nodes };
+    if ranks.by_domain(machine.interconnect).nodes > 1 && machine.nics == 0 {
+        return Err("several nodes, and no NICs: expected --nics, --nic-gbps and --network".into());
+    }
     Ok(Asked { machine, ranks, collective: args.collective.parse()? })
 }
 
@@ -344,9 +348,10 @@ fn heading(machine: &Machine, ranks: Ranks, collective: Collective) -> String {
         format!("{} NICs of {} Gbit/s ({network})", machine.nics, machine.nic_gb_per_s * 8.0)
     };
     format!(
-        "{collective}, {} ranks: {} nodes of {} {} ({}), {nics}\n",
+        "{collective}, {} ranks: {} node{} of {} {} ({}), {nics}\n",
         ranks.count(),
         ranks.nodes,
+        if ranks.nodes == 1 { "" } else { "s" },
         ranks.per_node,
         machine.gpu.name,
         name(machine.interconnect),
