@@ -3,8 +3,7 @@
 use clap::{Args, Subcommand};
 use foretell_scenarios::catalog::Catalog;
 use foretell_scenarios::fabric::collectives::{
-    Calibration, Channels, Choice, Collective, Environment, Estimate, EstimateError, VARIABLES, Variable,
-    candidates, choose, estimate, tune,
+    Calibration, Choice, Collective, Environment, EstimateError, VARIABLES, Variable, choose, tune,
 };
 use foretell_scenarios::fabric::contention::{Shared, Spread, beside_others};
 use foretell_scenarios::fabric::hardware::{Gpu, Interconnect, Machine, Network, Ranks};
@@ -132,6 +131,9 @@ struct MachineArgs {
 /// Largest size: 2^50 bytes are more than all memory that ranks have.
 const MAX_BYTES: u64 = 1 << 50;
 
+/// NICs of all jobs that run at once: every one is a link of the network.
+const MAX_NICS: u64 = 1_000_000;
+
 pub(crate) fn run(args: &NcclArgs) -> CommandResult {
     match &args.command {
         Some(Command::Tune(machine)) => run_tune(machine),
@@ -150,23 +152,31 @@ fn run_table(args: &NcclArgs) -> CommandResult {
     let Asked { machine, ranks, collective } = asked(&args.machine)?;
     let environment = Environment::parse(args.environment.iter().map(String::as_str))?;
     environment.check_nics(machine.nics)?;
-    let calibration = Calibration::default();
     let sizes = sizes(&args.sizes)?;
-    if let Some(jobs) = args.contention.contend {
-        return run_contention(
-            &args.contention,
-            jobs,
-            &sizes,
-            |bytes| choose(&machine, ranks, collective, bytes, &environment),
-            &environment.applied_to(&machine),
-            &heading(&machine, ranks, collective),
-        );
-    }
-    let estimates: Vec<(u64, Estimate)> = sizes
+    let choices: Vec<(u64, Choice)> = sizes
         .into_iter()
-        .map(|bytes| Ok((bytes, estimate(&machine, ranks, collective, bytes, &environment, &calibration)?)))
+        .map(|bytes| Ok((bytes, choose(&machine, ranks, collective, bytes, &environment)?)))
         .collect::<Result<_, EstimateError>>()?;
-    let rows = estimates.iter().map(|(bytes, estimate)| {
+    let heading = heading(&machine, ranks, collective);
+    let printed = match args.contention.contend {
+        None => alone(&choices),
+        Some(jobs) => beside(&args.contention, jobs, &choices, &environment.applied_to(&machine))?,
+    };
+    output::print(&format!("{heading}\n{printed}"))?;
+    for variable in environment.without_effect() {
+        output::print(&format!("{variable} changes no time here"))?;
+    }
+    if let Some((bytes, last)) = choices.last().filter(|_| args.explain) {
+        output::print(&explanation(*bytes, last))?;
+    }
+    Ok(Outcome::Success)
+}
+
+/// What a job takes that has the links to itself.
+fn alone(choices: &[(u64, Choice)]) -> String {
+    let calibration = Calibration::default();
+    let rows = choices.iter().map(|(bytes, choice)| {
+        let estimate = choice.estimate(&calibration);
         vec![
             bytes.to_string(),
             figure(estimate.time_us),
@@ -177,26 +187,16 @@ fn run_table(args: &NcclArgs) -> CommandResult {
         ]
     });
     let titles = ["size\nB", "time\nus", "algbw\nGB/s", "busbw\nGB/s", "algorithm", "protocol"];
-    output::print(&heading(&machine, ranks, collective))?;
-    output::print(&foretell_reports::plain_table(titles, rows, &[0, 1, 2, 3], output::width()))?;
-    for variable in environment.without_effect() {
-        output::print(&format!("{variable} changes no time here"))?;
-    }
-    if let Some((bytes, last)) = estimates.last().filter(|_| args.explain) {
-        output::print(&explanation(&machine, ranks, collective, *bytes, last, &environment))?;
-    }
-    Ok(Outcome::Success)
+    foretell_reports::plain_table(titles, rows, &[0, 1, 2, 3], output::width())
 }
 
 /// What each of several jobs gets beside the others.
-fn run_contention(
+fn beside(
     args: &ContentionArgs,
     jobs: u32,
-    sizes: &[u64],
-    choose: impl Fn(u64) -> Result<Choice, EstimateError>,
+    choices: &[(u64, Choice)],
     machine: &Machine,
-    heading: &str,
-) -> CommandResult {
+) -> Result<String, Box<dyn std::error::Error>> {
     if !(args.oversubscription.is_finite() && args.oversubscription > 0.0) {
         let got = args.oversubscription;
         return Err(format!("--oversubscription: expected a number above 0, got {got}").into());
@@ -210,12 +210,15 @@ fn run_contention(
         None => Routing::Adaptive,
     };
     let mut rows = Vec::new();
-    for &bytes in sizes {
-        let choice = choose(bytes)?;
+    for (bytes, choice) in choices {
         let nodes = choice.ranks().nodes.saturating_mul(jobs);
+        let nics = u64::from(nodes) * u64::from(machine.nics);
+        if nics > MAX_NICS {
+            return Err(format!("--contend: {nics} NICs of all jobs, expected at most {MAX_NICS}").into());
+        }
         let spec = args.network(machine, nodes);
         let Shared { estimate, alone, full } =
-            beside_others(&choice, &Calibration::default(), jobs, &spec, spread, routing)?;
+            beside_others(choice, &Calibration::default(), jobs, &spec, spread, routing)?;
         let full: Vec<&str> = full.into_iter().map(LinkTier::describe).collect();
         rows.push(vec![
             bytes.to_string(),
@@ -237,12 +240,11 @@ fn run_contention(
         "full links",
     ];
     let placed = if args.dealt { "dealt out over the leaves" } else { "in a row" };
-    output::print(&format!(
-        "{heading}\n{jobs} such jobs at once, {placed}; leaves of {} nodes, oversubscribed {}:1\n",
+    let table = foretell_reports::plain_table(titles, rows, &[0, 1, 2, 3, 4, 5], output::width());
+    Ok(format!(
+        "{jobs} such jobs at once, {placed}; leaves of {} nodes, oversubscribed {}:1\n\n{table}",
         args.nodes_per_leaf, args.oversubscription
-    ))?;
-    output::print(&foretell_reports::plain_table(titles, rows, &[0, 1, 2, 3, 4, 5], output::width()))?;
-    Ok(Outcome::Success)
+    ))
 }
 
 /// A figure with as many decimals as it needs.
@@ -338,9 +340,6 @@ fn gpu(name: &str) -> Result<Gpu, String> {
 }
 
 fn heading(machine: &Machine, ranks: Ranks, collective: Collective) -> String {
-    let name = |wanted: Interconnect| {
-        Interconnect::ALL.iter().find(|(_, kind)| *kind == wanted).map_or("", |&(name, _)| name)
-    };
     let network = machine.network.map_or("none", Network::name);
     let nics = if machine.nics == 0 {
         "no NICs".to_owned()
@@ -354,21 +353,13 @@ fn heading(machine: &Machine, ranks: Ranks, collective: Collective) -> String {
         if ranks.nodes == 1 { "" } else { "s" },
         ranks.per_node,
         machine.gpu.name,
-        name(machine.interconnect),
+        machine.interconnect.name(),
     )
 }
 
 /// What NCCL chose from at a size, and what binds what it chose.
-fn explanation(
-    machine: &Machine,
-    ranks: Ranks,
-    collective: Collective,
-    bytes: u64,
-    chosen: &Estimate,
-    environment: &Environment,
-) -> String {
-    let machine = environment.applied_to(machine);
-    let channels = Channels::of(&machine, ranks.by_domain(machine.interconnect), 64);
+fn explanation(bytes: u64, choice: &Choice) -> String {
+    let (chosen, channels) = (choice.estimate(&Calibration::default()), choice.channels());
     let mut text = format!(
         "\nAt {bytes} B: bound by {}.\n{} channels of {} GB/s; messages without end would have {:.1} GB/s of busbw. Latency {:.1} us.\n",
         chosen.bound.describe(),
@@ -377,19 +368,16 @@ fn explanation(
         chosen.limit_gb_per_s,
         chosen.latency_us,
     );
-    let mut all = candidates(&machine, ranks, collective, bytes, environment);
-    all.sort_by(|one, other| one.reckoned_us.total_cmp(&other.reckoned_us));
-    if !all.is_empty() {
+    if !choice.candidates().is_empty() {
         text.push_str("\nWhat NCCL's model reckons (it chooses the first):\n");
     }
-    let lines = all.iter().map(|one| {
+    text.extend(choice.candidates().iter().map(|one| {
         let (algorithm, protocol) = (one.algorithm.name(), one.protocol.name());
         format!(
             "  {algorithm:<9}{protocol:<8}{:>14.1} us{:>10.1} GB/s of busbw\n",
             one.reckoned_us, one.bus_gb_per_s
         )
-    });
-    text.extend(lines);
+    }));
     text.trim_end().to_owned()
 }
 

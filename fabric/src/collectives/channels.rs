@@ -21,6 +21,8 @@ pub enum Bound {
     Nic,
     /// What a channel of this algorithm carries at most.
     Channel,
+    /// How many channels the environment allows.
+    ChannelCount,
 }
 
 impl Bound {
@@ -33,6 +35,7 @@ impl Bound {
             Self::SocketLink => "the link between sockets, through host memory",
             Self::Nic => "the NICs of each node",
             Self::Channel => "what one channel of the algorithm carries",
+            Self::ChannelCount => "the number of channels that the environment allows",
         }
     }
 }
@@ -64,16 +67,22 @@ const SOCKET_LINK_GB_PER_S: f64 = 10.0;
 /// What NCCL takes a transfer between GPUs through an Intel host bridge to cost.
 const HOST_BRIDGE_OVERHEAD: f64 = 1.2;
 
-/// The count and speed of channels that make most of a total, no more than so many.
-fn most(speeds: impl Iterator<Item = f64>, total: f64, limit: u32) -> (u32, f64) {
+/// The count and speed of channels that make most of a total: no more than so many, each no faster than it can be. Where all speeds
+/// of the list are too fast, channels have what they can.
+fn most(speeds: &[f64], each: f64, total: f64, limit: u32) -> (u32, f64) {
+    let limit = limit.min(MAX_CHANNELS);
+    let count = |speed: f64| ((total / speed + 1e-9) as u32).min(limit);
     let mut best = (0, 0.0);
-    for speed in speeds {
-        let count = ((total / speed + 1e-9) as u32).min(limit).min(MAX_CHANNELS);
-        if f64::from(count) * speed > f64::from(best.0) * best.1 + 1e-9 {
-            best = (count, speed);
+    for &speed in speeds.iter().filter(|&&speed| speed <= each + 1e-9) {
+        if f64::from(count(speed)) * speed > f64::from(best.0) * best.1 + 1e-9 {
+            best = (count(speed), speed);
         }
     }
-    best
+    if best.0 > 0 {
+        return best;
+    }
+    let speed = each.min(total);
+    (count(speed).max(1), speed)
 }
 
 /// What a GPU can exchange with the others of its node, GB/s, and what binds it.
@@ -91,17 +100,12 @@ pub(super) fn in_node(machine: &Machine) -> (f64, Bound) {
 }
 
 impl Channels {
-    /// The channels of a job, at most `max_channels`; none if ranks cannot reach each other.
+    /// The channels of a job, at most `max_channels`.
     pub fn of(machine: &Machine, ranks: Ranks, max_channels: u32) -> Self {
         let architecture = machine.gpu.architecture;
         let (total, bound) = in_node(machine);
         if ranks.nodes <= 1 {
-            let speeds = speeds_in_node(architecture).iter().copied();
-            // Slow links carry one channel at what they have.
-            let (count, speed) = match most(speeds, total, max_channels) {
-                (0, _) => (1, total),
-                found => found,
-            };
+            let (count, speed) = most(speeds_in_node(architecture), total, total, max_channels);
             return Self {
                 count,
                 in_node_gb_per_s: speed,
@@ -121,8 +125,7 @@ impl Channels {
         let (total, bound) =
             if ranks.per_node == 1 || slots < links { (slots, Bound::Pcie) } else { (links, bound) };
         let speeds = speeds_between_nodes(architecture);
-        let usable = speeds.iter().copied().filter(|&speed| speed <= per_nic + 1e-9);
-        let (count, speed) = most(usable, total, nics.min(max_channels));
+        let (count, speed) = most(speeds, per_nic, total, nics.min(max_channels));
         let twice = |candidate: f64| candidate <= 2.0 * speed && candidate * f64::from(count) <= links + 1e-9;
         let in_tree = speeds.iter().copied().find(|&candidate| twice(candidate));
         let tree = in_tree.filter(|_| machine.interconnect.is_nvlink()).unwrap_or(speed);
@@ -138,7 +141,13 @@ impl Channels {
             in_node_gb_per_s: speed,
             between_nodes_gb_per_s: speed,
             tree_in_node_gb_per_s: tree.max(speed),
-            bound: if is_full { bound } else { nic_bound },
+            bound: if is_full {
+                bound
+            } else if count == max_channels && count < nics.min(MAX_CHANNELS) {
+                Bound::ChannelCount
+            } else {
+                nic_bound
+            },
         }
     }
 }

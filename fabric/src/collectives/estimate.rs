@@ -71,8 +71,8 @@ pub struct Choice {
     ranks: Ranks,
     collective: Collective,
     bytes: u64,
-    /// `None` where data go from rank to rank.
-    candidate: Option<Candidate>,
+    /// What there was to choose from, the chosen one first; none where data go from rank to rank.
+    candidates: Vec<Candidate>,
     max_channels: u32,
     has_gpu_direct: bool,
 }
@@ -93,13 +93,15 @@ pub fn choose(
     }
     let machine = environment.applied_to(machine);
     let by_domain = ranks.by_domain(machine.interconnect);
-    if by_domain.nodes > 1 && (machine.nics == 0 || machine.network.is_none()) {
+    let has_network = machine.nics > 0 && machine.nic_gb_per_s > 0.0 && machine.network.is_some();
+    if by_domain.nodes > 1 && !has_network {
         return Err(EstimateError::NoNetwork { nodes: ranks.nodes });
     }
     let is_by_pairs = matches!(collective, Collective::AllToAll | Collective::SendReceive);
-    let all = candidates(&machine, ranks, collective, bytes, environment);
-    let candidate = all.into_iter().min_by(|one, other| one.reckoned_us.total_cmp(&other.reckoned_us));
-    if candidate.is_none() && !is_by_pairs {
+    let mut found = candidates(&machine, ranks, collective, bytes, environment);
+    // A stable sort: of equals NCCL takes the first.
+    found.sort_by(|one, other| one.reckoned_us.total_cmp(&other.reckoned_us));
+    if found.is_empty() && !is_by_pairs {
         let all = candidates(&machine, ranks, collective, bytes, &Environment::default());
         let mut names: Vec<_> = all.iter().map(|one| one.algorithm.name()).collect();
         names.sort_unstable();
@@ -111,7 +113,7 @@ pub fn choose(
         ranks: by_domain,
         collective,
         bytes,
-        candidate,
+        candidates: found,
         max_channels: environment.max_channels(),
         has_gpu_direct: environment.has_gpu_direct(),
     })
@@ -135,6 +137,16 @@ impl Choice {
         self.ranks
     }
 
+    /// What NCCL chose from, by what it reckons that it takes; none where data go from rank to rank.
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+
+    /// The channels between its ranks.
+    pub fn channels(&self) -> Channels {
+        Channels::of(&self.machine, self.ranks, self.max_channels)
+    }
+
     /// What runs.
     pub const fn collective(&self) -> Collective {
         self.collective
@@ -148,7 +160,7 @@ impl Choice {
     /// How long it takes if its bus is given no more than so much.
     pub fn limited(&self, calibration: &Calibration, most_gb_per_s: f64) -> Estimate {
         let timing = Timing { choice: self, calibration, most_gb_per_s };
-        match &self.candidate {
+        match self.candidates.first() {
             Some(candidate) => timing.of(candidate),
             None => timing.between_ranks(),
         }
@@ -289,7 +301,7 @@ impl Timing<'_> {
             limit *= self.get(Parameter::Bridge);
         }
         if ranks.nodes > 1 {
-            let channels = Channels::of(&self.choice.machine, ranks, self.choice.max_channels);
+            let channels = self.choice.channels();
             let nics = f64::from(channels.count) * channels.between_nodes_gb_per_s;
             let per_gpu = if self.choice.machine.interconnect == Interconnect::Nvl72 {
                 self.choice.machine.nic_gb_per_s * f64::from(self.choice.machine.nics)

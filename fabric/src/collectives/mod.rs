@@ -28,7 +28,7 @@ pub use environment::{Environment, EnvironmentError, VARIABLES, Variable};
 pub use estimate::{Choice, Estimate, EstimateError, choose, estimate};
 pub use tune::{Advice, tune};
 
-use crate::hardware::UnknownName;
+use crate::hardware::{UnknownName, find, name_of};
 
 /// A collective.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -82,20 +82,13 @@ impl FromStr for Collective {
             "send_recv" | "send_receive" => "sendrecv",
             other => other,
         };
-        Self::ALL.iter().find(|(known, _)| *known == plain).map(|&(_, value)| value).ok_or_else(|| {
-            UnknownName {
-                what: "collective",
-                name: name.to_owned(),
-                expected: Self::ALL.map(|(known, _)| known).join(", "),
-            }
-        })
+        find(&Self::ALL, "collective", plain)
     }
 }
 
 impl fmt::Display for Collective {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::ALL.iter().find(|&(_, collective)| collective == self).map_or("", |&(name, _)| name);
-        formatter.write_str(name)
+        formatter.write_str(name_of(&Self::ALL, *self))
     }
 }
 

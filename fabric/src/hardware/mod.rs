@@ -40,6 +40,11 @@ impl Interconnect {
         ("pcie-cross-socket", Self::PcieCrossSocket),
     ];
 
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        name_of(&Self::ALL, self)
+    }
+
     /// Whether GPUs are joined by NVLink.
     pub const fn is_nvlink(self) -> bool {
         matches!(self, Self::NvSwitch | Self::NvLinkMesh | Self::NvLinkBridge | Self::Nvl72)
@@ -95,7 +100,7 @@ impl Network {
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|&&(_, network)| network == self).map_or("", |&(name, _)| name)
+        name_of(&Self::ALL, self)
     }
 }
 
@@ -119,12 +124,18 @@ pub struct UnknownName {
     pub expected: String,
 }
 
-fn find<T: Copy>(all: &[(&str, T)], what: &'static str, name: &str) -> Result<T, UnknownName> {
+/// The value of a name in a table.
+pub(crate) fn find<T: Copy>(all: &[(&str, T)], what: &'static str, name: &str) -> Result<T, UnknownName> {
     all.iter().find(|(known, _)| *known == name).map(|&(_, value)| value).ok_or_else(|| UnknownName {
         what,
         name: name.to_owned(),
         expected: all.iter().map(|(known, _)| *known).collect::<Vec<_>>().join(", "),
     })
+}
+
+/// The name of a value in a table that has all.
+pub(crate) fn name_of<T: Copy + PartialEq>(all: &[(&'static str, T)], value: T) -> &'static str {
+    all.iter().find(|&&(_, known)| known == value).map_or("", |&(name, _)| name)
 }
 
 /// A node as NCCL sees it.

@@ -123,6 +123,20 @@ fn channels_follow_from_what_binds() {
 }
 
 #[test]
+fn a_link_below_all_speeds_of_the_list_has_what_it_has() {
+    let slow = Machine { nic_gb_per_s: 0.05, ..machine("A100", "nvswitch", 8, 200, "infiniband") };
+    let channels = Channels::of(&slow, Ranks { per_node: 8, nodes: 2 }, 64);
+    assert_eq!((channels.count, channels.between_nodes_gb_per_s, channels.bound), (8, 0.05, Bound::Nic));
+}
+
+#[test]
+fn the_environment_may_bind() {
+    let machine = machine("A100", "nvswitch", 8, 200, "infiniband");
+    let channels = Channels::of(&machine, Ranks { per_node: 8, nodes: 2 }, 2);
+    assert_eq!((channels.count, channels.bound), (2, Bound::ChannelCount));
+}
+
+#[test]
 fn a_gpu_alone_has_its_slot() {
     let machine = machine("A100", "nvswitch", 8, 200, "infiniband");
     let of = |per_node| {

@@ -3,8 +3,10 @@
 
 use foretell_fabric::collectives::{Calibration, Choice, Collective, Environment, Parameter, choose};
 use foretell_fabric::contention::{ContentionError, Shared, Spread, beside_others};
-use foretell_fabric::hardware::{Gpu, Interconnect, Machine, Network, Ranks};
+use foretell_fabric::hardware::Ranks;
 use foretell_fabric::network::{Attachment, LinkTier, NetworkSpec, Routing, Shape, Uplinks, Width};
+
+use crate::dgx_a100;
 
 /// Nothing fitted: rings have what NCCL reckons.
 fn calibration() -> Calibration {
@@ -14,14 +16,7 @@ fn calibration() -> Calibration {
 }
 
 fn choice(nodes: u32, collective: Collective, algorithm: &str) -> Choice {
-    let machine = Machine {
-        gpu: Gpu::named("A100-SXM4").unwrap(),
-        gpus: 8,
-        interconnect: Interconnect::NvSwitch,
-        nics: 8,
-        nic_gb_per_s: 25.0,
-        network: Some(Network::InfiniBand),
-    };
+    let machine = dgx_a100();
     let variable = format!("NCCL_ALGO={algorithm}");
     let environment = Environment::parse([variable.as_str()]).unwrap();
     choose(&machine, Ranks { per_node: 8, nodes }, collective, 8 << 30, &environment).unwrap()

@@ -4,16 +4,7 @@ use foretell_fabric::collectives::{Calibration, Collective, Environment, Estimat
 use foretell_fabric::hardware::{Gpu, Interconnect, Machine, Network, Ranks};
 use proptest::prelude::*;
 
-fn dgx_a100() -> Machine {
-    Machine {
-        gpu: Gpu::named("A100-SXM4").unwrap(),
-        gpus: 8,
-        interconnect: Interconnect::NvSwitch,
-        nics: 8,
-        nic_gb_per_s: 25.0,
-        network: Some(Network::InfiniBand),
-    }
-}
+use crate::dgx_a100;
 
 fn large(machine: &Machine, nodes: u32, collective: Collective, variables: &[&str]) -> Estimate {
     let environment = Environment::parse(variables.iter().copied()).unwrap();

@@ -107,7 +107,10 @@ pub trait Divide {
 
     /// The number of tasks of each job, in the order of `jobs`, which is that of submission. A job gets none, or from its
     /// fewest to its most, and all together no more than `gpu_milli` thousandths of GPUs.
-    fn divide(&mut self, jobs: &[ElasticJob], gpu_milli: u64, now: Time) -> Vec<u32>;
+    /// Those that choose nodes ([`Self::arrange`]) give nobody anything here.
+    fn divide(&mut self, jobs: &[ElasticJob], _gpu_milli: u64, _now: Time) -> Vec<u32> {
+        alloc::vec![0; jobs.len()]
+    }
 
     /// The same for policies that choose nodes: tasks of each job on each node. The model of which there are most comes first
     /// among the types. `draw(n)` is a random number below `n`. `None` leaves the nodes to the placement.

@@ -83,11 +83,6 @@ impl Divide for ByGoodput {
         }
     }
 
-    /// Where nodes are not known, nobody gets anything.
-    fn divide(&mut self, jobs: &[ElasticJob], _gpu_milli: u64, _now: Time) -> Vec<u32> {
-        alloc::vec![0; jobs.len()]
-    }
-
     fn arrange(
         &mut self,
         jobs: &[ElasticJob],

@@ -1,5 +1,7 @@
 //! Fits the constants of the model to measurements: least squares of the logarithm of predicted over measured time.
 
+use std::collections::BTreeMap;
+
 use foretell_fabric::collectives::{Calibration, Parameter};
 
 use super::measured::Measurement;
@@ -20,9 +22,12 @@ const LINEAR_ABOVE: f64 = 0.1;
 
 /// The constants that fit these best. Large messages count most, and each case as much as another.
 pub(super) fn fit(measurements: &[&Measurement]) -> Calibration {
-    let rows = |case: &str| measurements.iter().filter(|row| row.case == case).count();
+    let mut rows: BTreeMap<&str, u32> = BTreeMap::new();
+    for row in measurements {
+        *rows.entry(&row.case).or_default() += 1;
+    }
     let weights: Vec<f64> =
-        measurements.iter().map(|row| row.weight() / (rows(&row.case) as f64).sqrt()).collect();
+        measurements.iter().map(|row| row.weight() / f64::from(rows[row.case.as_str()]).sqrt()).collect();
     let range = |parameter: Parameter| {
         let (_, least, most) = parameter.prior();
         most - least

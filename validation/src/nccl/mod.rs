@@ -44,14 +44,12 @@ pub fn run(data: &Path, selection: Selection, progress: &Progress<'_>) -> Result
     progress.begin(FOLDS);
     let usable: Vec<&Measurement> = rows.iter().filter(|row| row.health != Health::Bad).collect();
     let calibration = if selection.fit { fit(&usable) } else { Calibration::default() };
-    let names: Vec<&str> = cases.keys().copied().collect();
     let held_out: Vec<Calibration> = (0..FOLDS)
         .into_par_iter()
         .map(|fold| {
-            let is_left = |row: &&&Measurement| {
-                names.iter().position(|name| *name == row.case).is_some_and(|index| index % FOLDS != fold)
-            };
-            let left: Vec<&Measurement> = usable.iter().filter(is_left).copied().collect();
+            let others = cases.values().enumerate().filter(|(index, _)| index % FOLDS != fold);
+            let rows = others.flat_map(|(_, rows)| rows).copied();
+            let left: Vec<&Measurement> = rows.filter(|row| row.health != Health::Bad).collect();
             let fitted = fit(&left);
             progress.step();
             fitted
@@ -64,7 +62,7 @@ pub fn run(data: &Path, selection: Selection, progress: &Progress<'_>) -> Result
         .collect();
     let errors = |outcome: fn(&Outcome) -> &[Errors; 3], class: SizeClass| -> Vec<f64> {
         let healthy = outcomes.iter().filter(|one| one.health == Health::Good);
-        healthy.flat_map(|one| outcome(one)[class as usize].all.iter().copied()).collect()
+        healthy.flat_map(|one| outcome(one)[class as usize].iter().copied()).collect()
     };
     let sentence = |class: SizeClass| {
         let (fitted, left_out) = (errors(|one| &one.fitted, class), errors(|one| &one.held_out, class));
@@ -161,26 +159,20 @@ fn file(data: &Path) -> PathBuf {
     root.join("nccl_measured.csv")
 }
 
-/// Relative errors of one class of sizes.
-#[derive(Clone, PartialEq, Default, Debug)]
-struct Errors {
-    /// Absolute, each.
-    all: Vec<f64>,
-}
+/// Relative errors of one class of sizes, absolute.
+type Errors = Vec<f64>;
 
-impl Errors {
-    fn of(rows: &[&Measurement], class: SizeClass, calibration: &Calibration) -> Self {
-        let of_class = rows.iter().filter(|row| row.size_class() == class);
-        Self { all: of_class.map(|row| row.log_error(calibration).exp_m1().abs()).collect() }
-    }
+fn errors_of(rows: &[&Measurement], class: SizeClass, calibration: &Calibration) -> Errors {
+    let of_class = rows.iter().filter(|row| row.size_class() == class);
+    of_class.map(|row| row.log_error(calibration).exp_m1().abs()).collect()
 }
 
 /// Median errors in per cent: fitted, and left out of the fit.
 fn cell(fitted: &Errors, held_out: &Errors) -> Cell {
-    if fitted.all.is_empty() {
+    if fitted.is_empty() {
         return Cell::None;
     }
-    let [fitted, held_out] = [fitted, held_out].map(|errors| median(&errors.all) * 100.0);
+    let [fitted, held_out] = [fitted, held_out].map(|errors| median(errors) * 100.0);
     Cell::Text(format!("{fitted:.1} / {held_out:.1}"))
 }
 
@@ -222,21 +214,21 @@ impl Outcome {
             },
             collectives: if collectives.len() == 1 { collectives.remove(0) } else { "several".to_owned() },
             health: first.health,
-            fitted: classes.map(|class| Errors::of(rows, class, calibration)),
-            held_out: classes.map(|class| Errors::of(rows, class, held_out)),
+            fitted: classes.map(|class| errors_of(rows, class, calibration)),
+            held_out: classes.map(|class| errors_of(rows, class, held_out)),
             largest: (measured, largest.estimate(calibration).bus_gb_per_s),
         }
     }
 
     fn large_error(&self) -> f64 {
-        median(&self.fitted[SizeClass::Large as usize].all)
+        median(&self.fitted[SizeClass::Large as usize])
     }
 
     /// Whether it is as it should be: healthy cases near their prediction, mis-tuned ones far below.
     fn passed(&self) -> bool {
         match self.health {
             Health::Good => {
-                self.fitted[SizeClass::Large as usize].all.is_empty() || self.large_error() <= TOLERANCE
+                self.fitted[SizeClass::Large as usize].is_empty() || self.large_error() <= TOLERANCE
             }
             Health::Bad => self.largest.1 >= MISTUNED * self.largest.0,
             Health::Uncertain => true,
@@ -245,12 +237,8 @@ impl Outcome {
 
     /// Those that miss come first, then those with the largest error.
     fn badness(&self) -> f64 {
-        let error = self
-            .fitted
-            .iter()
-            .rev()
-            .find(|errors| !errors.all.is_empty())
-            .map_or(0.0, |errors| median(&errors.all));
+        let error =
+            self.fitted.iter().rev().find(|errors| !errors.is_empty()).map_or(0.0, |errors| median(errors));
         match self.health {
             Health::Good => error,
             // Not judged: last.
