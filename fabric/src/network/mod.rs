@@ -183,11 +183,6 @@ impl Network {
         LinkId(2 * nic.0 + 1)
     }
 
-    /// The link back.
-    pub const fn reverse(&self, link: LinkId) -> LinkId {
-        LinkId(link.0 ^ 1)
-    }
-
     /// What a link joins.
     pub const fn tier(&self, link: LinkId) -> LinkTier {
         if link.0 < self.clos.first_leaf_link() {

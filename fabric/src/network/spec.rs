@@ -213,6 +213,10 @@ impl Clos {
             }
         };
         let links = clos.count_links();
+        debug_assert!(
+            links > u64::from(u32::MAX) || links == u64::from(clos.links()),
+            "links are counted in two ways"
+        );
         let max = u64::from(u32::MAX);
         if links > max { Err(SpecError::TooManyLinks { links, max }) } else { Ok(clos) }
     }
@@ -223,15 +227,15 @@ impl Clos {
             return Err(SpecError::OddArity { k });
         }
         let half = k / 2;
-        let nics = u64::from(spec.nodes) * u64::from(spec.nics_per_node);
-        let ports = u64::from(k) * u64::from(half) * u64::from(half);
-        if nics > ports {
-            return Err(SpecError::TooFewPorts { nics, ports, k });
-        }
-        // Three tiers of k/2 up and k/2 down: k * k/2 leaves overflow no u32 that the check on links lets pass.
         let leaves = k
             .checked_mul(half)
             .ok_or(SpecError::TooManyLinks { links: u64::MAX, max: u64::from(u32::MAX) })?;
+        let nics = u64::from(spec.nodes) * u64::from(spec.nics_per_node);
+        // Of no more leaves than fit 32 bits: the product fits 64.
+        let ports = u64::from(leaves) * u64::from(half);
+        if nics > ports {
+            return Err(SpecError::TooFewPorts { nics, ports, k });
+        }
         Ok(Self {
             nodes: spec.nodes,
             nics_per_node: spec.nics_per_node,
@@ -303,7 +307,7 @@ impl Clos {
     /// Directed links; saturates where there are far too many.
     fn count_links(&self) -> u64 {
         let product = |factors: &[u32]| {
-            factors.iter().fold(2_u64, |all, &factor| all.saturating_mul(u64::from(factor)))
+            factors.iter().fold(1_u64, |all, &factor| all.saturating_mul(u64::from(factor)))
         };
         let nics = product(&[self.nodes, self.nics_per_node]);
         let leaf = product(&[self.leaves, self.spines_per_pod, self.leaf_cables]);

@@ -112,6 +112,10 @@ fn descriptions_that_mean_nothing_are_refused() {
     let huge =
         NetworkSpec { nodes: u32::MAX, nics_per_node: u32::MAX, shape: two(oversubscribed(1, 1.0)), ..good };
     assert!(matches!(Network::new(&huge), Err(SpecError::TooManyLinks { .. })));
+    for k in [1 << 22, u32::MAX - 1] {
+        let huge = NetworkSpec { shape: Shape::FatTree { k }, ..good };
+        assert!(matches!(Network::new(&huge), Err(SpecError::TooManyLinks { .. })), "{k}");
+    }
 }
 
 #[test]
