@@ -179,7 +179,7 @@ impl Backfiller {
         state: &ClusterState,
         jobs: impl Iterator<Item = (&'a Job, u32)>,
     ) -> JobsToCome {
-        let mut rest = Rest::new();
+        let mut rest = Rest::new(state);
         for (job, scope) in jobs {
             rest.add(state, job, scope);
         }

@@ -4,7 +4,9 @@ use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use foretell_framework::{ClassId, ClusterState, Job, JobId, NodeId, Plugins, ShapeId, Stamp, Time};
+use foretell_framework::{
+    ClassId, ClusterState, Job, JobId, NodeId, Plugins, ShapeId, Stamp, TaskSpec, Time,
+};
 
 use super::holds::{Asking, Holds, Promise};
 use super::room::{INSTANT, Question, task_end};
@@ -241,13 +243,20 @@ struct Kind {
 }
 
 impl Rest {
-    pub(super) const fn new() -> Self {
-        Self { kinds: Vec::new(), is_plain: true }
+    /// Of none yet. Where tasks have a say on which nodes others may go to, which may change with every one that leaves, nodes that
+    /// were found to be ineligible may not be so any more.
+    pub(super) fn new(state: &ClusterState) -> Self {
+        let depends = |task: &TaskSpec| {
+            !(task.host_ports.is_empty() && task.topology_spread.is_empty() && task.pod_affinity.is_empty())
+        };
+        Self { kinds: Vec::new(), is_plain: !state.classes().any(|(_, task)| depends(task)) }
     }
 
     /// One more job, on a set of nodes.
     pub(super) fn add(&mut self, state: &ClusterState, job: &Job, scope: u32) {
-        let Some(span) = job.spec.expected_duration else {
+        // Of a job that has a part of what it needs, less is missing than it needs.
+        let has_part = job.placed() > 0 && !job.is_ready();
+        let Some(span) = job.spec.expected_duration.filter(|_| !has_part) else {
             self.is_plain = false;
             return;
         };

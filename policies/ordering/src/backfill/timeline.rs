@@ -114,8 +114,10 @@ impl Timeline {
             if let Some(placement) = task.placement() {
                 let healthy = |device: &usize| state.is_gpu_healthy(id, *device);
                 for device in placement.gpus.iter().filter(healthy) {
+                    // What was observed may be more than a device has.
+                    let was_whole = devices[device] >= WHOLE_GPU_MILLI;
                     devices[device] += placement.gpu_milli;
-                    spare.devices += u64::from(devices[device] == WHOLE_GPU_MILLI);
+                    spare.devices += u64::from(!was_whole && devices[device] >= WHOLE_GPU_MILLI);
                 }
             }
             match self.base.last_mut() {
@@ -216,5 +218,5 @@ impl Timeline {
 
 /// Devices that are free as a whole.
 fn whole(devices: &[u32]) -> u64 {
-    devices.iter().filter(|&&free| free == WHOLE_GPU_MILLI).count() as u64
+    devices.iter().filter(|&&free| free >= WHOLE_GPU_MILLI).count() as u64
 }

@@ -73,6 +73,15 @@ impl Bench {
         self.action.notify(&self.state, &mut self.plugins, ClusterEvent::TasksReleased);
     }
 
+    /// The last task of a job is lost; the others stay.
+    fn lose(&mut self, name: &str) {
+        let id = self.names.iter().find(|(_, known)| known == name).unwrap().0;
+        let task = *self.state.job(id).unwrap().tasks().last().unwrap();
+        self.state.requeue_task(task);
+        self.action.notify(&self.state, &mut self.plugins, ClusterEvent::TaskWaiting(task));
+        self.action.notify(&self.state, &mut self.plugins, ClusterEvent::TasksReleased);
+    }
+
     /// Runs a cycle at a time; `A@a B@b -C`: A starts on node a, C must go.
     fn cycle(&mut self, at_s: f64) -> String {
         self.now = Time::from_s(at_s);
@@ -199,6 +208,19 @@ fn jobs_go_ahead_where_they_delay_nobody() {
         bench.submit("C for=100 : 1gpu");
         assert_eq!(bench.cycle(0.0), expected, "{scheduler}");
     }
+}
+
+/// Of a job that has a part of what it needs, the rest is looked for, not all.
+#[test]
+fn what_a_job_lost_is_found_again_behind_a_head() {
+    let mut bench = Bench::new("SchedulerType=sched/backfill", "a: 1xA100\nb: 1xA100\nc: 1xA100");
+    bench.submit("X for=1000 : 1gpu");
+    assert_eq!(bench.cycle(0.0), "X@a");
+    bench.submit("H for=100 : 3 x 1gpu");
+    bench.submit("A for=100 : 2 x 1gpu");
+    assert_eq!(bench.cycle(0.0), "A@b A@c");
+    bench.lose("A");
+    assert_eq!(bench.cycle(1.0), "A@c");
 }
 
 #[test]
