@@ -131,6 +131,9 @@ struct MachineArgs {
 /// Largest size: 2^50 bytes are more than all memory that ranks have.
 const MAX_BYTES: u64 = 1 << 50;
 
+/// Leaves with more cables than this asks for are not built, and cost memory.
+const LEAST_OVERSUBSCRIPTION: f64 = 0.1;
+
 /// NICs of all jobs that run at once: every one is a link of the network.
 const MAX_NICS: u64 = 1_000_000;
 
@@ -197,9 +200,12 @@ fn beside(
     choices: &[(u64, Choice)],
     machine: &Machine,
 ) -> Result<String, Box<dyn std::error::Error>> {
-    if !(args.oversubscription.is_finite() && args.oversubscription > 0.0) {
+    if !(LEAST_OVERSUBSCRIPTION..=1e6).contains(&args.oversubscription) {
         let got = args.oversubscription;
-        return Err(format!("--oversubscription: expected a number above 0, got {got}").into());
+        return Err(format!(
+            "--oversubscription: expected a number from {LEAST_OVERSUBSCRIPTION} to 1000000, got {got}"
+        )
+        .into());
     }
     if machine.interconnect == Interconnect::Nvl72 {
         return Err("--contend: racks of NVLink are not modelled beside each other".into());

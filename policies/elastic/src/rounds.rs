@@ -61,8 +61,8 @@ pub struct ByRounds {
     /// Jobs that take turns, by their numbers.
     members: BTreeMap<u64, JobId>,
     next: u32,
-    /// What has run since `since`.
-    running: Vec<Placement>,
+    /// What was due since `since`, with the job's number.
+    running: Vec<(u64, Placement)>,
     since: Time,
 }
 
@@ -184,16 +184,23 @@ impl Divide for ByRounds {
         draw: &mut dyn FnMut(usize) -> usize,
     ) -> Option<Vec<Vec<(NodeId, u32)>>> {
         self.refresh(types);
-        let ran_s = now.since(self.since).as_s();
-        for placement in core::mem::take(&mut self.running) {
-            self.mechanism.ran(placement, ran_s);
-        }
-        self.since = now;
         let candidates: BTreeMap<u64, Candidate<'_>> = jobs
             .iter()
             .enumerate()
             .filter_map(|(index, job)| Some((job.sequence, Candidate::new(index, job, types)?)))
             .collect();
+        let ran_s = now.since(self.since).as_s();
+        self.since = now;
+        for (sequence, placement) in core::mem::take(&mut self.running) {
+            let nodes = &types[placement.gpu_type].nodes;
+            let is_there = |candidate: &Candidate<'_>| {
+                candidate.job.places.iter().any(|(node, _)| nodes.binary_search(node).is_ok())
+            };
+            // Who was due and found no way to its nodes did not run.
+            if candidates.get(&sequence).is_some_and(is_there) {
+                self.mechanism.ran(placement, ran_s);
+            }
+        }
         let mechanism = &mut self.mechanism;
         self.members.retain(|sequence, &mut id| {
             let stays = candidates.contains_key(sequence);
@@ -235,7 +242,7 @@ impl Divide for ByRounds {
                 .collect();
             for (placement, candidate, nodes) in seat(due, free) {
                 places[candidate.index] = nodes;
-                self.running.push(placement);
+                self.running.push((candidate.job.sequence, placement));
             }
         }
         Some(places)
