@@ -403,20 +403,26 @@ impl Sharing {
     }
 }
 
+/// What a flow may put on a link counts as without bound from here on, GB/s: the sum with what others may would lose theirs to rounding.
+pub(super) const UNBOUNDED_GB_PER_S: f64 = 1e9;
+
+/// What a flow may put on a link, if that has a bound.
+pub(super) fn demand(weight: f64, cap: f64) -> Option<f64> {
+    Some(weight * cap).filter(|&demand| demand < UNBOUNDED_GB_PER_S)
+}
+
 impl Link {
     fn demand_more(&mut self, weight: f64, cap: f64) {
-        if cap.is_finite() {
-            self.demand += weight * cap;
-        } else {
-            self.uncapped += 1;
+        match demand(weight, cap) {
+            Some(demand) => self.demand += demand,
+            None => self.uncapped += 1,
         }
     }
 
     fn demand_less(&mut self, weight: f64, cap: f64) {
-        if cap.is_finite() {
-            self.demand -= weight * cap;
-        } else {
-            self.uncapped -= 1;
+        match demand(weight, cap) {
+            Some(demand) => self.demand -= demand,
+            None => self.uncapped -= 1,
         }
     }
 
@@ -425,15 +431,13 @@ impl Link {
     }
 
     fn sum_demand(&self, flows: &[Flow]) -> f64 {
-        let demand =
-            |on: &OnLink| Some(on.weight * flows[on.flow as usize].cap).filter(|demand| demand.is_finite());
-        self.flows.iter().filter_map(demand).sum()
+        self.flows.iter().filter_map(|on| demand(on.weight, flows[on.flow as usize].cap)).sum()
     }
 }
 
 fn check_capacity(value: f64) -> Result<(), SharingError> {
-    let good = value.is_finite() && value >= 0.0;
-    let range = "finite and not negative";
+    let good = (0.0..=UNBOUNDED_GB_PER_S).contains(&value);
+    let range = "from 0 to 10^9 GB/s";
     if good { Ok(()) } else { Err(SharingError::OutOfRange { what: "a link's capacity", range, value }) }
 }
 

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::network::{LinkId, LinkWeight};
 use crate::sharing::dates::{Dates, NEVER};
-use crate::sharing::state::{FlowId, Sharing, SharingError, TOLERANCE};
+use crate::sharing::state::{FlowId, Sharing, SharingError, TOLERANCE, UNBOUNDED_GB_PER_S, demand};
 
 /// A collective, or so many iterations of waiting and a collective.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -202,7 +202,10 @@ impl Transfers {
         });
         let transfer = &mut self.slots[slot as usize];
         transfer.links.clear();
-        transfer.links.extend_from_slice(spec.links);
+        // What moves nothing is on no links.
+        if spec.bytes > 0.0 {
+            transfer.links.extend_from_slice(spec.links);
+        }
         (transfer.cap_gb_per_s, transfer.share, transfer.bytes) = (spec.cap_gb_per_s, spec.share, spec.bytes);
         (transfer.wait_ns, transfer.iterations) = (spec.wait_ns, spec.iterations);
         self.register(slot, 0.0, spec.cap_gb_per_s)?;
@@ -285,12 +288,11 @@ impl Transfers {
         self.now_ns = date;
         let transfer = &mut self.slots[slot as usize];
         match transfer.phase {
-            Phase::Waiting if transfer.bytes > 0.0 => {
+            Phase::Waiting => {
                 self.events += 1;
                 self.begin_flow(slot, date, 0.0)?;
                 Ok(None)
             }
-            Phase::Waiting => self.end_iteration(slot),
             Phase::Flowing { flow, .. } => {
                 self.events += 1;
                 self.sharing.remove(flow)?;
@@ -309,7 +311,8 @@ impl Transfers {
     fn begin_iteration(&mut self, slot: u32) {
         let transfer = &mut self.slots[slot as usize];
         let crowded = |registered: &Registered| transfer.links.iter().any(|hop| registered.crowded(hop.link));
-        let steady = self.registered.as_ref().is_some_and(|registered| !crowded(registered));
+        let steady =
+            transfer.bytes <= 0.0 || self.registered.as_ref().is_some_and(|registered| !crowded(registered));
         let flow_ns = duration_ns(transfer.bytes, transfer.cap_gb_per_s);
         let date = if steady && flow_ns < NEVER {
             let period_ns = transfer.wait_ns.saturating_add(flow_ns);
@@ -378,7 +381,7 @@ impl Transfers {
         let mut crowds = false;
         for hop in &self.slots[slot as usize].links {
             let before = registered.crowded(hop.link);
-            registered.demand[hop.link.index()] += hop.weight * (cap - cap_before);
+            registered.demand[hop.link.index()] += may_put(hop.weight, cap) - may_put(hop.weight, cap_before);
             crowds |= !before && registered.crowded(hop.link);
         }
         registered.changes += 1;
@@ -391,7 +394,7 @@ impl Transfers {
                     transfer
                         .links
                         .iter()
-                        .for_each(|hop| registered.demand[hop.link.index()] += hop.weight * cap);
+                        .for_each(|hop| registered.demand[hop.link.index()] += may_put(hop.weight, cap));
                 }
             }
         }
@@ -421,7 +424,7 @@ impl Transfers {
         let ended = ended.min(transfer.iterations - 1);
         transfer.iterations -= ended;
         let flows_ns = (since_ns + ended * period_ns).saturating_add(transfer.wait_ns);
-        if self.now_ns < flows_ns || transfer.bytes <= 0.0 {
+        if self.now_ns < flows_ns {
             transfer.phase = Phase::Waiting;
             self.dates.set(slot, flows_ns);
             return Ok(());
@@ -436,6 +439,11 @@ impl Registered {
     fn crowded(&self, link: LinkId) -> bool {
         self.demand[link.index()] > self.capacity[link.index()] * (1.0 + TOLERANCE)
     }
+}
+
+/// What a transfer may put on a link; from what has no bound on, all that is certain to crowd it.
+fn may_put(weight: f64, cap: f64) -> f64 {
+    demand(weight, cap).unwrap_or(UNBOUNDED_GB_PER_S)
 }
 
 /// How long bytes flow at a rate, in whole ns; without end at none.

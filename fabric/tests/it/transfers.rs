@@ -221,3 +221,30 @@ proptest! {
         }
     }
 }
+
+/// Without bytes and without a wait all iterations are over at once, however many there are.
+#[test]
+fn nothing_to_move_takes_no_time() {
+    for mut transfers in [Transfers::new(&[100.0]).unwrap(), Transfers::event_by_event(&[100.0]).unwrap()] {
+        let links = [LinkWeight::new(LinkId::new(0), 1.0)];
+        let spec = TransferSpec {
+            links: &links,
+            cap_gb_per_s: 1e18,
+            share: 1.0,
+            bytes: 0.0,
+            wait_ns: 0,
+            iterations: 1 << 40,
+        };
+        let nothing = transfers.start(&spec).unwrap();
+        let waits = transfers.start(&TransferSpec { wait_ns: 3, iterations: 5, ..spec }).unwrap();
+        let done = |transfers: &mut Transfers| {
+            transfers.advance(100).unwrap().map(|done| (done.time_ns, done.transfer))
+        };
+        assert_eq!(done(&mut transfers), Some((0, nothing)));
+        // What moves nothing takes nothing from others.
+        let moves = TransferSpec { bytes: 1000.0, iterations: 1, cap_gb_per_s: 100.0, ..spec };
+        let moves = transfers.start(&moves).unwrap();
+        assert_eq!(done(&mut transfers), Some((10, moves)));
+        assert_eq!(done(&mut transfers), Some((15, waits)));
+    }
+}
