@@ -5,7 +5,7 @@ use foretell_scenarios::catalog::Catalog;
 use foretell_scenarios::fabric::collectives::{
     Calibration, Choice, Collective, Environment, EstimateError, VARIABLES, Variable, choose, tune,
 };
-use foretell_scenarios::fabric::contention::{Shared, Spread, beside_others};
+use foretell_scenarios::fabric::contention::{Neighbours, Shared, Spread};
 use foretell_scenarios::fabric::hardware::{Gpu, Interconnect, Machine, Network, Ranks};
 use foretell_scenarios::fabric::network::{
     Attachment, LinkTier, NetworkSpec, Routing, Shape, Uplinks, Width,
@@ -215,16 +215,17 @@ fn beside(
         Some(queue_pairs) => Routing::Ecmp { seed: args.seed, queue_pairs },
         None => Routing::Adaptive,
     };
+    let Some((_, first)) = choices.first() else { return Ok(String::new()) };
+    let nodes = u64::from(first.ranks().nodes) * u64::from(jobs);
+    let nics = nodes * u64::from(machine.nics);
+    if nics > MAX_NICS {
+        return Err(format!("--contend: {nics} NICs of all jobs, expected at most {MAX_NICS}").into());
+    }
+    let spec = args.network(machine, nodes as u32);
+    let neighbours = Neighbours::new(first.ranks(), first.collective(), jobs, &spec, spread, routing)?;
     let mut rows = Vec::new();
     for (bytes, choice) in choices {
-        let nodes = choice.ranks().nodes.saturating_mul(jobs);
-        let nics = u64::from(nodes) * u64::from(machine.nics);
-        if nics > MAX_NICS {
-            return Err(format!("--contend: {nics} NICs of all jobs, expected at most {MAX_NICS}").into());
-        }
-        let spec = args.network(machine, nodes);
-        let Shared { estimate, alone, full } =
-            beside_others(choice, &Calibration::default(), jobs, &spec, spread, routing)?;
+        let Shared { estimate, alone, full } = neighbours.share(choice, &Calibration::default())?;
         let full: Vec<&str> = full.into_iter().map(LinkTier::describe).collect();
         rows.push(vec![
             bytes.to_string(),

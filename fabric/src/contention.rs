@@ -7,8 +7,11 @@
 use thiserror::Error;
 
 use crate::collectives::{Algorithm, Calibration, Choice, Collective, Estimate};
-use crate::network::{AllToAllRails, LinkTier, Loads, Network, NetworkSpec, RouteError, Routing, SpecError};
-use crate::sharing::{Sharing, SharingError};
+use crate::hardware::Ranks;
+use crate::network::{
+    AllToAllRails, LinkTier, LinkWeight, Loads, Network, NetworkSpec, RouteError, Routing, SpecError,
+};
+use crate::sharing::{FlowId, Sharing, SharingError};
 
 /// How jobs are spread over the nodes of a network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +37,17 @@ pub enum ContentionError {
     /// All jobs are on one node each.
     #[error("jobs on one node each share no links of the network: expected at least 2 nodes")]
     OneNode,
+    /// Jobs for which the network has too few nodes.
+    #[error("jobs on {needed} nodes, and a network of {nodes}")]
+    TooFewNodes {
+        /// Of all jobs.
+        needed: u64,
+        /// Of the network.
+        nodes: u32,
+    },
+    /// A choice for another placement or collective.
+    #[error("a choice for another placement or collective than that of the jobs")]
+    AnotherJob,
 }
 
 /// What each of several equal jobs gets beside the others.
@@ -43,7 +57,7 @@ pub struct Shared {
     pub estimate: Estimate,
     /// Alone.
     pub alone: Estimate,
-    /// The tiers of which links are full, lowest first.
+    /// The tiers of its links that are full, lowest first; none if it has what it has alone.
     pub full: Vec<LinkTier>,
 }
 
@@ -65,54 +79,77 @@ fn sent(choice: &Choice, algorithm: Option<Algorithm>) -> f64 {
     }
 }
 
-/// What a collective takes when so many jobs of its placement run it at once, on a network with as many nodes as they need.
-pub fn beside_others(
-    choice: &Choice,
-    calibration: &Calibration,
-    jobs: u32,
-    spec: &NetworkSpec,
-    spread: Spread,
-    routing: Routing,
-) -> Result<Shared, ContentionError> {
-    let alone = choice.estimate(calibration);
-    let nodes = choice.ranks().nodes;
-    if nodes < 2 {
-        return Err(ContentionError::OneNode);
-    }
-    let network = Network::new(spec)?;
-    let mut sharing = Sharing::new(&network.capacities_gb_per_s())?;
-    let rails: Vec<u32> = (0..spec.nics_per_node).collect();
-    let mut loads = Loads::new(&network, routing);
-    // NICs do not bind a job below what is measured of it alone.
-    let nics = f64::from(spec.nics_per_node) * spec.nic_gb_per_s;
-    let sent = sent(choice, alone.algorithm).min(nics / alone.limit_gb_per_s);
-    let mut flows = Vec::new();
-    for job in 0..jobs {
-        let node = |index: u32| match spread {
-            Spread::Packed => job * nodes + index,
-            Spread::Dealt => index * jobs + job,
-        };
-        let nodes: Vec<u32> = (0..nodes).map(node).collect();
-        let mut weights = match choice.collective() {
-            Collective::AllToAll => loads.all_to_all(&nodes, &rails, AllToAllRails::Same)?,
-            _ => loads.ring(&nodes, &rails)?,
-        };
-        for weight in &mut weights {
-            weight.weight *= sent;
+/// Equal jobs on a network, and what each puts on its links.
+pub struct Neighbours {
+    network: Network,
+    ranks: Ranks,
+    collective: Collective,
+    nics_gb_per_s: f64,
+    /// For each job, by byte that leaves a node.
+    loads: Vec<Vec<LinkWeight>>,
+}
+
+impl Neighbours {
+    /// So many jobs of a placement that run a collective at once, on a network of all their nodes.
+    pub fn new(
+        ranks: Ranks,
+        collective: Collective,
+        jobs: u32,
+        spec: &NetworkSpec,
+        spread: Spread,
+        routing: Routing,
+    ) -> Result<Self, ContentionError> {
+        if ranks.nodes < 2 {
+            return Err(ContentionError::OneNode);
         }
-        flows.push((sharing.add(&weights, alone.limit_gb_per_s, 1.0)?, weights));
+        let needed = u64::from(ranks.nodes) * u64::from(jobs);
+        if needed > u64::from(spec.nodes) {
+            return Err(ContentionError::TooFewNodes { needed, nodes: spec.nodes });
+        }
+        let network = Network::new(spec)?;
+        let rails: Vec<u32> = (0..spec.nics_per_node).collect();
+        let mut sums = Loads::new(&network, routing);
+        let mut loads = Vec::new();
+        for job in 0..jobs {
+            let node = |index: u32| match spread {
+                Spread::Packed => job * ranks.nodes + index,
+                Spread::Dealt => index * jobs + job,
+            };
+            let nodes: Vec<u32> = (0..ranks.nodes).map(node).collect();
+            loads.push(match collective {
+                Collective::AllToAll => sums.all_to_all(&nodes, &rails, AllToAllRails::Same)?,
+                _ => sums.ring(&nodes, &rails)?,
+            });
+        }
+        let nics_gb_per_s = f64::from(spec.nics_per_node) * spec.nic_gb_per_s;
+        Ok(Self { network, ranks, collective, nics_gb_per_s, loads })
     }
-    let least = flows
-        .iter()
-        .min_by(|one, other| sharing.rate_gb_per_s(one.0).total_cmp(&sharing.rate_gb_per_s(other.0)));
-    let limit = least.map_or(alone.limit_gb_per_s, |(flow, _)| sharing.rate_gb_per_s(*flow));
-    let full =
-        least.into_iter().flat_map(|(_, weights)| weights).filter(|weight| sharing.is_saturated(weight.link));
-    let mut full: Vec<LinkTier> = full.map(|weight| network.tier(weight.link)).collect();
-    full.sort_unstable();
-    full.dedup();
-    if limit >= alone.limit_gb_per_s {
-        full.clear();
+
+    /// What a choice for that placement and collective comes to when all jobs run it at once.
+    pub fn share(&self, choice: &Choice, calibration: &Calibration) -> Result<Shared, ContentionError> {
+        if choice.ranks() != self.ranks || choice.collective() != self.collective {
+            return Err(ContentionError::AnotherJob);
+        }
+        let alone = choice.estimate(calibration);
+        // NICs do not bind a job below what is measured of it alone.
+        let sent = sent(choice, alone.algorithm).min(self.nics_gb_per_s / alone.limit_gb_per_s);
+        let mut sharing = Sharing::new(&self.network.capacities_gb_per_s())?;
+        let mut flows = Vec::with_capacity(self.loads.len());
+        for loads in &self.loads {
+            let weights: Vec<LinkWeight> =
+                loads.iter().map(|load| LinkWeight::new(load.link, load.weight * sent)).collect();
+            flows.push((sharing.add(&weights, alone.limit_gb_per_s, 1.0)?, loads));
+        }
+        let rate = |flow: &(FlowId, &Vec<LinkWeight>)| sharing.rate_gb_per_s(flow.0);
+        let least = flows.iter().min_by(|one, other| rate(one).total_cmp(&rate(other)));
+        let limit = least.map_or(alone.limit_gb_per_s, rate);
+        let mut full: Vec<LinkTier> = Vec::new();
+        if let Some((_, loads)) = least.filter(|_| limit < alone.limit_gb_per_s) {
+            let links = loads.iter().map(|load| load.link).filter(|&link| sharing.is_saturated(link));
+            full.extend(links.map(|link| self.network.tier(link)));
+        }
+        full.sort_unstable();
+        full.dedup();
+        Ok(Shared { estimate: choice.limited(calibration, limit), alone, full })
     }
-    Ok(Shared { estimate: choice.limited(calibration, limit), alone, full })
 }

@@ -2,7 +2,7 @@
 //! its share of that.
 
 use foretell_fabric::collectives::{Calibration, Choice, Collective, Environment, Parameter, choose};
-use foretell_fabric::contention::{ContentionError, Shared, Spread, beside_others};
+use foretell_fabric::contention::{ContentionError, Neighbours, Shared, Spread};
 use foretell_fabric::hardware::Ranks;
 use foretell_fabric::network::{Attachment, LinkTier, NetworkSpec, Routing, Shape, Uplinks, Width};
 
@@ -35,10 +35,21 @@ fn leaves(nodes: u32, oversubscription: f64) -> NetworkSpec {
     }
 }
 
+/// What one of several jobs has beside the others.
+fn among(
+    choice: &Choice,
+    jobs: u32,
+    spec: &NetworkSpec,
+    spread: Spread,
+    routing: Routing,
+) -> Result<Shared, ContentionError> {
+    Neighbours::new(choice.ranks(), choice.collective(), jobs, spec, spread, routing)?
+        .share(choice, &calibration())
+}
+
 fn shared(choice: &Choice, jobs: u32, oversubscription: f64, spread: Spread) -> Shared {
     let nodes = jobs * choice.ranks().nodes;
-    beside_others(choice, &calibration(), jobs, &leaves(nodes, oversubscription), spread, Routing::Adaptive)
-        .unwrap()
+    among(choice, jobs, &leaves(nodes, oversubscription), spread, Routing::Adaptive).unwrap()
 }
 
 #[test]
@@ -89,7 +100,7 @@ fn hashed_flows_collide() {
         ..leaves(8, 1.0)
     };
     let of = |routing| {
-        let found = beside_others(&ring, &calibration(), 1, &spec, Spread::Packed, routing).unwrap();
+        let found = among(&ring, 1, &spec, Spread::Packed, routing).unwrap();
         found.estimate.limit_gb_per_s
     };
     assert!((of(Routing::Adaptive) - 192.0).abs() < 1e-9);
@@ -116,6 +127,19 @@ fn all_to_all_loads_what_leaves_the_leaf() {
 #[test]
 fn one_node_shares_nothing() {
     let ring = choice(1, Collective::AllReduce, "Ring");
-    let found = beside_others(&ring, &calibration(), 2, &leaves(2, 1.0), Spread::Packed, Routing::Adaptive);
+    let found = among(&ring, 2, &leaves(2, 1.0), Spread::Packed, Routing::Adaptive);
     assert_eq!(found, Err(ContentionError::OneNode));
+}
+
+#[test]
+fn jobs_need_their_nodes_and_choices_their_jobs() {
+    let ring = choice(4, Collective::AllReduce, "Ring");
+    let few = among(&ring, 1 << 31, &leaves(8, 1.0), Spread::Dealt, Routing::Adaptive);
+    assert_eq!(few, Err(ContentionError::TooFewNodes { needed: 1 << 33, nodes: 8 }));
+    let spec = leaves(8, 1.0);
+    let neighbours =
+        Neighbours::new(ring.ranks(), Collective::AllReduce, 2, &spec, Spread::Packed, Routing::Adaptive)
+            .unwrap();
+    let other = choice(2, Collective::AllReduce, "Ring");
+    assert_eq!(neighbours.share(&other, &calibration()), Err(ContentionError::AnotherJob));
 }
