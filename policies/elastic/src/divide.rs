@@ -59,13 +59,6 @@ pub struct NodesOfType {
     pub nodes: Vec<NodeId>,
 }
 
-impl NodesOfType {
-    /// GPUs of all nodes.
-    pub fn gpus(&self) -> u32 {
-        self.gpus_per_node * self.nodes.len() as u32
-    }
-}
-
 impl ElasticJob {
     /// How fast it is on so many tasks.
     pub fn speed(&self, tasks: u32) -> u64 {

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use foretell_framework::time::NANOS_PER_SECOND;
-use foretell_framework::{FULL_SPEED, GpuModelId, NodeId, Time};
+use foretell_framework::{FULL_SPEED, GpuModelId, NodeId, Time, WHOLE_GPU_MILLI};
 use foretell_gavel::{
     FinishTimeFairnessPerf, JobId, JobView, MaxMinFairnessPerf, MaxSumThroughput, Mechanism,
     MinTotalDuration, PairThroughputs, Placement, Policy, Solver, View,
@@ -55,7 +55,8 @@ pub struct ByRounds {
     objective: GavelObjective,
     solver: Box<dyn Solver>,
     round: Time,
-    types: Vec<NodesOfType>,
+    /// Models, and GPUs of each node.
+    types: Vec<(GpuModelId, u32)>,
     policy: Box<dyn Policy>,
     mechanism: Mechanism,
     /// Jobs that take turns, by their numbers.
@@ -94,12 +95,15 @@ impl ByRounds {
         }
     }
 
-    /// Begins anew where the nodes are others than before.
+    /// Begins anew where there are other types than before; nodes come and go.
     fn refresh(&mut self, types: &[NodesOfType]) {
-        if self.types == types {
+        let of = |types: &[NodesOfType]| -> Vec<(GpuModelId, u32)> {
+            types.iter().map(|of_type| (of_type.model, of_type.gpus_per_node)).collect()
+        };
+        if self.types == of(types) {
             return;
         }
-        self.types = types.to_vec();
+        self.types = of(types);
         self.policy = self.objective.policy(types);
         self.mechanism = Mechanism::new(types.len(), self.round.as_s(), RESET_INTERVAL_S);
         self.members.clear();
@@ -110,6 +114,7 @@ impl ByRounds {
     fn reallocate(
         &mut self,
         candidates: &BTreeMap<u64, Candidate<'_>>,
+        workers: &[u32],
         now: Time,
         draw: &mut dyn FnMut(usize) -> usize,
     ) {
@@ -119,6 +124,12 @@ impl ByRounds {
         let view = |(sequence, candidate): (&u64, &Candidate<'_>)| {
             let bits = candidate.speeds.iter().map(|speed| speed.to_bits()).collect();
             let class = classes.len();
+            // Types whose GPUs others keep are as good as none.
+            let has_room =
+                candidate.speeds.iter().zip(workers).any(|(&speed, &gpus)| speed > 0.0 && gpus > 0);
+            if !has_room {
+                return None;
+            }
             let left = candidate.job.left.or(longest).unwrap_or(u128::from(FULL_SPEED));
             Some(JobView {
                 id: *self.members.get(sequence)?,
@@ -132,8 +143,7 @@ impl ByRounds {
         };
         let mut jobs: Vec<JobView> = candidates.iter().filter_map(view).collect();
         jobs.sort_by_key(|job| job.id);
-        let workers: Vec<u32> = self.types.iter().map(NodesOfType::gpus).collect();
-        let view = View { jobs: &jobs, workers: &workers, pairs: &NoPairs };
+        let view = View { jobs: &jobs, workers, pairs: &NoPairs };
         let allocation = self.policy.allocate(&view, &mut *self.solver, draw);
         self.mechanism.reset(now.as_s(), allocation, |_| Vec::new());
     }
@@ -218,18 +228,20 @@ impl Divide for ByRounds {
                 id
             });
         }
-        if self.mechanism.wants_allocation(now.as_s()) {
-            self.reallocate(&candidates, now, draw);
-        }
         let mut places = vec![Vec::new(); jobs.len()];
         let mut free: Vec<Free> = types.iter().map(Free::all_of).collect();
         for job in jobs.iter().filter(|job| job.keeps()) {
+            // Shares of GPUs take them whole.
+            let gpus_per_task = job.gpu_milli.div_ceil(u64::from(WHOLE_GPU_MILLI)) as u32;
             for free in &mut free {
-                free.take(&job.places, job.gpus_per_task);
+                free.take(&job.places, gpus_per_task);
             }
         }
         let order: Vec<usize> = (0..types.len()).collect();
         let workers: Vec<u32> = free.iter().map(Free::gpus).collect();
+        if self.mechanism.wants_allocation(now.as_s()) {
+            self.reallocate(&candidates, &workers, now, draw);
+        }
         let placements = self.mechanism.next_round(&order, &workers, self.policy.keeps_idle());
         let sequences: BTreeMap<JobId, u64> =
             self.members.iter().map(|(&sequence, &id)| (id, sequence)).collect();

@@ -146,8 +146,8 @@ impl Backfiller {
         self.plan(state, plugins, Wanted { job: id, scope: self.scope, now, latest, is_late: false })
     }
 
-    /// Makes a promise that a job was to have in the last cycle, as it would have been made then. Only of jobs of which
-    /// [`Self::may_begin_now`] told.
+    /// Makes a promise that a job was to have in the last cycle, as it would have been made then: one of those that were put
+    /// off because none [may begin now](Self::may_begin_now), or soon enough.
     pub fn promise_late(
         &mut self,
         state: &ClusterState,
@@ -179,7 +179,7 @@ impl Backfiller {
         state: &ClusterState,
         jobs: impl Iterator<Item = (&'a Job, u32)>,
     ) -> JobsToCome {
-        let mut rest = Rest::new(state);
+        let mut rest = Rest::new(state, &self.holds.borrow());
         for (job, scope) in jobs {
             rest.add(state, job, scope);
         }

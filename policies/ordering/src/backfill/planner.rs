@@ -105,7 +105,7 @@ impl Planner {
         let span = job.spec.expected_duration.unwrap_or(Time::MAX);
         let needs = needs(state, job);
         for &(class, _) in &needs {
-            self.find_eligible(state, plugins, scope, class);
+            self.find_eligible(state, plugins, scope, class, is_late);
         }
         if self.is_plain
             && self.timelines.look_at_holds(state, holds)
@@ -213,8 +213,16 @@ impl Planner {
         }
     }
 
-    fn find_eligible(&mut self, state: &ClusterState, plugins: &mut Plugins, scope: u32, class: ClassId) {
-        if self.eligible_of < state.node_specs_changed() {
+    /// What is late was to be found in the last cycle: what was eligible then is not found anew, by what filters do not know yet.
+    fn find_eligible(
+        &mut self,
+        state: &ClusterState,
+        plugins: &mut Plugins,
+        scope: u32,
+        class: ClassId,
+        is_late: bool,
+    ) {
+        if self.eligible_of < state.node_specs_changed() && !is_late {
             self.eligible.clear();
             self.eligible_of = state.node_specs_changed();
         }
@@ -245,18 +253,24 @@ struct Kind {
 impl Rest {
     /// Of none yet. Where tasks have a say on which nodes others may go to, which may change with every one that leaves, nodes that
     /// were found to be ineligible may not be so any more.
-    pub(super) fn new(state: &ClusterState) -> Self {
+    ///
+    /// Beside a promise without end there are gaps in which only short jobs fit.
+    pub(super) fn new(state: &ClusterState, holds: &Holds) -> Self {
         let depends = |task: &TaskSpec| {
             !(task.host_ports.is_empty() && task.topology_spread.is_empty() && task.pod_affinity.is_empty())
         };
-        Self { kinds: Vec::new(), is_plain: !state.classes().any(|(_, task)| depends(task)) }
+        let is_endless = |promise: &Promise| promise.until == Time::MAX;
+        let is_plain = !state.classes().any(|(_, task)| depends(task))
+            && !holds.promises().any(|(_, promise)| is_endless(promise));
+        Self { kinds: Vec::new(), is_plain }
     }
 
     /// One more job, on a set of nodes.
     pub(super) fn add(&mut self, state: &ClusterState, job: &Job, scope: u32) {
         // Of a job that has a part of what it needs, less is missing than it needs.
         let has_part = job.placed() > 0 && !job.is_ready();
-        let Some(span) = job.spec.expected_duration.filter(|_| !has_part) else {
+        let has_minima = job.spec.gang.as_ref().is_some_and(|gang| !gang.role_minima.is_empty());
+        let Some(span) = job.spec.expected_duration.filter(|_| !has_part && !has_minima) else {
             self.is_plain = false;
             return;
         };
@@ -291,7 +305,9 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn room(&self, class: ClassId, node: NodeId) -> u64 {
-        if !self.eligible.get(&(self.scope, class)).is_some_and(|eligible| eligible[node.index()]) {
+        // A node that came since is not known yet.
+        let eligible = self.eligible.get(&(self.scope, class));
+        if !eligible.and_then(|eligible| eligible.get(node.index())).is_some_and(|&eligible| eligible) {
             return 0;
         }
         let task = self.question.state.class_spec(class);
