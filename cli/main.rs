@@ -12,6 +12,7 @@ mod scenario;
 mod schedule;
 mod topology;
 mod trace;
+mod train;
 mod validate;
 
 use std::error::Error;
@@ -48,6 +49,8 @@ enum Command {
     Topology(topology::TopologyArgs),
     /// Say how long NCCL's collectives take on a machine, and what to set for them.
     Nccl(Box<nccl::NcclArgs>),
+    /// Say how long a step of a training job takes, what its GPUs hold, and how best to split it.
+    Train(Box<train::TrainArgs>),
     /// List the scheduling policies.
     Policy(policy::PolicyArgs),
     /// Hold foretell against published results.
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::Trace(args) => trace::run(&args),
         Command::Topology(args) => topology::run(&args),
         Command::Nccl(args) => nccl::run(&args),
+        Command::Train(args) => train::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Validate(args) => validate::run(&args),
     };

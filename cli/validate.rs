@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use clap::{Args, Subcommand};
 use foretell_reports::{Curve, curve_plot};
 use foretell_validation::{
-    Cell, Error, Progress, Report, conformance, gavel, helios, nccl, openb, sia, tiresias,
+    Cell, Error, Progress, Report, conformance, gavel, helios, nccl, openb, sia, tiresias, training,
 };
 use indicatif::ProgressBar;
 
@@ -44,6 +44,12 @@ enum Suite {
     /// Reads `nccl_measured.csv` in the data, or any file of its columns. Exits with 1 if a healthy system is off by more than 12 %
     /// from 64 MiB on or a mis-tuned one is not far below its prediction, and with 2 if the data are unusable.
     Nccl(NcclArgs),
+    /// Steps of training jobs that were measured, beside those that the model predicts from model, plan and hardware.
+    ///
+    /// Reads `training_measured.csv` in the data, or any file of its columns. Exits with 1 if llm-foundry's rows that are left out
+    /// of the fit are off by more than 3 points of MFU on average, or a row that is judged by itself is beyond its tolerance; with 2
+    /// if the data are unusable.
+    Training(TrainingArgs),
     /// The queueing study of Helios (SC'21) on the Philly trace, beside its published table.
     ///
     /// Exits with 1 if FIFO is not what an independent implementation has on the same jobs, and with 2 if the data are
@@ -80,6 +86,15 @@ struct NcclArgs {
     /// Draw bus bandwidth by size, measured and predicted, of the systems with most sizes, as SVG.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct TrainingArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Fit the constants to these measurements, use them, and print them.
+    #[arg(long)]
+    fit: bool,
 }
 
 #[derive(Args)]
@@ -141,6 +156,9 @@ pub(crate) fn run(args: &ValidateArgs) -> CommandResult {
         Suite::Gavel(args) => run_gavel(args),
         Suite::Tiresias(args) => run_suite(args, "tiresias", "oracles", tiresias::run),
         Suite::Nccl(args) => run_nccl(args),
+        Suite::Training(args) => run_suite(&args.common, "training", "fits", |data, progress| {
+            training::run(data, training::Selection { fit: args.fit }, progress)
+        }),
         Suite::Helios(args) => run_suite(args, "helios", "runs", helios::run),
         Suite::Sia(args) => run_sia(args),
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use foretell_fabric::hardware::{self, Machine, Network};
 use foretell_sim::framework;
 use foretell_sim::framework::interconnect::PciePath;
+use foretell_training::Device;
 use serde::Deserialize;
 
 use crate::units::ByteSize;
@@ -35,6 +36,8 @@ pub struct Gpu {
     pub fp16_flops: Option<f64>,
     /// BF16 operations per second on tensor cores.
     pub bf16_flops: Option<f64>,
+    /// FP8 operations per second on tensor cores.
+    pub fp8_flops: Option<f64>,
     /// Every NVLink of the GPU together.
     pub nvlink: Option<Link>,
     /// The PCIe slot.
@@ -46,6 +49,21 @@ pub struct Gpu {
 }
 
 impl Gpu {
+    /// What a training job can do with it; `None` where its memory or its bandwidth is not published, or NCCL's model does not
+    /// know it.
+    pub fn device(&self) -> Option<Device> {
+        Some(Device {
+            name: self.name.clone(),
+            architecture: hardware::Gpu::named(&self.name)?.architecture,
+            memory_bytes: self.memory_bytes? as f64,
+            memory_bytes_per_s: self.memory_bytes_per_s?,
+            fp32_flops: self.fp32_flops,
+            fp16_flops: self.fp16_flops,
+            bf16_flops: self.bf16_flops,
+            fp8_flops: self.fp8_flops,
+        })
+    }
+
     /// A number of these on one node.
     pub(crate) fn on_node(&self, count: u32) -> NodeGpus {
         NodeGpus { model: self.name.clone(), count, memory_bytes: self.memory_bytes.unwrap_or(0) }
@@ -250,6 +268,7 @@ struct GpuEntry {
     fp32_tflops: Option<f64>,
     fp16_tflops: Option<f64>,
     bf16_tflops: Option<f64>,
+    fp8_tflops: Option<f64>,
     nvlink_generation: Option<u32>,
     nvlink_gb_per_s: Option<f64>,
     pcie_generation: Option<u32>,
@@ -275,6 +294,7 @@ impl GpuEntry {
             fp32_flops: tera(self.fp32_tflops),
             fp16_flops: tera(self.fp16_tflops),
             bf16_flops: tera(self.bf16_tflops),
+            fp8_flops: tera(self.fp8_tflops),
             nvlink: link(self.nvlink_generation, self.nvlink_gb_per_s)?,
             pcie: link(self.pcie_generation, self.pcie_gb_per_s)?,
             tdp_w: self.tdp_w,

@@ -48,3 +48,4 @@ pub use units::{ByteSize, InvalidByteSize};
 pub use foretell_fabric as fabric;
 pub use foretell_registry as registry;
 pub use foretell_sim as sim;
+pub use foretell_training as training;

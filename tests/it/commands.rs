@@ -77,6 +77,28 @@ fn collectives_as_documented() {
 }
 
 #[test]
+fn training_steps_as_documented() {
+    let Some(data) = data_or_skip("validate training on real data") else { return };
+    let printed = succeed(&["validate", "training", "--data", data.to_str().unwrap()]);
+    check_width(&printed);
+    let guide = std::fs::read_to_string(root().join("docs/training.md")).unwrap();
+    assert!(guide.contains(printed.trim_end()), "docs/training.md shows another output than\n{printed}");
+    // The constants of the program are those that a fit finds.
+    let fitted = succeed(&["validate", "training", "--fit", "--data", data.to_str().unwrap()]);
+    let source = std::fs::read_to_string(root().join("training/src/kernels.rs")).unwrap();
+    let (_, constants) = fitted.split_once("fitted constants:\n").unwrap();
+    for line in constants.lines() {
+        let (name, value) = line.trim().split_once(": ").unwrap();
+        let written =
+            source.lines().find(|line| line.trim_start().starts_with(&format!("{name}: "))).unwrap();
+        assert!(
+            written.contains(&format!("fitted {value};")),
+            "{name} is {value}, and the source has {written}"
+        );
+    }
+}
+
+#[test]
 fn what_a_trace_is_like() {
     let Some(data) = data_or_skip("trace info on real data") else { return };
     let path = data.join("openb/openb_pod_list_default.csv.gz");
@@ -105,6 +127,16 @@ fn small_commands() {
     let tune = ["nccl", "tune", "--node-type", "dgx-h100", "--nodes", "16", "--network", "roce"];
     check_golden("nccl-tune", &succeed(&tune));
     check_golden("nccl-variables", &succeed(&["nccl", "variables"]));
+    let train = ["train", "--node-type", "dgx-h100", "--model", "llama-3-70b", "--gpus", "512"];
+    check_golden("train", &succeed(&[&train[..], &["--tokens", "15e12"]].concat()));
+    check_golden("train-models", &succeed(&["train", "models"]));
+    let hybrid = ["--strategy", "fsdp-hybrid", "--recompute", "none"];
+    let small = ["train", "--model", "llama-3-8b", "--gpus", "64"];
+    check_golden("train-fsdp-config", &succeed(&[&small[..], &hybrid, &["--emit", "fsdp-config"]].concat()));
+    check_golden("train-nccl-env", &succeed(&[&small[..], &hybrid, &["--emit", "nccl-env"]].concat()));
+    let full = foretell(&[&small[..], &["--strategy", "ddp"]].concat());
+    assert_eq!(full.status.code(), Some(1));
+    check_golden("train-out-of-memory", &stdout(&full));
     let schema = std::fs::read_to_string(root().join("scenarios/schema/scenario.schema.json")).unwrap();
     assert_eq!(succeed(&["scenario", "schema"]), schema);
 }
@@ -118,6 +150,8 @@ fn help_fits_a_terminal() {
         &["trace", "generate", "--help"],
         &["nccl", "--help"],
         &["nccl", "tune", "--help"],
+        &["train", "--help"],
+        &["validate", "training", "--help"],
     ] {
         let output = foretell(arguments);
         assert!(output.status.success());

@@ -5,6 +5,7 @@
 mod archive;
 pub mod conformance;
 mod error;
+mod fit;
 pub mod gavel;
 pub mod helios;
 pub mod nccl;
@@ -14,6 +15,7 @@ mod report;
 mod rows;
 pub mod sia;
 pub mod tiresias;
+pub mod training;
 
 pub use error::{DataError, Error};
 pub use report::{Cell, Report, Row};

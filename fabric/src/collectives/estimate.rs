@@ -159,7 +159,16 @@ impl Choice {
 
     /// How long it takes if its bus is given no more than so much.
     pub fn limited(&self, calibration: &Calibration, most_gb_per_s: f64) -> Estimate {
-        let timing = Timing { choice: self, calibration, most_gb_per_s };
+        self.timed(&Timing { choice: self, calibration, most_gb_per_s, is_queued: false })
+    }
+
+    /// How long it takes in a stream that has work ahead of it, as in a training step: what the host needs to launch it has
+    /// passed before its turn comes. nccl-tests measure with the launch.
+    pub fn queued(&self, calibration: &Calibration, most_gb_per_s: f64) -> Estimate {
+        self.timed(&Timing { choice: self, calibration, most_gb_per_s, is_queued: true })
+    }
+
+    fn timed(&self, timing: &Timing<'_>) -> Estimate {
         match self.candidates.first() {
             Some(candidate) => timing.of(candidate),
             None => timing.between_ranks(),
@@ -171,7 +180,12 @@ struct Timing<'a> {
     choice: &'a Choice,
     calibration: &'a Calibration,
     most_gb_per_s: f64,
+    /// Whether the host is ahead.
+    is_queued: bool,
 }
+
+/// Microseconds from one kernel of a stream to the next.
+const KERNEL_US: f64 = 5.0;
 
 impl Timing<'_> {
     fn get(&self, parameter: Parameter) -> f64 {
@@ -179,13 +193,14 @@ impl Timing<'_> {
     }
 
     fn launch_us(&self) -> f64 {
-        self.get(match self.choice.machine.gpu.architecture {
+        let launch = self.get(match self.choice.machine.gpu.architecture {
             _ if !self.choice.machine.interconnect.is_nvlink() => Parameter::LaunchPcie,
             Architecture::Pascal | Architecture::Volta => Parameter::LaunchVolta,
             Architecture::Ampere => Parameter::LaunchAmpere,
             Architecture::Hopper => Parameter::LaunchHopper,
             Architecture::Blackwell => Parameter::LaunchBlackwell,
-        })
+        });
+        if self.is_queued { launch.min(KERNEL_US) } else { launch }
     }
 
     /// Microseconds that the network takes beside NCCL's own, for each level of a tree or once around a ring.

@@ -1,0 +1,146 @@
+use foretell_training::plan::{DataParallel, Prefetch, Recompute};
+
+use crate::setup::Job;
+
+fn close(ours: f64, expected: f64, within: f64, what: &str) {
+    assert!((ours / expected - 1.0).abs() <= within, "{what}: {ours} for {expected}");
+}
+
+/// 1F1B: (p - 1) / m of the time stages wait; interleaving divides it.
+#[test]
+fn pipelines_wait_as_their_formula_says() {
+    let job = |strategy: &str, batch| {
+        Job::new("gpt-3-175b", 64, strategy).with(|plan| {
+            plan.global_batch = batch;
+            plan.sequence_length = 2048;
+            plan.recompute = Recompute::Full;
+        })
+    };
+    let step = |strategy: &str, batch| job(strategy, batch).step();
+    let (plain, parts) = (step("tp8pp8", 64), step("tp8pp8v3", 64));
+    let work = plain.compute_s + plain.inner_s;
+    close(plain.pipeline_s / work, 7.0 / 64.0, 0.15, "1F1B");
+    // What is sent is sent three times as often.
+    assert!(parts.pipeline_s < 0.6 * plain.pipeline_s, "{} {}", parts.pipeline_s, plain.pipeline_s);
+    let long = step("tp8pp8", 640);
+    close(
+        long.time_s / (plain.time_s * 10.0),
+        (640.0 + 7.0) / 10.0 / (64.0 + 7.0),
+        0.02,
+        "ten times the batch",
+    );
+}
+
+/// Twice the accumulation is twice the time, save what comes once.
+#[test]
+fn accumulation_repeats_micro_batches() {
+    let step = |batch, strategy: &str| {
+        let job = Job::new("mpt-7b", 16, strategy).with(|plan| {
+            plan.global_batch = batch;
+            plan.recompute = Recompute::Full;
+        });
+        job.step()
+    };
+    let (one, two) = (step(16, "fsdp"), step(32, "fsdp"));
+    close(two.time_s - two.optimizer_s, 2.0 * (one.time_s - one.optimizer_s), 1e-9, "fsdp");
+    // Replicated gradients are reduced once: the second micro-batch is cheaper.
+    let (one, two) = (step(16, "ddp"), step(32, "ddp"));
+    assert!(two.time_s < 2.0 * one.time_s && two.time_s > one.time_s + one.compute_s * 0.9);
+}
+
+/// Without gathering ahead each unit waits for its weights.
+#[test]
+fn prefetching_hides_gathering() {
+    let job = |forward, backward| {
+        let mut job = Job::new("mpt-7b", 64, "fsdp").with(|plan| {
+            plan.forward_prefetch = forward;
+            plan.backward_prefetch = backward;
+        });
+        job.machine.nic_gb_per_s = 3.0;
+        job.step().time_s
+    };
+    let best = job(true, Prefetch::Before);
+    let after = job(true, Prefetch::After);
+    let never = job(false, Prefetch::None);
+    assert!(best <= after && after <= never && best < never, "{best} {after} {never}");
+}
+
+#[test]
+fn a_full_recompute_costs_a_forward_pass() {
+    let step = |recompute| Job::new("mpt-3b", 8, "ddp").with(|plan| plan.recompute = recompute).step();
+    let (none, full) = (step(Recompute::None), step(Recompute::Full));
+    // A third of forward and backward, a little less since attention and what is moved cost more backward.
+    close(full.compute_s / none.compute_s, 4.0 / 3.0, 0.04, "full");
+    assert!(none.recompute_s <= 0.0);
+    close(full.mfu / full.hfu, none.compute_s / full.compute_s, 0.01, "MFU over HFU");
+}
+
+/// d workers and S servers: bound by the servers as long as there are fewer of them than nodes of workers.
+#[test]
+fn parameter_servers_bind() {
+    let job = |servers, is_asynchronous| {
+        let job = Job::new("vgg-16", 16, "ddp").with(|plan| {
+            plan.data_parallel = DataParallel::ParameterServer { servers, is_asynchronous };
+            plan.micro_batch = 32;
+            plan.global_batch = 16 * 32;
+        });
+        job.step()
+    };
+    // 138.36 M parameters of 4 bytes, both ways, of 16 workers, by 8 NICs of 25 GB/s.
+    let bytes = 2.0 * 138.357_544e6 * 4.0 * 16.0 / 200e9;
+    let (one, two, four) = (job(1, false), job(2, false), job(4, false));
+    close(one.data_s, bytes, 0.001, "one server");
+    close(two.data_s, bytes / 2.0, 0.001, "two servers");
+    // Two nodes of workers are as slow as two servers.
+    close(four.data_s, two.data_s, 0.001, "four servers");
+    assert!(job(1, true).time_s <= one.time_s);
+}
+
+/// Gradients of a network whose last layers have most parameters are ready first: they hide behind the rest.
+#[test]
+fn buckets_overlap_the_backward_pass() {
+    let step = |gbits: f64| {
+        let mut job = Job::new("vgg-16", 32, "ddp").with(|plan| {
+            plan.micro_batch = 32;
+            plan.global_batch = 32 * 32;
+        });
+        job.machine.nic_gb_per_s = gbits / 8.0;
+        job.machine.nics = 1;
+        job.step()
+    };
+    let (fast, slow) = (step(400.0), step(10.0));
+    // What is left is what collectives take from the kernels beside them.
+    assert!(fast.data_s < 0.2 * fast.time_s, "{fast:?}");
+    // 553 MB, nearly twice over each link of 1.25 GB/s, less the backward pass.
+    let reduced = 2.0 * 31.0 / 32.0 * 553.4e6 / 1.25e9;
+    assert!(slow.data_s > 0.6 * reduced && slow.data_s < 1.4 * reduced, "{} of {reduced}", slow.data_s);
+}
+
+/// Experts meet tokens of other GPUs: two exchanges forward, two backward.
+#[test]
+fn experts_exchange_tokens() {
+    let step = |strategy: &str| Job::new("mixtral-8x7b", 16, strategy).step();
+    let (local, split) = (step("zero1"), step("ep8-zero1"));
+    assert!(local.inner_s <= 0.0 && split.inner_s > 0.0);
+    let memory = |strategy: &str| foretell_training::memory(&Job::new("mixtral-8x7b", 16, strategy).setup());
+    assert!(memory("ep8-zero1").weights < 0.2 * memory("zero1").weights);
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    for (model, gpus, strategy, expected) in [
+        ("llama-3-8b", 16, "tp16", "NoNetwork"),
+        ("mpt-125m", 8, "tp8", "does not divide the 12 heads"),
+        ("mpt-125m", 104, "pp13", "more than the 12 layers"),
+        ("mpt-125m", 8, "pp2v7", "v 7 needs stages with as many layers"),
+        ("mpt-125m", 8, "ep2", "does not divide both the 1 experts"),
+        ("resnet-50", 8, "tp2", "is no transformer"),
+        ("mpt-125m", 16, "fsdp-hybrid3", "groups of 3 do not divide 16"),
+    ] {
+        let mut job = Job::new(model, gpus, strategy);
+        job.machine.network = None;
+        let error = foretell_training::step(&job.setup()).unwrap_err();
+        let text = format!("{error:?} {error}");
+        assert!(text.contains(expected), "{strategy}: {text}");
+    }
+}

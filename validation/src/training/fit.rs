@@ -1,0 +1,23 @@
+//! Fits the constants of kernels to measured steps.
+
+use foretell_training::kernels::{Calibration, Parameter};
+
+use super::measured::Measured;
+use crate::fit::least_squares;
+
+/// The constants that fit the steps of these best.
+pub(super) fn fit(rows: &[&Measured]) -> Calibration {
+    let values = least_squares(&Parameter::ALL.map(Parameter::prior), |values| {
+        let calibration = calibration(values);
+        rows.iter().map(|row| row.log_error(&calibration).unwrap_or(0.0)).collect()
+    });
+    calibration(&values)
+}
+
+fn calibration(values: &[f64]) -> Calibration {
+    let mut calibration = Calibration::prior();
+    for (parameter, &value) in Parameter::ALL.into_iter().zip(values) {
+        calibration.set(parameter, value);
+    }
+    calibration
+}
