@@ -350,28 +350,18 @@ impl NodeEntry {
             }
             _ => return Err(wrong("GPUs need both their model and their number")),
         };
-        let kind = self.network.as_deref().map(str::parse::<Network>).transpose();
-        let kind = kind.map_err(|error| CatalogError::Entry {
-            name: self.name.clone(),
-            problem: error.to_string().into(),
-        })?;
-        let network = match (self.nics, self.nic_gbit_per_s) {
-            (None, None) if kind.is_none() => None,
-            (Some(nics), Some(gbit_per_s)) => {
-                Some(NodeNetwork { nics, nic_bytes_per_s: gbit_per_s * 1e9 / 8.0, kind })
-            }
-            _ => return Err(wrong("network cards need both their number and their speed")),
-        };
         let links = links(self.gpus, self.pcie.as_deref(), self.nvlinks.as_deref())
             .map_err(|problem| CatalogError::Entry { name: self.name.clone(), problem: problem.into() })?;
         if let Some(links) = &links {
-            if links.nics() != self.nics.unwrap_or(0) as usize {
+            if self.nics.is_none() && links.nics() > 0 {
                 return Err(wrong("`pcie` names another number of network cards than `nics`"));
             }
             if (self.interconnect == Some(Interconnect::Pcie)) != self.nvlinks.is_none() {
                 return Err(wrong("`nvlinks` belong to an interconnect other than `pcie`"));
             }
         }
+        let network = network(self.nics, self.nic_gbit_per_s, self.network.as_deref(), links.as_deref())
+            .map_err(|problem| CatalogError::Entry { name: self.name.clone(), problem: problem.into() })?;
         Ok(NodeType {
             cpu_milli: u64::from(self.cpus) * 1000,
             memory_bytes: self.memory.0,
@@ -401,6 +391,25 @@ pub(crate) fn links(
         return Err(format!("expected `pcie` to name {gpus} GPUs, got {}", links.gpus()));
     }
     Ok(Some(Arc::new(links)))
+}
+
+/// The network cards of a node type; `pcie` must name as many if it names links.
+pub(crate) fn network(
+    nics: Option<u32>,
+    nic_gbit_per_s: Option<f64>,
+    kind: Option<&str>,
+    links: Option<&framework::Interconnect>,
+) -> Result<Option<NodeNetwork>, String> {
+    let kind = kind.map(str::parse::<Network>).transpose().map_err(|error| error.to_string())?;
+    let (nics, gbit_per_s) = match (nics, nic_gbit_per_s) {
+        (None, None) if kind.is_none() => return Ok(None),
+        (Some(nics), Some(gbit_per_s)) => (nics, gbit_per_s),
+        _ => return Err("network cards need both their number and their speed".to_owned()),
+    };
+    if links.is_some_and(|links| links.nics() != nics as usize) {
+        return Err("`pcie` names another number of network cards than `nics`".to_owned());
+    }
+    Ok(Some(NodeNetwork { nics, nic_bytes_per_s: gbit_per_s * 1e9 / 8.0, kind }))
 }
 
 #[cfg(test)]

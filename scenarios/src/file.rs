@@ -2,6 +2,7 @@
 //!
 //! The doc comments here are the descriptions in the JSON schema, and what `docs/scenarios.md` explains at length.
 
+mod fabric;
 mod queue;
 mod reservation;
 mod run;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::default_max_pods;
 use crate::units::ByteSize;
 
+pub use fabric::{DegradedLinkFile, FabricFile, FabricRouting, FabricShape};
 pub use queue::{AmountFile, ClusterQueueFile, NetworkTopologyFile, RoleFile, TierFile, TopologyMode};
 pub use reservation::ReservationFile;
 pub use run::{
@@ -103,6 +105,9 @@ pub struct ClusterFile {
     /// Tiers of the network, lowest first: which nodes are close to each other.
     #[serde(default, skip_serializing_if = "is_default")]
     pub topology: Vec<TierFile>,
+    /// The network between nodes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fabric: Option<FabricFile>,
     /// Names of nodes that take no tasks.
     #[serde(default, skip_serializing_if = "is_default")]
     pub blocked_nodes: Vec<String>,
@@ -209,4 +214,15 @@ pub struct NodeTypeFile {
     pub pcie: Option<String>,
     /// NVLinks between GPUs, `all:12` or `0-1:1 0-2:2`; needs `pcie`.
     pub nvlinks: Option<String>,
+    /// Number of network cards for traffic between nodes; needs `nic_gbit_per_s`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(range(min = 1, max = 256))]
+    pub nics: Option<u32>,
+    /// Rate of each card in one direction.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub nic_gbit_per_s: Option<f64>,
+    /// What the cards are on, such as `infiniband` or `roce`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub network: Option<String>,
 }

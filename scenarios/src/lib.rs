@@ -40,7 +40,7 @@ pub use assemble::{Plan, RunError};
 pub use error::{InvalidScenario, Problem, ScenarioError, Source};
 pub use load::{Loaded, load, parse};
 pub use resolve::Environment;
-pub use scenario::Scenario;
+pub use scenario::{Fabric, FabricError, Scenario};
 pub use schema::{schema, schema_json};
 pub use solver::Simplex;
 pub use units::{ByteSize, InvalidByteSize};

@@ -4,6 +4,7 @@
 //! as it can.
 
 mod cluster;
+mod fabric;
 mod queue;
 mod reservation;
 mod workload;
@@ -50,11 +51,12 @@ pub(crate) fn resolve(
     let mut resolver = Resolver { document, base_dir, environment };
     resolver.check_name(&file.name);
     let nodes = resolver.nodes(&file.cluster);
-    let tiers = resolver.tiers(&file.cluster);
+    let fabric = resolver.fabric(&file.cluster, &nodes, file.seed);
+    let tiers = resolver.tiers(&file.cluster, fabric.as_ref());
     let blocked_nodes = resolver.blocked_nodes(&file.cluster, &nodes);
     let queues = resolver.queues(&file.queue);
     let reservations = resolver.reservations(&file.reservation, &nodes);
-    let workload = resolver.workload(file, &nodes);
+    let workload = resolver.workload(file, &nodes, &tiers);
     let scheduler = resolver.scheduler(file);
     let preemption = resolver.preemption(file);
     let metrics = resolver.metrics(file);
@@ -66,6 +68,7 @@ pub(crate) fn resolve(
         seeds: file.seeds,
         nodes,
         tiers,
+        fabric,
         blocked_nodes,
         queues,
         reservations,

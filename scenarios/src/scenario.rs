@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use foretell_fabric::collectives;
+use foretell_fabric::network::{HealthError, LinkId, Network, NetworkSpec, Routing, SpecError};
 use foretell_manifests::SchedulerConfig;
 use foretell_traces::generate::GeneratorConfig;
 
@@ -27,6 +29,8 @@ pub struct Scenario {
     pub nodes: Vec<NodeGroup>,
     /// Tiers of the network, lowest first.
     pub tiers: Vec<Tier>,
+    /// The network between nodes, if it is described.
+    pub fabric: Option<Fabric>,
     /// Names of nodes that take no tasks.
     pub blocked_nodes: BTreeSet<String>,
     /// Queues and what they are entitled to.
@@ -91,6 +95,41 @@ pub struct Tier {
     pub name: String,
     /// Nodes of one domain, neighbours in the order of the cluster.
     pub nodes: u32,
+}
+
+/// The network between nodes. Its nodes are those of the cluster, in their order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fabric {
+    /// Switches and links.
+    pub spec: NetworkSpec,
+    /// How flows choose among equal ways.
+    pub routing: Routing,
+    /// What NCCL is told in all jobs.
+    pub environment: collectives::Environment,
+    /// Links that are not whole, and what is left of them; above 0.
+    pub degraded: Vec<(LinkId, f64)>,
+}
+
+impl Fabric {
+    /// The network, with its links as they are. A scenario that was read has one that can be built.
+    pub fn network(&self) -> Result<Network, FabricError> {
+        let mut network = Network::new(&self.spec)?;
+        for &(link, factor) in &self.degraded {
+            network.degrade(link, factor)?;
+        }
+        Ok(network)
+    }
+}
+
+/// Why a fabric is no network.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum FabricError {
+    /// It cannot be built.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// A link that is not there.
+    #[error(transparent)]
+    Health(#[from] HealthError),
 }
 
 /// A queue and what it is entitled to.

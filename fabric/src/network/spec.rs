@@ -15,6 +15,13 @@ pub struct NetworkSpec {
     pub shape: Shape,
 }
 
+impl NetworkSpec {
+    /// How many directed links the network would have; building it takes memory for each.
+    pub fn links(&self) -> Result<u32, SpecError> {
+        Clos::new(self).map(|clos| clos.links())
+    }
+}
+
 /// How the switches are arranged.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Shape {

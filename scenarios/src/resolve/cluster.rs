@@ -84,6 +84,18 @@ impl Resolver<'_, '_> {
                     None
                 }
             };
+            let network = match catalog::network(
+                file.nics,
+                file.nic_gbit_per_s,
+                file.network.as_deref(),
+                links.as_deref(),
+            ) {
+                Ok(network) => network,
+                Err(message) => {
+                    self.problem(&path, message, None);
+                    None
+                }
+            };
             let node_type = NodeType {
                 name: file.name.clone(),
                 cpu_milli: u64::from(file.cpus) * 1000,
@@ -92,7 +104,7 @@ impl Resolver<'_, '_> {
                 gpus,
                 interconnect: None,
                 links,
-                network: None,
+                network,
                 source: "this scenario".to_owned(),
             };
             types.insert(file.name.clone(), node_type);

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::Resolver;
+use super::{Resolver, fabric};
 use crate::file::{self, AmountFile, ClusterFile, ClusterQueueFile, SizeFile, TopologyMode};
-use crate::scenario::{Amount, ClusterQueue, JobTraits, NetworkTopology, NodeGroup, Role, Tier};
+use crate::scenario::{Amount, ClusterQueue, Fabric, JobTraits, NetworkTopology, NodeGroup, Role, Tier};
 use crate::suggest;
 
 /// The role of a job's own tasks, where it has others beside them.
@@ -43,8 +43,12 @@ impl Resolver<'_, '_> {
         files.iter().map(queue).collect()
     }
 
-    /// The tiers of the network, lowest first; each must consist of whole domains of the one below.
-    pub(super) fn tiers(&mut self, file: &ClusterFile) -> Vec<Tier> {
+    /// The tiers of the network, lowest first; each must consist of whole domains of the one below. Where the file names
+    /// none, those of the fabric.
+    pub(super) fn tiers(&mut self, file: &ClusterFile, fabric: Option<&Fabric>) -> Vec<Tier> {
+        if file.topology.is_empty() {
+            return fabric.map(fabric::tiers).unwrap_or_default();
+        }
         for (i, pair) in file.topology.windows(2).enumerate() {
             let (below, tier) = (&pair[0], &pair[1]);
             if tier.nodes <= below.nodes || !tier.nodes.is_multiple_of(below.nodes) {
@@ -77,7 +81,7 @@ impl Resolver<'_, '_> {
     }
 
     /// What jobs of a size are beyond what a trace tells.
-    pub(super) fn traits(&mut self, index: usize, size: &SizeFile, tiers: &[file::TierFile]) -> JobTraits {
+    pub(super) fn traits(&mut self, index: usize, size: &SizeFile, tiers: &[Tier]) -> JobTraits {
         let path = |field: &str| format!("workload.synthetic.sizes[{index}].{field}");
         let min_tasks = size.min_tasks.unwrap_or(size.tasks);
         if min_tasks > size.tasks {

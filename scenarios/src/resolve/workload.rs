@@ -12,13 +12,18 @@ use crate::file::{
     ArrivalFile, ComponentFile, DurationFile, JobTraceFile, PresetName, QueueNodes, ScalingFile,
     ScenarioFile, SizeFile, SyntheticFile,
 };
-use crate::scenario::{JobTrace, NodeGroup, Synthetic, VIRTUAL_CLUSTER_LABEL, Workload};
+use crate::scenario::{JobTrace, NodeGroup, Synthetic, Tier, VIRTUAL_CLUSTER_LABEL, Workload};
 
 const SYNTHETIC: &str = "workload.synthetic";
 
 impl Resolver<'_, '_> {
     /// The jobs for a cluster of these nodes.
-    pub(super) fn workload(&mut self, scenario: &ScenarioFile, nodes: &[NodeGroup]) -> Option<Workload> {
+    pub(super) fn workload(
+        &mut self,
+        scenario: &ScenarioFile,
+        nodes: &[NodeGroup],
+        tiers: &[Tier],
+    ) -> Option<Workload> {
         let file = &scenario.workload;
         let owned = nodes.iter().any(|group| group.labels.contains_key(VIRTUAL_CLUSTER_LABEL));
         if file.queue_nodes == QueueNodes::VirtualCluster && !owned && !nodes.is_empty() {
@@ -31,7 +36,6 @@ impl Resolver<'_, '_> {
             (None, Some(synthetic)) => {
                 let mut synthetic = self.synthetic(synthetic, nodes)?;
                 let sizes = file.synthetic.iter().flat_map(|file| &file.sizes).flatten().enumerate();
-                let tiers = &scenario.cluster.topology;
                 synthetic.traits = sizes.map(|(i, size)| self.traits(i, size, tiers)).collect();
                 Some(Workload::Synthetic(synthetic))
             }

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use foretell_sim::framework::interconnect::LinkLevel;
 
-use super::{Part, describe, types, whole};
-use crate::Scenario;
+use super::{Part, describe, fabric, types, whole};
 use crate::catalog::{Interconnect, NodeType};
+use crate::{Fabric, Scenario};
 
 /// The cluster of a scenario: a tree of its domains, and beside it a graph for each type of node whose links are known.
 pub fn dot(scenario: &Scenario) -> String {
@@ -15,6 +15,9 @@ pub fn dot(scenario: &Scenario) -> String {
             .to_owned();
     let mut next = 0;
     tree(&whole(scenario), None, &mut next, &mut dot);
+    if let Some(fabric) = &scenario.fabric {
+        switches(fabric, &mut dot);
+    }
     for (index, (name, node_type)) in types(scenario).into_iter().enumerate() {
         inside(index, name, node_type, &mut dot);
     }
@@ -35,6 +38,20 @@ fn tree(part: &Part, above: Option<usize>, next: &mut usize, dot: &mut String) {
     for inner in &part.parts {
         tree(inner, Some(id), next, dot);
     }
+}
+
+/// The tiers of switches, from the network cards up.
+fn switches(fabric: &Fabric, dot: &mut String) {
+    let lines = fabric::lines(fabric);
+    let (title, rows) = lines.split_first().map_or(("", &[][..]), |(title, rows)| (title.as_str(), rows));
+    let _ = writeln!(dot, "  subgraph cluster_fabric {{\n    label={};", quoted(title));
+    for (index, row) in rows.iter().enumerate() {
+        let _ = writeln!(dot, "    fabric{index} [label={}];", quoted(row));
+    }
+    for index in 1..rows.len() {
+        let _ = writeln!(dot, "    fabric{index} -- fabric{};", index - 1);
+    }
+    dot.push_str("  }\n");
 }
 
 /// GPUs with their NVLinks, and the network cards nearest to them.

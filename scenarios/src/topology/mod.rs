@@ -3,6 +3,7 @@
 //! What is alike is drawn once, with how often it is there, so that a cluster of thousands of nodes fits on a page.
 
 mod dot;
+mod fabric;
 mod svg;
 mod text;
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Part, describe, types, whole};
+use super::{Part, describe, fabric, types, whole};
 use crate::Scenario;
 
 const BOX_HEIGHT: f64 = 44.0;
@@ -28,10 +28,9 @@ pub fn svg(scenario: &Scenario) -> String {
     let whole = whole(scenario);
     let mut right = MARGIN;
     let tree = place(&whole, 0, &mut right);
-    let legend: Vec<String> = types(scenario)
-        .into_iter()
-        .map(|(name, node_type)| format!("{name}: {}", describe(node_type)))
-        .collect();
+    let mut legend: Vec<String> = scenario.fabric.as_ref().map(fabric::lines).unwrap_or_default();
+    let types = types(scenario).into_iter();
+    legend.extend(types.map(|(name, node_type)| format!("{name}: {}", describe(node_type))));
     let widest = legend.iter().map(|line| letters(line)).fold(letters(&scenario.name) * 1.5, f64::max);
     let width = (right - GAP + MARGIN).max(widest + 2.0 * MARGIN).max(480.0);
     let tree_height = depth(&tree) as f64 * ROW_HEIGHT + BOX_HEIGHT;

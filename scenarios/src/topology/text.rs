@@ -4,13 +4,18 @@ use std::fmt::Write as _;
 
 use foretell_sim::framework::Interconnect;
 
-use super::{Part, describe, types, whole};
+use super::{Part, describe, fabric, types, whole};
 use crate::Scenario;
 
 /// The cluster of a scenario.
 pub fn text(scenario: &Scenario) -> String {
     let mut text = String::new();
     outline(&whole(scenario), 0, &mut text);
+    if let Some(fabric) = &scenario.fabric {
+        let lines = fabric::lines(fabric);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "\n{}", lines.join("\n  "));
+    }
     for (name, node_type) in types(scenario) {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n{name}: {}\n", describe(node_type));

@@ -1,6 +1,7 @@
 //! Scenario files from the outside: good ones resolve, bad ones say what is wrong and where.
 
 mod elastic;
+mod fabrics;
 mod profiles;
 mod queues;
 mod reservations;
