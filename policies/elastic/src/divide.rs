@@ -57,6 +57,8 @@ pub struct NodesOfType {
     pub gpus_per_node: u32,
     /// The nodes, in order.
     pub nodes: Vec<NodeId>,
+    /// Of those nodes, in order, the ones with GPUs that do not work, and how many.
+    pub broken: Vec<(NodeId, u32)>,
 }
 
 impl ElasticJob {

@@ -269,7 +269,10 @@ struct Free {
 
 impl Free {
     fn all_of(of_type: &NodesOfType) -> Self {
-        Self { nodes: of_type.nodes.iter().map(|&node| (node, of_type.gpus_per_node)).collect() }
+        let mut free =
+            Self { nodes: of_type.nodes.iter().map(|&node| (node, of_type.gpus_per_node)).collect() };
+        free.take(&of_type.broken, 1);
+        free
     }
 
     fn gpus(&self) -> u32 {

@@ -27,8 +27,20 @@ pub(crate) struct Models {
 }
 
 impl Models {
-    /// Looks at the nodes if they are others than before.
+    /// Looks at the nodes if they are others than before, and at which of their GPUs work.
     pub(crate) fn refresh(&mut self, state: &ClusterState) {
+        self.refresh_types(state);
+        for of_type in &mut self.types {
+            let devices = 0..of_type.gpus_per_node as usize;
+            let broken = |&node: &NodeId| {
+                let broken = devices.clone().filter(|&device| !state.is_gpu_healthy(node, device)).count();
+                (broken > 0).then_some((node, broken as u32))
+            };
+            of_type.broken = of_type.nodes.iter().filter_map(broken).collect();
+        }
+    }
+
+    fn refresh_types(&mut self, state: &ClusterState) {
         if self.seen == state.node_specs_changed() {
             return;
         }
@@ -55,7 +67,8 @@ impl Models {
             match self.types.iter_mut().find(same) {
                 Some(known) => known.nodes.push(id),
                 None => {
-                    self.types.push(NodesOfType { model, gpus_per_node: spec.gpus, nodes: alloc::vec![id] });
+                    let (nodes, broken) = (alloc::vec![id], Vec::new());
+                    self.types.push(NodesOfType { model, gpus_per_node: spec.gpus, nodes, broken });
                 }
             }
         }

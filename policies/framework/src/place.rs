@@ -22,6 +22,11 @@ pub trait PlaceJob {
         job: JobId,
     ) -> bool;
 
+    /// Whether it draws nodes or devices at random itself, apart from what the [plugins do](Plugins::draws).
+    fn draws(&self) -> bool {
+        false
+    }
+
     /// Why tasks of the job would wait. The transaction may be left with placements.
     fn explain(
         &mut self,

@@ -118,7 +118,7 @@ impl Plugins {
         &mut self.tiers
     }
 
-    /// Whether nodes or devices may be drawn at random.
+    /// Whether nodes or devices may be drawn at random. A [`PlaceJob`](crate::PlaceJob) may draw beside them.
     pub fn draws(&self) -> bool {
         self.select_node.draws() || self.pick_gpus.draws()
     }

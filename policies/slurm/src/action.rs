@@ -295,7 +295,7 @@ impl Slurm {
         let state = session.state();
         let jobs = pass.line.iter().filter_map(|&id| state.job(id)).filter(|job| !job.is_ready());
         let scoped = jobs.map(|job| (job, scope(self.partition(state, job))));
-        let mut to_come = (!plugins.draws()).then(|| self.backfiller.to_come(state, scoped));
+        let mut to_come = (!self.backfiller.draws(plugins)).then(|| self.backfiller.to_come(state, scoped));
         loop {
             if let Some(to_come) = &mut to_come
                 && !self.backfiller.may_begin_now(session.state(), to_come, pass.now)

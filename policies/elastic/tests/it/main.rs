@@ -8,7 +8,7 @@ use foretell_elastic::{
 };
 use foretell_framework::select::BestNode;
 use foretell_framework::{
-    Action, ClusterEvent, ClusterState, Decision, EvictionReason, JobId, JobSpec, Plugins, Reason,
+    Action, ClusterEvent, ClusterState, Decision, EvictionReason, JobId, JobSpec, NodeId, Plugins, Reason,
     RestartCost, Scaling, Session, TaskStatus, Time,
 };
 use foretell_gavel::{LinearProgram, Solver};
@@ -256,6 +256,26 @@ fn rounds_give_all_or_nothing_and_move_jobs_only_for_others() {
     driver.settle(2100);
     assert_eq!(driver.places(elastic), "b@2");
     assert_eq!(driver.evictions(), []);
+    assert_eq!(check_invariants(&driver.state), Ok(()));
+}
+
+#[test]
+fn rounds_leave_out_gpus_that_are_broken() {
+    let every = Cadence::Every(seconds(100));
+    let mut driver = Driver::new(NODES, Box::new(gavel(seconds(100))), every, Placing::Together);
+    let one = driver.submit("3gpu cpu=1", 1, 9000, &linear(1), None);
+    driver.settle(0);
+    assert_eq!(driver.places(one), "a@0+1+2");
+    driver.end(one);
+    // The first node has two that work, which the large job must not be sent to.
+    for device in [1, 3] {
+        driver.state.set_gpu_healthy(NodeId::new(0), device, false);
+    }
+    driver.notify(ClusterEvent::NodeChanged(NodeId::new(0)));
+    let large = driver.submit("3gpu cpu=1", 1, 9000, &linear(1), None);
+    let small = driver.submit("2gpu cpu=1", 1, 9000, &linear(1), None);
+    driver.settle(2100);
+    assert_eq!((driver.places(large).as_str(), driver.places(small).as_str()), ("b@0+1+2", "a@0+2"));
     assert_eq!(check_invariants(&driver.state), Ok(()));
 }
 

@@ -121,6 +121,11 @@ impl Backfiller {
         Attempt::Failed
     }
 
+    /// Whether an attempt to start a job may draw at random, so that it makes a difference to leave out one in vain.
+    pub fn draws(&self, plugins: &Plugins) -> bool {
+        plugins.draws() || self.place.draws()
+    }
+
     /// Places the tasks of a job in a transaction, however it ends, and says whether it could run.
     pub fn try_place(
         &mut self,
