@@ -109,12 +109,6 @@ enum Emit {
     NcclEnv,
 }
 
-/// Tokens of a step where no batch is told.
-const TOKENS_OF_A_STEP: u32 = 4 << 20;
-
-/// Samples of each GPU where no batch is told and there are no tokens.
-const SAMPLES_OF_A_GPU: u32 = 64;
-
 /// Lines of the front that are shown.
 const FRONT: usize = 12;
 
@@ -204,7 +198,7 @@ impl Asked {
         if let Some(length) = args.sequence_length {
             plan.sequence_length = length;
         }
-        plan.global_batch = args.global_batch.unwrap_or_else(|| usual_batch(model, &plan, gpus));
+        plan.global_batch = args.global_batch.unwrap_or_else(|| plan.usual_batch(model));
         plan.micro_batch = args.micro_batch.unwrap_or(1);
         if let Some(precision) = args.precision {
             plan.precision = precision.precision();
@@ -269,16 +263,6 @@ fn node(name: &str) -> Result<(&'static NodeType, Device, Machine), Box<dyn std:
 
 fn device(node: &NodeType) -> Option<Device> {
     Catalog::builtin().gpu(&node.gpus.as_ref()?.model).and_then(Gpu::device)
-}
-
-fn usual_batch(model: &Model, plan: &Plan, gpus: u32) -> u32 {
-    match model.kind {
-        Kind::Transformer(_) => {
-            let of_tokens = TOKENS_OF_A_STEP / plan.sequence_length.min(TOKENS_OF_A_STEP);
-            gpus.saturating_mul((of_tokens / gpus).max(1))
-        }
-        Kind::Layered(_) => gpus.saturating_mul(SAMPLES_OF_A_GPU),
-    }
 }
 
 impl PrecisionArg {

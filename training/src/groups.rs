@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use foretell_fabric::collectives::{Collective, EstimateError, choose};
+use foretell_fabric::contention::sent;
 use foretell_fabric::hardware::{Machine, Ranks};
 
 use crate::step::Setup;
@@ -34,12 +35,23 @@ impl Group {
     }
 }
 
+/// What a collective does with the network between nodes.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Bus {
+    /// The bandwidth of its bus on idle links.
+    pub(crate) limit_gb_per_s: f64,
+    /// Bytes over all NICs of a node for each byte of the bus, by all groups that run it at the same time.
+    pub(crate) sent: f64,
+    /// Whether each node sends to each.
+    pub(crate) is_all_to_all: bool,
+}
+
 /// Times of collectives between the ranks of a job; each is reckoned once.
 pub(crate) struct Communication<'a> {
     setup: &'a Setup<'a>,
     known: RefCell<BTreeMap<(Group, Collective, u64), f64>>,
-    /// Of the collective between nodes that takes longest: its seconds, and the bandwidth of its bus on all NICs of a node.
-    longest: Cell<(f64, Option<f64>)>,
+    /// The collective between nodes that takes longest: its seconds, and what it does with the network.
+    longest: Cell<(f64, Option<Bus>)>,
 }
 
 impl<'a> Communication<'a> {
@@ -78,14 +90,19 @@ impl<'a> Communication<'a> {
         };
         let time_s = estimate.time_us * 1e-6;
         if group.nodes > 1 && time_s > self.longest.get().0 {
-            self.longest.set((time_s, Some(alone.limit_gb_per_s * f64::from(group.beside))));
+            let bus = Bus {
+                limit_gb_per_s: alone.limit_gb_per_s,
+                sent: sent(&choice, alone.algorithm) * f64::from(group.beside),
+                is_all_to_all: collective == Collective::AllToAll,
+            };
+            self.longest.set((time_s, Some(bus)));
         }
         self.known.borrow_mut().insert(key, time_s);
         Ok(time_s)
     }
 
-    /// The bandwidth that the longest collective between nodes has on all NICs of a node, GB/s.
-    pub(crate) fn bus_gb_per_s(&self) -> Option<f64> {
+    /// What the longest collective between nodes does with the network.
+    pub(crate) fn bus(&self) -> Option<Bus> {
         self.longest.get().1
     }
 

@@ -1,5 +1,6 @@
 //! A step's time as a function of the network that is left to the job.
 
+use crate::groups::Bus;
 use crate::plan::PlanError;
 use crate::step::{Setup, step_and_bus};
 
@@ -7,7 +8,7 @@ use crate::step::{Setup, step_and_bus};
 ///
 /// The step of [`step`](crate::step()) is convex in what the network is slowed by: a part that hides behind computing, then a
 /// straight line. Both ends are kept, the bend between them is not.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
 pub struct Law {
     /// What neither hides communication nor is hidden by it.
     pub fixed_s: f64,
@@ -15,8 +16,12 @@ pub struct Law {
     pub overlapped_s: f64,
     /// What a step moves over the bus between nodes; nothing on one node.
     pub bytes: f64,
-    /// The bandwidth of the bus on idle links, all NICs of a node together.
+    /// The bandwidth of the bus on idle links.
     pub cap_gb_per_s: f64,
+    /// Bytes over all NICs of a node for each byte of the bus.
+    pub sent: f64,
+    /// Whether each node sends to each, and not to the next.
+    pub is_all_to_all: bool,
 }
 
 /// Shares of the network at which the straight part is looked for.
@@ -26,8 +31,8 @@ const FEW: [f64; 2] = [1.0 / 16.0, 1.0 / 32.0];
 pub fn law(setup: &Setup<'_>) -> Result<Law, PlanError> {
     let at = |network_share: f64| step_and_bus(&Setup { network_share, ..*setup });
     let (alone, bus) = at(1.0)?;
-    let Some(cap_gb_per_s) = bus else {
-        return Ok(Law { fixed_s: alone.time_s, overlapped_s: 0.0, bytes: 0.0, cap_gb_per_s: 0.0 });
+    let Some(Bus { limit_gb_per_s: cap_gb_per_s, sent, is_all_to_all }) = bus else {
+        return Ok(Law { fixed_s: alone.time_s, ..Law::default() });
     };
     let [near, far] = [at(FEW[0])?.0.time_s, at(FEW[1])?.0.time_s];
     let mut slope_s = (far - near).max(0.0) / (1.0 / FEW[1] - 1.0 / FEW[0]);
@@ -42,6 +47,8 @@ pub fn law(setup: &Setup<'_>) -> Result<Law, PlanError> {
         overlapped_s: alone.time_s - fixed_s,
         bytes: slope_s * cap_gb_per_s * 1e9,
         cap_gb_per_s,
+        sent,
+        is_all_to_all,
     })
 }
 

@@ -144,6 +144,22 @@ pub enum PlanError {
         /// The precision.
         precision: &'static str,
     },
+    /// More than a GPU has.
+    #[error(
+        "{model} does not fit: {needed_gib:.1} GiB on a {device} of which {usable_gib:.1} GiB are usable{advice}"
+    )]
+    OutOfMemory {
+        /// The model.
+        model: String,
+        /// The GPU.
+        device: String,
+        /// What the least of the plans needs.
+        needed_gib: f64,
+        /// What there is.
+        usable_gib: f64,
+        /// What would make it fit, or nothing.
+        advice: String,
+    },
     /// A collective that cannot run there.
     #[error(transparent)]
     Collective(#[from] EstimateError),
@@ -260,6 +276,19 @@ impl Plan {
         self.tensor * self.pipeline * self.data
     }
 
+    /// Sequences or samples of a step where nothing else is told: 4 Mi tokens and at least a sequence for each GPU, or 64 samples
+    /// for each GPU.
+    pub fn usual_batch(&self, model: &Model) -> u32 {
+        let gpus = self.gpus();
+        let each = match model.kind {
+            Kind::Transformer(_) => {
+                (TOKENS_OF_A_STEP / self.sequence_length.clamp(1, TOKENS_OF_A_STEP) / gpus).max(1)
+            }
+            Kind::Layered(_) => SAMPLES_OF_A_GPU,
+        };
+        gpus.saturating_mul(each)
+    }
+
     /// Micro-batches that each replica computes in a step.
     pub const fn micro_batches(&self) -> u32 {
         self.global_batch / (self.data * self.micro_batch)
@@ -330,6 +359,12 @@ impl Plan {
         Ok(())
     }
 }
+
+/// Tokens of a step where no batch is told.
+const TOKENS_OF_A_STEP: u32 = 4 << 20;
+
+/// Samples of each GPU where no batch is told and there are no tokens.
+const SAMPLES_OF_A_GPU: u32 = 64;
 
 /// The default of `PyTorch`'s DDP (`bucket_cap_mb`).
 const DDP_BUCKET_BYTES: f64 = 25.0 * 1_048_576.0;

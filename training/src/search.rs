@@ -1,8 +1,8 @@
 //! The plans that fit a model on so many GPUs, and the best of them.
 
-use crate::memory::{Memory, memory};
+use crate::memory::{Memory, advice, capacity, memory};
 use crate::model::{Kind, Model};
-use crate::plan::{DataParallel, Plan, Recompute};
+use crate::plan::{DataParallel, Plan, PlanError, Recompute};
 use crate::step::{Setup, Step, step};
 
 /// A plan that fits, and what it comes to.
@@ -54,6 +54,28 @@ pub fn plans(setup: &Setup<'_>, fixed: Fixed) -> Vec<Found> {
     });
     found
 }
+
+/// The fastest plan that fits; else why none does.
+pub fn best(setup: &Setup<'_>, fixed: Fixed) -> Result<Found, PlanError> {
+    if let Some(found) = plans(setup, fixed).into_iter().next() {
+        return Ok(found);
+    }
+    let recompute = fixed.recompute.unwrap_or(Recompute::None);
+    let plan = Plan { recompute, ..setup.plan.clone() };
+    let setup = Setup { plan: &plan, ..*setup };
+    // A plan that cannot be says why itself.
+    step(&setup)?;
+    let advice = if fixed.is_split { advice(&setup).join(", or ") } else { "more GPUs".to_owned() };
+    Err(PlanError::OutOfMemory {
+        model: setup.model.name.clone(),
+        device: setup.device.name.clone(),
+        needed_gib: memory(&setup).total() / GIB,
+        usable_gib: capacity(setup.device) / GIB,
+        advice: if advice.is_empty() { String::new() } else { format!(": what makes it fit is {advice}") },
+    })
+}
+
+const GIB: f64 = 1_073_741_824.0;
 
 /// Of plans the fastest first: those that none is both faster and smaller than.
 pub fn pareto(found: &[Found]) -> Vec<&Found> {

@@ -7,7 +7,7 @@ use foretell_fabric::collectives::{self, Collective, Environment};
 use foretell_fabric::hardware::{Machine, Ranks};
 
 use crate::device::{Device, Precision};
-use crate::groups::{Communication, Group};
+use crate::groups::{Bus, Communication, Group};
 use crate::kernels::{Calibration, Kernels, Parameter};
 use crate::layer::{Unit, units};
 use crate::model::{Kind, Model};
@@ -85,8 +85,8 @@ pub fn step(setup: &Setup<'_>) -> Result<Step, PlanError> {
     Ok(step_and_bus(setup)?.0)
 }
 
-/// The same, and the bandwidth that its largest collective between nodes has on all NICs of a node, GB/s, if there is one.
-pub(crate) fn step_and_bus(setup: &Setup<'_>) -> Result<(Step, Option<f64>), PlanError> {
+/// The same, and what its longest collective between nodes does with the network, if there is one.
+pub(crate) fn step_and_bus(setup: &Setup<'_>) -> Result<(Step, Option<Bus>), PlanError> {
     let Setup { model, plan, .. } = *setup;
     plan.check(model)?;
     let gpus = setup.ranks.count();
@@ -144,9 +144,11 @@ pub(crate) fn step_and_bus(setup: &Setup<'_>) -> Result<(Step, Option<f64>), Pla
     };
     let bus = match plan.data_parallel {
         DataParallel::ParameterServer { .. } => {
-            Some(f64::from(setup.machine.nics) * setup.machine.nic_gb_per_s)
+            // All NICs of a node, to the servers and back.
+            let limit_gb_per_s = f64::from(setup.machine.nics) * setup.machine.nic_gb_per_s;
+            Some(Bus { limit_gb_per_s, sent: 1.0, is_all_to_all: true })
         }
-        _ => communication.bus_gb_per_s(),
+        _ => communication.bus(),
     };
     Ok((found, bus))
 }
