@@ -6,12 +6,11 @@ use clap::{Args, Subcommand, ValueEnum};
 use foretell_scenarios::catalog::{Catalog, Gpu, NodeType};
 use foretell_scenarios::fabric::collectives::{self, Collective, Environment, tune};
 use foretell_scenarios::fabric::hardware::{Machine, Network, Ranks};
+use foretell_scenarios::training::memory::{advice, capacity};
 use foretell_scenarios::training::model::{Kind, Model};
 use foretell_scenarios::training::plan::{Attention, DataParallel, Plan, Prefetch, Recompute};
-use foretell_scenarios::training::search::{Fixed, Found, pareto, plans};
-use foretell_scenarios::training::{
-    Calibration, Device, Memory, ModelCatalog, Precision, Setup, Step, memory, step,
-};
+use foretell_scenarios::training::search::{Fixed, Found, least, pareto, plans};
+use foretell_scenarios::training::{Calibration, Device, Memory, ModelCatalog, Precision, Setup, Step};
 use serde_json::json;
 
 use crate::{CommandResult, Outcome, output};
@@ -109,6 +108,12 @@ enum Emit {
     NcclEnv,
 }
 
+/// Least share of the network that can be asked for.
+const LEAST_SHARE: f64 = 0.001;
+
+/// Most tokens or steps that can be asked for.
+const MAX_COUNT: f64 = 1e18;
+
 /// Lines of the front that are shown.
 const FRONT: usize = 12;
 
@@ -124,18 +129,19 @@ pub(crate) fn run(args: &TrainArgs) -> CommandResult {
     let collectives = collectives::Calibration::default();
     let setup = asked.setup(&calibration, &collectives);
     let fixed = Fixed {
-        is_split: args.strategy != "auto",
+        is_split: !is_auto(&args.strategy),
         micro_batch: args.micro_batch,
         recompute: args.recompute.map(RecomputeArg::recompute),
+        is_all_or_nothing: args.emit == Some(Emit::FsdpConfig),
     };
     asked.check(fixed)?;
     let found = plans(&setup, fixed);
     let Some(best) = found.first() else {
-        return does_not_fit(args, &asked, &setup, fixed);
+        return does_not_fit(&asked, &setup, fixed);
     };
     match args.emit {
         Some(Emit::FsdpConfig) => output::print(&fsdp_config(&best.plan)?)?,
-        Some(Emit::NcclEnv) => output::print(&nccl_environment(&asked)?)?,
+        Some(Emit::NcclEnv) => output::print(&nccl_environment(&asked, &best.plan)?)?,
         None => {
             output::print(&report(args, &asked, best))?;
             if !fixed.is_split {
@@ -181,25 +187,31 @@ impl Asked {
             )
             .into());
         };
-        if !(args.network_share > 0.0 && args.network_share <= 1.0) {
-            return Err(
-                format!("--network-share: expected above 0 and up to 1, got {}", args.network_share).into()
-            );
+        if !(LEAST_SHARE..=1.0).contains(&args.network_share) {
+            let got = args.network_share;
+            return Err(format!("--network-share: expected from {LEAST_SHARE} to 1, got {got}").into());
         }
         for (name, count) in [("--tokens", args.tokens), ("--steps", args.steps)] {
-            if let Some(count) = count.filter(|&count| !(count.is_finite() && count > 0.0)) {
-                return Err(format!("{name}: expected a number above 0, got {count}").into());
+            if let Some(count) = count.filter(|&count| !(count > 0.0 && count <= MAX_COUNT)) {
+                return Err(format!(
+                    "{name}: expected a number above 0 and up to {MAX_COUNT:e}, got {count}"
+                )
+                .into());
             }
         }
-        let mut plan = match args.strategy.as_str() {
-            "auto" => Plan::of(gpus, model),
-            strategy => Plan::parse(strategy, gpus, model)?,
+        let mut plan = if is_auto(&args.strategy) {
+            Plan::of(gpus, model)
+        } else {
+            Plan::parse(&args.strategy, gpus, model)?
         };
         if let Some(length) = args.sequence_length {
             plan.sequence_length = length;
         }
-        plan.global_batch = args.global_batch.unwrap_or_else(|| plan.usual_batch(model));
         plan.micro_batch = args.micro_batch.unwrap_or(1);
+        plan.global_batch = args.global_batch.unwrap_or_else(|| {
+            let multiple = gpus.saturating_mul(plan.micro_batch);
+            plan.usual_batch(model).div_ceil(multiple).saturating_mul(multiple)
+        });
         if let Some(precision) = args.precision {
             plan.precision = precision.precision();
             plan.gradient_bytes = plan.precision.bytes();
@@ -246,6 +258,10 @@ impl Asked {
         }
         Ok(())
     }
+}
+
+fn is_auto(strategy: &str) -> bool {
+    strategy.eq_ignore_ascii_case("auto")
 }
 
 fn node(name: &str) -> Result<(&'static NodeType, Device, Machine), Box<dyn std::error::Error>> {
@@ -359,6 +375,9 @@ fn heading(asked: &Asked, plan: &Plan) -> String {
 fn report(args: &JobArgs, asked: &Asked, best: &Found) -> String {
     let Found { plan, step, memory } = best;
     let is_transformer = matches!(asked.model.kind, Kind::Transformer(_));
+    // Fewer operations are done than are counted.
+    let is_quicker = !is_transformer && plan.precision == Precision::Fp32;
+    let counted = if is_quicker { ", counted as direct convolutions" } else { "" };
     let rate = if is_transformer { "tokens/s/GPU" } else { "samples/s/GPU" };
     let mut text = format!("{}\n\n", heading(asked, plan));
     let mut line = |name: &str, value: String| text.push_str(&format!("{name:<22}{value}\n"));
@@ -367,7 +386,7 @@ fn report(args: &JobArgs, asked: &Asked, best: &Found) -> String {
     line(
         "MFU",
         format!(
-            "{:.1} %   (HFU {:.1} %, {:.0} TFLOP/s)",
+            "{:.1} %   (HFU {:.1} %, {:.0} TFLOP/s{counted})",
             step.mfu * 100.0,
             step.hfu * 100.0,
             step.flops_per_gpu / 1e12
@@ -411,8 +430,7 @@ fn memory_table(memory: &Memory, device: &Device) -> String {
         .map(|(name, bytes)| vec![name.to_owned(), gib(bytes)])
         .collect();
     rows.push(vec!["all".to_owned(), gib(memory.total())]);
-    let capacity = foretell_scenarios::training::memory::capacity(device);
-    rows.push(vec![format!("usable of {}", gib(device.memory_bytes)), gib(capacity)]);
+    rows.push(vec![format!("usable of {}", gib(device.memory_bytes)), gib(capacity(device))]);
     foretell_reports::plain_table(["memory of the fullest GPU", "GiB"], rows, &[1], output::width())
 }
 
@@ -443,39 +461,40 @@ fn front(found: &[Found]) -> String {
     format!("\nOf {} plans that fit, those that none is both faster and smaller than:\n{table}", found.len())
 }
 
-/// Says what a job would need that fits nowhere, and what would make it fit.
-fn does_not_fit(args: &JobArgs, asked: &Asked, setup: &Setup<'_>, fixed: Fixed) -> CommandResult {
-    let recompute = args.recompute.map_or(Recompute::None, RecomputeArg::recompute);
-    let plan = Plan { recompute, ..asked.plan.clone() };
-    // A plan that cannot be says why itself.
-    plan.check(asked.model)?;
+/// Says what a job would need at least that fits nowhere, and what would make it fit.
+fn does_not_fit(asked: &Asked, setup: &Setup<'_>, fixed: Fixed) -> CommandResult {
+    let (plan, held) = least(setup, fixed)?;
     let setup = Setup { plan: &plan, ..*setup };
-    step(&setup)?;
-    let held = memory(&setup);
-    if !fixed.is_split {
-        let count = asked.ranks.count();
-        output::print(&format!("out of memory: no plan fits {} on {count} GPUs", asked.model.name))?;
-        return Ok(Outcome::CheckFailed);
-    }
-    output::print(&heading(asked, &plan))?;
-    output::print(&format!(
-        "\nout of memory: {:.1} GiB on a GPU of which {:.1} GiB are usable\n",
+    let text = format!(
+        "{}\n\nout of memory: at least {:.1} GiB on a GPU of which {:.1} GiB are usable\n\n{}",
+        heading(asked, &plan),
         held.total() / GIB,
-        foretell_scenarios::training::memory::capacity(&asked.device) / GIB
-    ))?;
-    output::print(&memory_table(&held, &asked.device))?;
-    let advice = foretell_scenarios::training::memory::advice(&setup);
-    if advice.is_empty() {
+        capacity(&asked.device) / GIB,
+        memory_table(&held, &asked.device)
+    );
+    output::print(&text)?;
+    let advice = if fixed.is_split { advice(&setup) } else { Vec::new() };
+    if !advice.is_empty() {
+        output::print(&format!("what makes it fit:\n  - {}", advice.join("\n  - ")))?;
+    } else if fixed.is_split {
         output::print("no one change makes it fit: try `--strategy auto`, or more GPUs")?;
     } else {
-        output::print(&format!("what makes it fit:\n  - {}", advice.join("\n  - ")))?;
+        output::print("no plan fits: it takes more GPUs, or GPUs with more memory")?;
     }
     Ok(Outcome::CheckFailed)
 }
 
 /// The block that FSDP's trainers read.
 fn fsdp_config(plan: &Plan) -> Result<String, String> {
+    if plan.tensor * plan.pipeline * plan.expert > 1 {
+        return Err(format!(
+            "--emit fsdp-config: `{plan}` is more than FSDP: expected a strategy such as fsdp or fsdp-hybrid"
+        ));
+    }
     let strategy = match plan.data_parallel {
+        DataParallel::HybridSharded { group: 1.. } => {
+            return Err("--emit fsdp-config: expected groups of a node: fsdp-hybrid".to_owned());
+        }
         DataParallel::FullySharded => "FULL_SHARD",
         DataParallel::GradientSharded => "SHARD_GRAD_OP",
         DataParallel::HybridSharded { .. } => "HYBRID_SHARD",
@@ -491,12 +510,17 @@ fn fsdp_config(plan: &Plan) -> Result<String, String> {
         Prefetch::After => "BACKWARD_POST",
         Prefetch::None => "NONE",
     };
-    let precision = if plan.precision == Precision::Fp32 { "DEFAULT" } else { "PURE" };
+    let (mixed, precision) = match plan.precision {
+        Precision::Fp32 => ("DEFAULT", "fp32"),
+        Precision::Fp16 => ("PURE", "amp_fp16"),
+        Precision::Bf16 => ("PURE", "amp_bf16"),
+        Precision::Fp8 => ("PURE", "amp_fp8"),
+    };
     Ok(format!(
-        "fsdp_config:\n  sharding_strategy: {strategy}\n  mixed_precision: {precision}\n  \
+        "fsdp_config:\n  sharding_strategy: {strategy}\n  mixed_precision: {mixed}\n  \
          activation_checkpointing: {}\n  backward_prefetch: {prefetch}\n  forward_prefetch: {}\n  \
          limit_all_gathers: true\n  sync_module_states: true\n\
-         device_train_microbatch_size: {}\nglobal_train_batch_size: {}",
+         precision: {precision}\ndevice_train_microbatch_size: {}\nglobal_train_batch_size: {}",
         plan.recompute == Recompute::Full,
         plan.forward_prefetch,
         plan.micro_batch,
@@ -504,12 +528,17 @@ fn fsdp_config(plan: &Plan) -> Result<String, String> {
     ))
 }
 
-fn nccl_environment(asked: &Asked) -> Result<String, Box<dyn std::error::Error>> {
+fn nccl_environment(asked: &Asked, plan: &Plan) -> Result<String, Box<dyn std::error::Error>> {
     if asked.ranks.count() < 2 {
         return Err("--emit nccl-env: one GPU has no collectives".into());
     }
     let calibration = collectives::Calibration::default();
-    let advice = tune(&asked.machine, asked.ranks, Collective::AllReduce, &calibration)?;
+    let collective = match plan.data_parallel {
+        DataParallel::FullySharded | DataParallel::GradientSharded => Collective::AllGather,
+        _ => Collective::AllReduce,
+    };
+    let machine = asked.environment.applied_to(&asked.machine);
+    let advice = tune(&machine, asked.ranks, collective, &calibration)?;
     if advice.is_empty() {
         return Ok("# nothing to set: NCCL's own choices are the best known here".to_owned());
     }

@@ -109,9 +109,10 @@ impl<'a> Communication<'a> {
     /// Seconds of sending so many bytes to the rank at a distance: as a broadcast between two. What nccl-tests measured of sendrecv between nodes
     /// is of an untuned system, far below what pipelines get.
     pub(crate) fn send_s(&self, stride: u32, bytes: f64) -> Result<f64, EstimateError> {
-        let gpus = self.gpus_per_node();
-        let group = if stride >= gpus {
-            Group { per_node: 1, nodes: 2, beside: gpus }
+        let (gpus, stages) = (self.gpus_per_node(), self.setup.plan.pipeline);
+        // Some stages end at the end of a node: those are the slowest.
+        let group = if u64::from(stride) * u64::from(stages) > u64::from(gpus) {
+            Group { per_node: 1, nodes: 2, beside: stride.min(gpus) }
         } else {
             Group { per_node: 2, nodes: 1, beside: 1 }
         };

@@ -95,10 +95,10 @@ pub fn advice(setup: &Setup<'_>) -> Vec<String> {
     };
     try_plan("recompute selectively".to_owned(), &|plan| plan.recompute = Recompute::Selective);
     try_plan("recompute every layer".to_owned(), &|plan| plan.recompute = Recompute::Full);
-    let mut micro = plan.micro_batch / 2;
-    while micro > 0 {
+    for micro in
+        (1..plan.micro_batch).rev().filter(|&micro| plan.global_batch.is_multiple_of(plan.data * micro))
+    {
         try_plan(format!("a micro-batch of {micro}"), &|plan| plan.micro_batch = micro);
-        micro /= 2;
     }
     if plan.data > 1 {
         try_plan("sharded states (fsdp)".to_owned(), &|plan| {
@@ -119,7 +119,7 @@ pub fn advice(setup: &Setup<'_>) -> Vec<String> {
 /// What the fullest GPU of a job holds.
 pub fn memory(setup: &Setup<'_>) -> Memory {
     let plan = setup.plan;
-    let (dense, experts, largest) = parameters(setup);
+    let Parameters { dense, experts, tables, largest } = parameters(setup);
     let data = f64::from(plan.data);
     let expert_copies = f64::from((plan.data / plan.expert).max(1));
     // What each kind of state is divided by: dense, experts.
@@ -131,10 +131,7 @@ pub fn memory(setup: &Setup<'_>) -> Memory {
         DataParallel::FullySharded | DataParallel::HybridSharded { .. } => (true, true, true),
     };
     let hybrid = match plan.data_parallel {
-        DataParallel::HybridSharded { group: 0 } => {
-            Some(f64::from((setup.ranks.per_node / plan.tensor).max(1)))
-        }
-        DataParallel::HybridSharded { group } => Some(f64::from(group)),
+        DataParallel::HybridSharded { .. } => Some(f64::from(plan.shard_group(setup.ranks.per_node))),
         _ => None,
     };
     let held = |bytes: f64, is_split: bool| {
@@ -147,14 +144,24 @@ pub fn memory(setup: &Setup<'_>) -> Memory {
     let width = plan.precision.bytes();
     let half = plan.precision != Precision::Fp32;
     // Sharded weights are kept in 32 bits and are the optimizer's own; others keep a copy in 32 bits beside the half ones.
-    let (weight_bytes, gradient_bytes, optimizer_bytes) = if weights_split && half {
-        (4.0, 4.0, 8.0)
+    let moments = moment_bytes(setup);
+    let (weight_bytes, gradient_bytes, mut optimizer_bytes) = if weights_split && half {
+        (4.0, 4.0, moments)
     } else if half {
-        (width, plan.gradient_bytes, 12.0)
+        (width, plan.gradient_bytes, 4.0 + moments)
     } else {
-        (4.0, 4.0, optimizer_fp32(setup))
+        (4.0, 4.0, moments)
     };
-    let gathered = if weights_split {
+    if let DataParallel::ParameterServer { .. } = plan.data_parallel {
+        // The servers have them.
+        optimizer_bytes = 0.0;
+    }
+    let is_sharded = gradients_split && (plan.data > 1 || weights_split);
+    let gathered = if is_sharded && plan.pipeline > 1 {
+        // A stage keeps its weights and its gradients over all micro-batches of a step.
+        let kept = if weights_split { width + plan.gradient_bytes } else { plan.gradient_bytes };
+        (dense + experts) * kept
+    } else if weights_split {
         // Two units of weights, and the gradients of one before they are reduced.
         largest * (2.0 * width + plan.gradient_bytes)
     } else if gradients_split {
@@ -167,7 +174,8 @@ pub fn memory(setup: &Setup<'_>) -> Memory {
         [plan.tensor, plan.data, plan.pipeline, plan.expert].into_iter().filter(|&size| size > 1).count();
     let buffers = CONTEXT_BYTES + COMMUNICATOR_BYTES * communicators as f64;
     Memory {
-        weights: held(weight_bytes, weights_split),
+        // Gradients of tables are of a few rows, and their optimizer's states too small to count.
+        weights: held(weight_bytes, weights_split) + tables * width,
         gradients: held(gradient_bytes, gradients_split),
         optimizer: held(optimizer_bytes, optimizer_split),
         gathered,
@@ -177,34 +185,55 @@ pub fn memory(setup: &Setup<'_>) -> Memory {
     }
 }
 
-/// Bytes of the optimizer in 32 bits: Adam for transformers, a momentum for others.
-const fn optimizer_fp32(setup: &Setup<'_>) -> f64 {
+/// Bytes of the optimizer's moments: two of Adam for transformers, one for others.
+const fn moment_bytes(setup: &Setup<'_>) -> f64 {
     match setup.model.kind {
         Kind::Transformer(_) => 8.0,
         Kind::Layered(_) => 4.0,
     }
 }
 
-/// Parameters on the fullest GPU before data parallelism divides them: dense, of experts, and of the largest unit.
-fn parameters(setup: &Setup<'_>) -> (f64, f64, f64) {
+/// Parameters on the fullest GPU, before data parallelism divides them.
+struct Parameters {
+    dense: f64,
+    /// Of experts.
+    experts: f64,
+    /// Of embedding tables, which are split over all GPUs whatever else is.
+    tables: f64,
+    /// Of the largest unit.
+    largest: f64,
+}
+
+fn parameters(setup: &Setup<'_>) -> Parameters {
     let plan = setup.plan;
     let tensor = f64::from(plan.tensor);
     match &setup.model.kind {
-        Kind::Layered(model) => {
-            let tables = model.table_parameters / f64::from(plan.data);
-            let largest = model.blocks.iter().map(|block| block.parameters).fold(0.0, f64::max);
-            (model.dense_parameters() + tables, 0.0, largest)
-        }
+        Kind::Layered(model) => Parameters {
+            dense: model.dense_parameters(),
+            experts: 0.0,
+            tables: model.table_parameters / f64::from(plan.data),
+            largest: model.blocks.iter().map(|block| block.parameters).fold(0.0, f64::max),
+        },
         Kind::Transformer(model) => {
             let layers = f64::from(model.layers.div_ceil(plan.pipeline));
-            let has_experts = model.experts.is_some();
+            let expert_layers = f64::from(model.expert_layers()).min(layers);
             let shared = model.shared_layer_parameters() / tensor;
             let routed = model.routed_layer_parameters() / tensor / f64::from(plan.expert);
+            let first = (model.attention_parameters() + model.ffn_parameters(model.ffn_width)) / tensor;
+            let of_layers = if model.experts.is_some() {
+                expert_layers * shared + (layers - expert_layers) * first
+            } else {
+                layers * shared
+            };
             // Of embedding and head the larger; both where one stage has both.
             let (embedding, head) = (model.embedding_parameters() / tensor, model.head_parameters() / tensor);
             let ends = if plan.pipeline == 1 { embedding + head } else { embedding.max(head) };
-            let largest = (shared + routed).max(embedding);
-            (layers * shared + ends, if has_experts { layers * routed } else { 0.0 }, largest)
+            Parameters {
+                dense: of_layers + ends,
+                experts: expert_layers * routed,
+                tables: 0.0,
+                largest: (shared + routed).max(embedding),
+            }
         }
     }
 }
@@ -221,31 +250,37 @@ fn activations(setup: &Setup<'_>) -> (f64, f64) {
             let tensor = f64::from(plan.tensor);
             let stream = if plan.is_sequence_parallel { tensor } else { 1.0 };
             let input = width * f64::from(model.width) / stream;
+            let scores = if plan.attention == Attention::Unfused { scores_bytes(model, plan) } else { 0.0 };
+            // What is computed again is there for one layer at a time.
             let (kept, working) = match plan.recompute {
-                Recompute::Full => (input, whole),
-                _ => (whole, 0.0),
+                Recompute::Full => (input, whole + scores),
+                Recompute::Selective => (whole, scores),
+                Recompute::None => (whole + scores, 0.0),
             };
             let layers = f64::from(model.layers.div_ceil(plan.pipeline));
-            // The first stage is ahead by as many micro-batches as there are stages.
-            let in_flight = f64::from(plan.micro_batches().min(plan.pipeline));
             let interleaved = if plan.interleave > 1 {
                 1.0 + f64::from(plan.pipeline - 1) / f64::from(plan.pipeline * plan.interleave)
             } else {
                 1.0
             };
-            let activations = tokens * (kept * layers * in_flight * interleaved + working);
-            // Half precision and 32 bits for the loss; the first stage has none.
-            let logits = if plan.pipeline > 1 {
-                0.0
-            } else {
-                tokens * f64::from(model.vocabulary) / tensor * (width + 4.0)
-            };
-            (activations, logits)
+            // The first stage is ahead by as many micro-batches as there are stages.
+            let in_flight = f64::from(plan.micro_batches().min(plan.pipeline));
+            let activations = |in_flight: f64| tokens * (kept * layers * in_flight * interleaved + working);
+            // Half precision and 32 bits for the loss.
+            let logits = tokens * f64::from(model.vocabulary) / tensor * (width + 4.0);
+            // The last stage has the logits and one micro-batch: fuller where little is kept.
+            let (first, last) = (activations(in_flight), activations(1.0));
+            if plan.pipeline == 1 || last + logits > first { (last, logits) } else { (first, 0.0) }
         }
     }
 }
 
-/// Bytes that the backward pass of a layer needs for each token.
+/// Bytes of scores that are written, of a layer for each token.
+fn scores_bytes(model: &Transformer, plan: &Plan) -> f64 {
+    5.0 * f64::from(model.heads) * f64::from(plan.sequence_length) / f64::from(plan.tensor)
+}
+
+/// Bytes that the backward pass of a layer needs for each token, without scores.
 fn layer_bytes(model: &Transformer, plan: &Plan) -> f64 {
     let width = plan.precision.bytes();
     let tensor = f64::from(plan.tensor);
@@ -268,10 +303,5 @@ fn layer_bytes(model: &Transformer, plan: &Plan) -> f64 {
         }
         None => width * matrices * f64::from(model.ffn_width),
     };
-    let scores = if plan.attention == Attention::Unfused && plan.recompute == Recompute::None {
-        5.0 * heads * f64::from(plan.sequence_length)
-    } else {
-        0.0
-    };
-    between / stream + (attention + inside + scores) / tensor
+    between / stream + (attention + inside) / tensor
 }

@@ -177,12 +177,18 @@ impl Plan {
     pub fn parse(strategy: &str, gpus: u32, model: &Model) -> Result<Self, PlanError> {
         let mut plan = Self::of(gpus, model);
         let mut data = None;
+        let mut kinds: Vec<String> = Vec::new();
         let text = strategy.to_ascii_lowercase();
         for word in words(&text) {
             let unknown = || PlanError::Strategy { strategy: strategy.to_owned(), part: word.clone() };
             let digits = word.find(|char: char| char.is_ascii_digit()).unwrap_or(word.len());
             let (name, number) = word.split_at(digits);
             let count = || number.parse::<u32>().ok().filter(|&count| count > 0).ok_or_else(unknown);
+            if matches!(name, "ddp" | "horovod" | "zero" | "fsdp" | "ps")
+                || name == "hybrid" && !kinds.iter().any(|kind| kind == "fsdp")
+            {
+                kinds.push(name.to_owned());
+            }
             match name {
                 "ddp" if number.is_empty() => plan.data_parallel = DataParallel::Replicated,
                 "horovod" if number.is_empty() => {
@@ -224,6 +230,10 @@ impl Plan {
                 "dp" => data = Some(count()?),
                 _ => return Err(unknown()),
             }
+        }
+        if kinds.len() > 1 || text.trim().is_empty() {
+            let part = if kinds.is_empty() { String::new() } else { kinds.join(" and ") };
+            return Err(PlanError::Strategy { strategy: strategy.to_owned(), part });
         }
         let split = plan.tensor.checked_mul(plan.pipeline).filter(|&split| gpus.is_multiple_of(split));
         let Some(split) = split else {
@@ -294,6 +304,37 @@ impl Plan {
         self.global_batch / (self.data * self.micro_batch)
     }
 
+    /// Replicas that share one copy of the states under hybrid sharding, on nodes with so many GPUs of the job; all otherwise.
+    pub(crate) fn shard_group(&self, per_node: u32) -> u32 {
+        match self.data_parallel {
+            DataParallel::HybridSharded { group: 0 } => (per_node / self.tensor).clamp(1, self.data),
+            DataParallel::HybridSharded { group } => group,
+            _ => self.data,
+        }
+    }
+
+    /// Whether its groups are parts of nodes or whole nodes: others are not modelled.
+    pub(crate) fn check_alignment(&self, per_node: u32) -> Result<(), PlanError> {
+        let shards = self.shard_group(per_node);
+        if !self.data.is_multiple_of(shards) {
+            return Err(sizes(format!("groups of a node, {shards}, do not divide {} replicas", self.data)));
+        }
+        let stage = self.tensor * self.data;
+        for (what, gpus) in [
+            ("tensor parallelism", self.tensor),
+            ("tensor and expert parallelism", self.tensor * self.expert),
+            ("a stage", stage),
+            ("a copy of the states", self.tensor * shards),
+        ] {
+            if !is_aligned(gpus, per_node) {
+                return Err(sizes(format!(
+                    "{what} over {gpus} GPUs neither divides nodes of {per_node} nor fills them"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether it can be for a model: sizes divide each other.
     pub fn check(&self, model: &Model) -> Result<(), PlanError> {
         let replica = u64::from(self.data) * u64::from(self.micro_batch);
@@ -309,14 +350,18 @@ impl Plan {
         if self.sequence_length == 0 {
             return Err(sizes("a sequence of 0 tokens: expected at least 1".to_owned()));
         }
-        if let DataParallel::HybridSharded { group } = self.data_parallel
-            && group > 0
-            && !self.data.is_multiple_of(group)
-        {
-            return Err(sizes(format!("groups of {group} do not divide {} replicas", self.data)));
+        if let DataParallel::HybridSharded { group } = self.data_parallel {
+            if group > 0 && !self.data.is_multiple_of(group) {
+                return Err(sizes(format!("groups of {group} do not divide {} replicas", self.data)));
+            }
+            if self.expert > 1 {
+                return Err(sizes(
+                    "hybrid sharding of split experts is not modelled: expected ep1".to_owned(),
+                ));
+            }
         }
         let Kind::Transformer(transformer) = &model.kind else {
-            if self.tensor * self.pipeline * self.expert * self.interleave > 1 {
+            if [self.tensor, self.pipeline, self.expert, self.interleave].iter().any(|&parts| parts > 1) {
                 return Err(sizes(format!(
                     "{} is no transformer: expected data parallelism alone",
                     model.name
@@ -353,8 +398,12 @@ impl Plan {
                 self.expert, model.name, self.data
             )));
         }
-        if self.pipeline > 1 && matches!(self.data_parallel, DataParallel::ParameterServer { .. }) {
-            return Err(sizes("parameter servers serve no pipelines: expected pp1".to_owned()));
+        if self.pipeline * self.expert > 1
+            && matches!(self.data_parallel, DataParallel::ParameterServer { .. })
+        {
+            return Err(sizes(
+                "parameter servers serve no pipelines and no split experts: expected pp1 and ep1".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -365,6 +414,11 @@ const TOKENS_OF_A_STEP: u32 = 4 << 20;
 
 /// Samples of each GPU where no batch is told and there are no tokens.
 const SAMPLES_OF_A_GPU: u32 = 64;
+
+/// Whether so many GPUs in a row are a part of a node of which there are several, or whole nodes.
+const fn is_aligned(gpus: u32, per_node: u32) -> bool {
+    per_node.is_multiple_of(gpus) || gpus.is_multiple_of(per_node)
+}
 
 /// The default of `PyTorch`'s DDP (`bucket_cap_mb`).
 const DDP_BUCKET_BYTES: f64 = 25.0 * 1_048_576.0;
@@ -472,6 +526,9 @@ mod tests {
             ("tp3", 8, "tp 3 times pp 1 does not divide 8 GPUs"),
             ("tp2dp2", 8, "is 4: expected the 8 GPUs"),
             ("tp0", 8, "unknown part `tp0`"),
+            ("", 8, "unknown part ``"),
+            ("ps4-fsdp", 8, "unknown part `ps and fsdp`"),
+            ("fsdp-ddp-zero1", 8, "unknown part `fsdp and ddp and zero`"),
         ] {
             let error = Plan::parse(text, gpus, llama()).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");

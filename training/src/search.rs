@@ -16,9 +16,6 @@ pub struct Found {
     pub memory: Memory,
 }
 
-/// Largest micro-batch that is tried.
-const MAX_MICRO_BATCH: u32 = 64;
-
 /// What is not searched, beside what the plan says of precision, batch, length and attention.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Fixed {
@@ -28,6 +25,8 @@ pub struct Fixed {
     pub micro_batch: Option<u32>,
     /// What is computed again.
     pub recompute: Option<Recompute>,
+    /// Whether what is computed again is every layer or nothing, as in configurations that know no more.
+    pub is_all_or_nothing: bool,
 }
 
 /// All plans that fit, the fastest first.
@@ -60,19 +59,32 @@ pub fn best(setup: &Setup<'_>, fixed: Fixed) -> Result<Found, PlanError> {
     if let Some(found) = plans(setup, fixed).into_iter().next() {
         return Ok(found);
     }
-    let recompute = fixed.recompute.unwrap_or(Recompute::None);
-    let plan = Plan { recompute, ..setup.plan.clone() };
+    let (plan, least) = least(setup, fixed)?;
     let setup = Setup { plan: &plan, ..*setup };
-    // A plan that cannot be says why itself.
-    step(&setup)?;
     let advice = if fixed.is_split { advice(&setup).join(", or ") } else { "more GPUs".to_owned() };
     Err(PlanError::OutOfMemory {
         model: setup.model.name.clone(),
         device: setup.device.name.clone(),
-        needed_gib: memory(&setup).total() / GIB,
+        needed_gib: least.total() / GIB,
         usable_gib: capacity(setup.device) / GIB,
         advice: if advice.is_empty() { String::new() } else { format!(": what makes it fit is {advice}") },
     })
+}
+
+/// The plan that needs least memory, whether it fits or not; else why there is none.
+pub fn least(setup: &Setup<'_>, fixed: Fixed) -> Result<(Plan, Memory), PlanError> {
+    let candidates = candidates(setup, fixed).into_iter();
+    let usable = candidates.filter(|plan| step(&Setup { plan, ..*setup }).is_ok());
+    let held = usable.map(|plan| {
+        let memory = memory(&Setup { plan: &plan, ..*setup });
+        (plan, memory)
+    });
+    if let Some(least) = held.min_by(|(_, one), (_, other)| one.total().total_cmp(&other.total())) {
+        return Ok(least);
+    }
+    // The plan itself says why it cannot be.
+    step(setup)?;
+    Ok((setup.plan.clone(), memory(setup)))
 }
 
 const GIB: f64 = 1_073_741_824.0;
@@ -86,6 +98,16 @@ pub fn pareto(found: &[Found]) -> Vec<&Found> {
         is_smaller
     };
     found.iter().filter(is_smaller).collect()
+}
+
+/// Numbers that divide another, least first; 1 alone of 0.
+fn divisors(number: u32) -> Vec<u32> {
+    let small = (1..).take_while(|&one: &u32| one.saturating_mul(one) <= number.max(1));
+    let small: Vec<u32> = small.filter(|&one| number.is_multiple_of(one)).collect();
+    let large = small.iter().rev().map(|&one| number / one).filter(|&other| other > 0);
+    let mut all: Vec<u32> = small.iter().copied().chain(large).collect();
+    all.dedup();
+    all
 }
 
 fn powers_of_two(most: u32) -> impl Iterator<Item = u32> {
@@ -102,18 +124,17 @@ fn candidates(setup: &Setup<'_>, fixed: Fixed) -> Vec<Plan> {
     } else {
         (splits(setup, model, gpus), None)
     };
-    let micro_batches: Vec<u32> =
-        fixed.micro_batch.map_or_else(|| powers_of_two(MAX_MICRO_BATCH).collect(), |one| vec![one]);
-    let recomputes = fixed.recompute.map_or_else(
-        || vec![Recompute::None, Recompute::Selective, Recompute::Full],
-        |recompute| vec![recompute],
-    );
+    let all = match model.kind {
+        Kind::Transformer(_) => vec![Recompute::None, Recompute::Selective, Recompute::Full],
+        Kind::Layered(_) => vec![Recompute::None],
+    };
+    let mut recomputes = fixed.recompute.map_or(all, |recompute| vec![recompute]);
+    recomputes.retain(|&recompute| recompute != Recompute::Selective || !fixed.is_all_or_nothing);
     for split in splits {
         for data_parallel in of_data.clone().unwrap_or_else(|| data_parallels(split.data, setup)) {
-            for &micro_batch in &micro_batches {
-                if !base.global_batch.is_multiple_of(split.data.saturating_mul(micro_batch)) {
-                    continue;
-                }
+            let each = base.global_batch / split.data;
+            let micro_batches = fixed.micro_batch.map_or_else(|| divisors(each), |one| vec![one]);
+            for micro_batch in micro_batches {
                 for &recompute in &recomputes {
                     let plan = Plan { data_parallel, micro_batch, recompute, ..split.clone() };
                     plans.extend(plan.check(model).is_ok().then_some(plan));

@@ -64,12 +64,11 @@ impl Models {
             let spec = &state.node(id).spec;
             let Some(model) = spec.gpu_model.filter(|_| !spec.unschedulable) else { continue };
             let same = |known: &&mut NodesOfType| known.model == model && known.gpus_per_node == spec.gpus;
-            match self.types.iter_mut().find(same) {
-                Some(known) => known.nodes.push(id),
-                None => {
-                    let (nodes, broken) = (alloc::vec![id], Vec::new());
-                    self.types.push(NodesOfType { model, gpus_per_node: spec.gpus, nodes, broken });
-                }
+            if let Some(known) = self.types.iter_mut().find(same) {
+                known.nodes.push(id);
+            } else {
+                let (nodes, broken) = (alloc::vec![id], Vec::new());
+                self.types.push(NodesOfType { model, gpus_per_node: spec.gpus, nodes, broken });
             }
         }
         let first = self.by_frequency.first().map(|&(model, _)| model);

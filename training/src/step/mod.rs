@@ -3,7 +3,7 @@
 mod replicated;
 mod sharded;
 
-use foretell_fabric::collectives::{self, Collective, Environment};
+use foretell_fabric::collectives::{self, Collective, Environment, EstimateError};
 use foretell_fabric::hardware::{Machine, Ranks};
 
 use crate::device::{Device, Precision};
@@ -11,7 +11,7 @@ use crate::groups::{Bus, Communication, Group};
 use crate::kernels::{Calibration, Kernels, Parameter};
 use crate::layer::{Unit, units};
 use crate::model::{Kind, Model};
-use crate::plan::{DataParallel, Plan, PlanError};
+use crate::plan::{DataParallel, Plan, PlanError, Recompute};
 
 /// A job on machines.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +94,7 @@ pub(crate) fn step_and_bus(setup: &Setup<'_>) -> Result<(Step, Option<Bus>), Pla
         let what = format!("a plan of {} GPUs on {gpus}", plan.gpus());
         return Err(PlanError::Sizes { what });
     }
+    plan.check_alignment(setup.ranks.per_node)?;
     let kernels = Kernels::new(setup.device, plan.precision, setup.calibration)?;
     let communication = Communication::new(setup);
     let units = units(setup, &kernels, &communication)?;
@@ -125,7 +126,11 @@ pub(crate) fn step_and_bus(setup: &Setup<'_>) -> Result<(Step, Option<Bus>), Pla
     let peak = setup.device.peak_flops(plan.precision)?;
     let compute_s = micro_batches * (sum(|unit| unit.forward_s) + sum(|unit| unit.backward_s));
     let recompute_s = micro_batches * sum(|unit| unit.recompute_s);
-    let again = if compute_s > recompute_s { recompute_s / (compute_s - recompute_s) } else { 0.0 };
+    // All of the forward pass once more is a third of what is counted.
+    let again = match (&model.kind, plan.recompute) {
+        (Kind::Transformer(_), Recompute::Full) => 1.0 / 3.0,
+        _ => 0.0,
+    };
     let per_sample =
         if matches!(model.kind, Kind::Transformer(_)) { f64::from(plan.sequence_length) } else { 1.0 };
     let found = Step {
@@ -224,6 +229,11 @@ impl DataTimes<'_> {
     /// The forward and backward pass that ends with reduced gradients.
     fn last_micro_batch(&self) -> Result<Pass, PlanError> {
         let plan = self.plan();
+        if let DataParallel::ParameterServer { servers, is_asynchronous } = plan.data_parallel {
+            let micro_batch_s = replicated::alone(self.stage).time_s;
+            let before_s = f64::from(plan.micro_batches() - 1) * micro_batch_s;
+            return self.parameter_server(servers, is_asynchronous, before_s);
+        }
         if plan.data == 1 {
             return Ok(replicated::alone(self.stage));
         }
@@ -233,9 +243,8 @@ impl DataTimes<'_> {
             DataParallel::GradientSharded
             | DataParallel::FullySharded
             | DataParallel::HybridSharded { .. } => sharded::pass(self)?,
-            DataParallel::ParameterServer { servers, is_asynchronous } => {
-                self.parameter_server(servers, is_asynchronous)
-            }
+            // Its collectives are none.
+            DataParallel::ParameterServer { .. } => replicated::alone(self.stage),
         };
         // What runs beside kernels takes from them.
         let collectives = self.hidden_s(&pass)?;
@@ -248,29 +257,40 @@ impl DataTimes<'_> {
         let compute: f64 = self.stage.iter().map(|unit| unit.forward() + unit.backward()).sum();
         let all = match self.plan().data_parallel {
             DataParallel::ParameterServer { .. } => 0.0,
-            DataParallel::Replicated | DataParallel::OptimizerSharded => replicated::collectives_s(self)?,
+            DataParallel::Replicated => replicated::collectives_s(self, Collective::AllReduce)?,
+            DataParallel::OptimizerSharded => replicated::collectives_s(self, Collective::ReduceScatter)?,
             _ => sharded::collectives_s(self)?,
         };
         Ok((all - pass.exposed_s).clamp(0.0, compute))
     }
 
-    /// Gradients to the servers and weights back (Li et al. 2014): bound by the NICs of the workers, or by those of the servers.
-    fn parameter_server(&self, servers: u32, is_asynchronous: bool) -> Pass {
+    /// Gradients to the servers and weights back (Li et al. 2014): bound by the NICs of the workers, or by those of the servers. What a step
+    /// computes before is given.
+    fn parameter_server(
+        &self,
+        servers: u32,
+        is_asynchronous: bool,
+        before_s: f64,
+    ) -> Result<Pass, PlanError> {
         let compute = replicated::alone(self.stage).time_s;
         let machine = self.setup.machine;
+        if machine.nics == 0 || machine.network.is_none() {
+            return Err(EstimateError::NoNetwork { nodes: self.setup.ranks.nodes }.into());
+        }
         let node_bytes_per_s =
             f64::from(machine.nics) * machine.nic_gb_per_s * 1e9 * self.setup.network_share;
-        let parameters: f64 = self.stage.iter().map(|unit| unit.parameters).sum();
+        let parameters: f64 = self.stage.iter().map(|unit| unit.parameters + unit.expert_parameters).sum();
         let bytes = 2.0 * parameters * self.plan().gradient_bytes;
         let worker = bytes * f64::from(self.setup.ranks.per_node) / node_bytes_per_s;
-        let server = bytes * f64::from(self.plan().data) / (f64::from(servers) * node_bytes_per_s);
-        let time_s = if is_asynchronous {
-            // Each goes on by itself until the servers are full.
-            (compute + worker).max(server)
+        let all = f64::from(self.plan().data) * f64::from(self.plan().tensor);
+        let server = bytes * all / (f64::from(servers) * node_bytes_per_s);
+        let exposed_s = if is_asynchronous {
+            // Each worker goes on by itself, until the servers are full.
+            (before_s + compute + worker).max(server) - before_s - compute
         } else {
-            compute + worker.max(server)
+            worker.max(server)
         };
-        Pass { time_s, exposed_s: time_s - compute }
+        Ok(Pass { time_s: compute + exposed_s, exposed_s })
     }
 
     /// What comes once in a step: the optimizer, weights that are gathered after it.
@@ -291,7 +311,9 @@ impl DataTimes<'_> {
             .map(|unit| unit.parameters / shards.0 + unit.expert_parameters / shards.1)
             .sum();
         let bytes = if plan.is_fused { FUSED_OPTIMIZER_BYTES } else { OPTIMIZER_BYTES };
-        let mut once = kernels.memory_s(bytes * held);
+        let is_served = matches!(plan.data_parallel, DataParallel::ParameterServer { .. });
+        // Servers update what they hold.
+        let mut once = if is_served { 0.0 } else { kernels.memory_s(bytes * held) };
         match plan.data_parallel {
             DataParallel::OptimizerSharded => {
                 for unit in self.stage {
@@ -310,12 +332,7 @@ impl DataTimes<'_> {
     fn shard_group(&self) -> Group {
         let plan = self.plan();
         let gpus = self.communication.gpus_per_node();
-        let group = match plan.data_parallel {
-            DataParallel::HybridSharded { group: 0 } => (gpus / plan.tensor).clamp(1, plan.data),
-            DataParallel::HybridSharded { group } => group,
-            _ => plan.data,
-        };
-        Group::new(group, plan.tensor, gpus)
+        Group::new(plan.shard_group(gpus), plan.tensor, gpus)
     }
 }
 

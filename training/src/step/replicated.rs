@@ -34,8 +34,8 @@ pub(super) fn pass(data: &DataTimes<'_>, collective: Collective) -> Result<Pass,
 }
 
 /// Seconds of all collectives.
-pub(super) fn collectives_s(data: &DataTimes<'_>) -> Result<f64, PlanError> {
-    Ok(buckets(data, Collective::AllReduce)?.iter().map(|bucket| bucket.collective_s).sum())
+pub(super) fn collectives_s(data: &DataTimes<'_>, collective: Collective) -> Result<f64, PlanError> {
+    Ok(buckets(data, collective)?.iter().map(|bucket| bucket.collective_s).sum())
 }
 
 /// Gradients in the order in which they are computed. A unit's become ready evenly while it computes; experts have replicas of

@@ -57,6 +57,61 @@ fn sharding_divides_what_it_says() {
     assert!((hybrid - 2.0).abs() < 0.02, "{hybrid}");
 }
 
+/// What a stage keeps over its micro-batches it holds, however it is sharded in between.
+#[test]
+fn sharded_pipelines_hold_their_stage() {
+    let held = memory(&Job::new("llama-3-8b", 16, "pp2-fsdp").setup());
+    // Half of 8.03 B parameters, and half of the embedding and the head that both ends would have.
+    let stage = (8.03e9 - 2.0 * 0.525e9) / 2.0 + 0.525e9;
+    assert!((held.gathered / (stage * 4.0) - 1.0).abs() < 0.01, "{}", held.gathered / GIB);
+}
+
+/// Scores of one layer are there while it is computed again.
+#[test]
+fn scores_are_held_one_layer_at_a_time() {
+    let held = |recompute, attention| {
+        let job = Job::new("gpt-2-355m", 1, "ddp").with(|plan| {
+            plan.sequence_length = 32_768;
+            plan.recompute = recompute;
+            plan.attention = attention;
+        });
+        memory(&job.setup()).activations
+    };
+    let layer = 5.0 * 16.0 * 32_768.0 * 32_768.0;
+    let (flash, full) = (held(Recompute::Full, Attention::Flash), held(Recompute::Full, Attention::Unfused));
+    assert!((full - flash) / layer > 0.99 && (full - flash) / layer < 1.01, "{}", full / GIB);
+    let none = held(Recompute::None, Attention::Unfused) - held(Recompute::None, Attention::Flash);
+    assert!(none / layer > 23.9 && none / layer < 24.2, "{}", none / layer);
+}
+
+/// Tables are split once, by whatever strategy; optimizers of networks that are no transformers have one moment.
+#[test]
+fn tables_are_split_once() {
+    for (strategy, dense) in [("ddp", 16.03e6 * 4.0), ("fsdp", 16.03e6 * 4.0 / 4.0)] {
+        let held = memory(&Job::new("dlrm-dcnv2", 4, strategy).setup());
+        let expected = 26.135_627e9 * 4.0 / 4.0 + dense;
+        assert!((held.weights / expected - 1.0).abs() < 0.001, "{strategy}: {}", held.weights);
+        assert!(held.optimizer <= dense * 1.001, "{strategy}: {}", held.optimizer);
+    }
+}
+
+/// Micro-batches of llm-foundry were tried to the limit: twice as much does not fit.
+#[test]
+fn twice_the_largest_micro_batches_do_not_fit() {
+    for (model, gpus, micro_batch) in
+        [("mpt-125m", 8, 40), ("mpt-350m", 8, 32), ("mpt-760m", 8, 24), ("mpt-1b", 8, 14), ("mpt-3b", 8, 10)]
+    {
+        let fits = |times: u32| {
+            let job = Job::new(model, gpus, "fsdp").with(|plan| {
+                plan.micro_batch = micro_batch * times;
+                plan.global_batch = plan.data * plan.micro_batch;
+            });
+            memory(&job.setup()).fits(&job.device)
+        };
+        assert!(fits(1) && !fits(2), "{model}: {} {}", fits(1), fits(2));
+    }
+}
+
 #[test]
 fn what_does_not_fit_says_what_would() {
     let job = Job::new("llama-3-8b", 8, "ddp").with(|plan| {

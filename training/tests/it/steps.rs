@@ -72,7 +72,7 @@ fn a_full_recompute_costs_a_forward_pass() {
     // A third of forward and backward, a little less since attention and what is moved cost more backward.
     close(full.compute_s / none.compute_s, 4.0 / 3.0, 0.04, "full");
     assert!(none.recompute_s <= 0.0);
-    close(full.mfu / full.hfu, none.compute_s / full.compute_s, 0.01, "MFU over HFU");
+    close(full.mfu / full.hfu, 0.75, 1e-9, "MFU over HFU");
 }
 
 /// d workers and S servers: bound by the servers as long as there are fewer of them than nodes of workers.
@@ -93,7 +93,8 @@ fn parameter_servers_bind() {
     close(two.data_s, bytes / 2.0, 0.001, "two servers");
     // Two nodes of workers are as slow as two servers.
     close(four.data_s, two.data_s, 0.001, "four servers");
-    assert!(job(1, true).time_s <= one.time_s);
+    // Asynchronous: the servers are busy all the time, computing hides behind them.
+    close(job(1, true).time_s, bytes.max(one.compute_s + bytes / 2.0), 0.001, "asynchronous");
 }
 
 /// Gradients of a network whose last layers have most parameters are ready first: they hide behind the rest.
@@ -126,6 +127,21 @@ fn experts_exchange_tokens() {
     assert!(memory("ep8-zero1").weights < 0.2 * memory("zero1").weights);
 }
 
+/// Stages that end inside a node, and stages that end with it: the second send over the network.
+#[test]
+fn sends_between_nodes_cross_the_network() {
+    let step = |gpus, share| {
+        let mut job = Job::new("gpt-3-13b", gpus, "pp4-zero1").with(|plan| {
+            plan.global_batch = 64;
+            plan.recompute = Recompute::Full;
+        });
+        job.network_share = share;
+        job.step().pipeline_s
+    };
+    close(step(8, 0.01), step(8, 1.0), 1e-9, "in a node");
+    assert!(step(16, 0.01) > 1.5 * step(16, 1.0));
+}
+
 #[test]
 fn what_cannot_be_is_refused() {
     for (model, gpus, strategy, expected) in [
@@ -136,6 +152,11 @@ fn what_cannot_be_is_refused() {
         ("mpt-125m", 8, "ep2", "does not divide both the 1 experts"),
         ("resnet-50", 8, "tp2", "is no transformer"),
         ("mpt-125m", 16, "fsdp-hybrid3", "groups of 3 do not divide 16"),
+        ("mixtral-8x7b", 16, "ep2-fsdp-hybrid", "hybrid sharding of split experts"),
+        ("resnet-50", 8, "ps1", "NoNetwork"),
+        ("gpt-3-13b", 40, "tp5", "tensor parallelism over 5 GPUs neither divides nodes of 8"),
+        ("gpt-3-13b", 24, "pp2-fsdp-hybrid", "groups of a node, 8, do not divide 12"),
+        ("gpt-3-13b", 24, "pp2-ddp", "a stage over 12 GPUs neither divides nodes of 8"),
     ] {
         let mut job = Job::new(model, gpus, strategy);
         job.machine.network = None;

@@ -320,7 +320,8 @@ impl Discipline for Tiresias {
             sorted -= 1;
             unsorted -= usize::from(has_started(first[sorted]));
         }
-        for position in sorted..first.len() {
+        let begin = sorted;
+        for position in begin..first.len() {
             let slot = first[position];
             if has_started(slot) {
                 first[sorted] = slot;
