@@ -61,8 +61,8 @@ pub struct Shared {
     pub full: Vec<LinkTier>,
 }
 
-/// Bytes over all NICs of a node in one direction, for each byte of bus bandwidth.
-fn sent(choice: &Choice, algorithm: Option<Algorithm>) -> f64 {
+/// Bytes over all NICs of a node in one direction, for each byte of bus bandwidth, under an algorithm of the choice.
+pub fn sent(choice: &Choice, algorithm: Option<Algorithm>) -> f64 {
     let ranks = choice.ranks();
     let (all, nodes, per_node) = (ranks.count(), f64::from(ranks.nodes), f64::from(ranks.per_node));
     let factor = choice.collective().bus_factor(all);

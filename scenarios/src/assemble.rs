@@ -353,6 +353,7 @@ impl Plan {
                 }
             }),
             scaling,
+            step_model: None,
             // As long after submission as in the trace.
             deadline: job
                 .deadline_s

@@ -52,6 +52,7 @@ pub(crate) fn job(
         resizes: 0,
         gpu_held: 0,
         gpu_lost: 0,
+        communication: None,
     }
 }
 

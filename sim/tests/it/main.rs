@@ -6,3 +6,4 @@ mod fixtures;
 mod lifecycle;
 mod metrics;
 mod preemption;
+mod traffic;
