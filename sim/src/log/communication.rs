@@ -19,7 +19,7 @@ pub struct Communication {
 
 impl Communication {
     /// A pace held for a span.
-    pub(super) fn add(&mut self, span: Time, pace: Pace) {
+    pub fn add(&mut self, span: Time, pace: Pace) {
         let nanos = u128::from(span.as_nanos());
         self.ran_ns += nanos;
         self.worked += nanos * u128::from(pace.speed);
@@ -33,14 +33,20 @@ impl Communication {
         (self.worked > 0).then(|| self.ran_ns as f64 * FULL_SPEED as f64 / self.worked as f64)
     }
 
+    /// The same in whole millionths.
+    pub fn slowdown_millionths(&self) -> Option<u64> {
+        let scaled = self.ran_ns * u128::from(FULL_SPEED) * 1_000_000;
+        scaled.checked_div(self.worked).map(|slowdown| u64::try_from(slowdown).unwrap_or(u64::MAX))
+    }
+
     /// How long it ran.
-    pub fn ran_s(&self) -> f64 {
-        self.ran_ns as f64 / 1e9
+    pub fn ran(&self) -> Time {
+        Time::from_nanos(u64::try_from(self.ran_ns).unwrap_or(u64::MAX))
     }
 
     /// How long it ran slower than it would have alone on the same nodes.
-    pub fn held_back_s(&self) -> f64 {
-        self.held_back_ns as f64 / 1e9
+    pub fn held_back(&self) -> Time {
+        Time::from_nanos(u64::try_from(self.held_back_ns).unwrap_or(u64::MAX))
     }
 
     /// Bytes that it sent from leaves up to spines.
@@ -115,7 +121,8 @@ mod tests {
         job.add(Time::from_s(60.0), pace(FULL_SPEED, false, 10));
         job.add(Time::from_s(40.0), pace(FULL_SPEED / 4, true, 4));
         assert_eq!(job.slowdown(), Some(100.0 / 70.0));
-        assert_eq!((job.ran_s(), job.held_back_s()), (100.0, 40.0));
+        assert_eq!(job.slowdown_millionths(), Some(1_428_571));
+        assert_eq!((job.ran(), job.held_back()), (Time::from_s(100.0), Time::from_s(40.0)));
         assert_eq!((job.leaf_bytes(), job.spine_bytes()), (760, 380));
     }
 }

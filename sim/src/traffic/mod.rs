@@ -5,11 +5,13 @@
 
 mod flows;
 mod law;
+mod profile;
 
 use foretell_framework::Time;
 
 pub use flows::{Stepping, Traffic};
 pub use law::{Pattern, PlacementShape, StepLaw, StepModel};
+pub use profile::{CommunicationProfile, Machines, ProfileSpec};
 
 use foretell_fabric::network::LinkId;
 
