@@ -107,6 +107,7 @@ fn simulation(criterion: &mut Criterion) {
                 preemptable: None,
                 network_topology: None,
                 scaling: None,
+                step_model: None,
                 deadline: None,
                 time_limit: None,
                 annotations: Labels::new(),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use comfy_table::{ColumnConstraint, Row, Width};
-use foretell_sim::log::{Distribution, RunSummary};
+use foretell_sim::log::{CommunicationSummary, Distribution, RunSummary};
 
 use crate::table::{WIDTH_MIN, align_right, new_table, render, typical_unit};
 use crate::units::{TimeUnit, fixed, percent, quantity};
@@ -209,6 +209,7 @@ fn column_groups(summaries: &[&RunSummary]) -> Vec<Vec<Figures<'static>>> {
         fairness_columns(summaries),
         waste_columns(summaries),
         elastic_columns(summaries),
+        communication_columns(summaries),
     ]
 }
 
@@ -299,6 +300,22 @@ fn elastic_columns(summaries: &[&RunSummary]) -> Vec<Figures<'static>> {
     let columns = [
         Figures::new("deadl.\nmet".to_owned(), &met, Best::Highest, percent),
         Figures::new("re-\nsizes".to_owned(), &resizes, Best::Unmarked, |value| fixed(value, 0)),
+    ];
+    columns.into_iter().filter(|column| !column.is_empty()).collect()
+}
+
+/// What communication did to jobs; empty where none says what it communicates.
+fn communication_columns(summaries: &[&RunSummary]) -> Vec<Figures<'static>> {
+    type Figure = fn(CommunicationSummary) -> f64;
+    let column = |header: &str, figure: Figure, format: fn(f64) -> String| {
+        let of = |summary: &&RunSummary| summary.communication.map(figure);
+        let values: Vec<_> = summaries.iter().map(of).collect();
+        Figures::new(header.to_owned(), &values, Best::Lowest, format)
+    };
+    let columns = [
+        column("step\nslowd.", |figures| figures.slowdown_mean, |value| fixed(value, 3)),
+        column("held\nback", |figures| figures.held_back, percent),
+        column("PB from\nleaves", |figures| figures.leaf_bytes as f64 / 1e15, quantity),
     ];
     columns.into_iter().filter(|column| !column.is_empty()).collect()
 }

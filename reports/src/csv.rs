@@ -5,12 +5,15 @@
 use std::io::{self, Write};
 
 use foretell_sim::framework::EvictionReason;
-use foretell_sim::log::{EvictionOutcome, JobStatus, RunResult};
+use foretell_sim::log::{EvictionOutcome, JobResult, JobStatus, RunResult};
 
 /// Header of `jobs.csv`.
 pub const JOBS_HEADER: &str = "job_id,queue,user,tasks,gpus_per_task,gpu_milli,submit_s,start_s,finish_s,\
                                queue_delay_s,jct_s,status,reason,min_tasks,gpus,evictions,gpu_s,lost_gpu_s,\
                                resizes,deadline_s";
+
+/// What follows in `jobs.csv` where jobs say what they communicate.
+pub const COMMUNICATION_COLUMNS: &str = "step_slowdown,held_back_s,leaf_bytes,spine_bytes";
 
 /// Header of `evictions.csv`.
 pub const EVICTIONS_HEADER: &str = "time_s,job_id,queue,node,pods,reason,beneficiary_id,outcome,lost_gpu_s";
@@ -30,7 +33,10 @@ const MICRO_DECIMALS: usize = 6;
 pub fn write_jobs(run: &RunResult, out: &mut impl Write) -> io::Result<()> {
     let queues: Vec<Vec<u8>> = run.queues.iter().map(|name| quoted(name)).collect();
     let users: Vec<Vec<u8>> = run.users.iter().map(|name| quoted(name)).collect();
-    let mut rows = Rows::new(out, JOBS_HEADER);
+    let communicates = run.summary.communication.is_some();
+    let header =
+        if communicates { format!("{JOBS_HEADER},{COMMUNICATION_COLUMNS}") } else { JOBS_HEADER.to_owned() };
+    let mut rows = Rows::new(out, &header);
     for job in &run.jobs {
         rows.text(&job.id);
         rows.raw(&queues[job.queue as usize]);
@@ -56,9 +62,27 @@ pub fn write_jobs(run: &RunResult, out: &mut impl Write) -> io::Result<()> {
             Some(deadline) => rows.seconds(deadline.as_nanos()),
             None => rows.raw(b""),
         }
+        if communicates {
+            communication_cells(&mut rows, job);
+        }
         rows.end()?;
     }
     rows.flush()
+}
+
+/// What communication did to a job; empty where it does not say what it communicates, or never ran.
+fn communication_cells(rows: &mut Rows<'_, impl Write>, job: &JobResult) {
+    let Some(communication) = &job.communication else {
+        COMMUNICATION_COLUMNS.split(',').for_each(|_| rows.raw(b""));
+        return;
+    };
+    match communication.slowdown_millionths() {
+        Some(slowdown) => rows.decimal(slowdown, MICRO_DECIMALS),
+        None => rows.raw(b""),
+    }
+    rows.seconds(communication.held_back().as_nanos());
+    rows.decimal(communication.leaf_bytes(), 0);
+    rows.decimal(communication.spine_bytes(), 0);
 }
 
 /// Writes one row per job and cycle in which pods of it were evicted, in order of time.

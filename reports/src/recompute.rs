@@ -47,7 +47,9 @@ struct Held {
 pub fn recompute(jobs_csv: impl Read) -> Result<Recomputed, ReportError> {
     let mut reader = csv::Reader::from_reader(jobs_csv);
     let header = reader.headers().map_err(|error| csv_error(&error))?;
-    if header.iter().collect::<Vec<_>>().join(",") != JOBS_HEADER {
+    // More columns may follow.
+    let header = header.iter().collect::<Vec<_>>().join(",");
+    if header.strip_prefix(JOBS_HEADER).is_none_or(|more| !more.is_empty() && !more.starts_with(',')) {
         return Err(ReportError::Jobs { line: 1, message: format!("expected the header {JOBS_HEADER}") });
     }
     let mut jobs = JobCounts::default();

@@ -7,7 +7,7 @@ use comfy_table::{
 };
 use foretell_sim::log::{Distribution, GroupSummary, JobCounts, RunSummary};
 
-use crate::units::{TimeUnit, count, duration, percent, quantity};
+use crate::units::{TimeUnit, count, duration, fixed, percent, quantity};
 
 /// Rows shown of queues, users and reasons each.
 const ROWS_MAX: usize = 8;
@@ -24,6 +24,7 @@ pub fn summary_table(summary: &RunSummary, width: u16) -> String {
     let mut sections = vec![heading(summary, width), totals(summary, width), times(summary, width)];
     sections.extend(waste(summary, width));
     sections.extend(elastic(summary, width));
+    sections.extend(communication(summary, width));
     let mut by_queue: Vec<&GroupSummary> = summary.by_queue.iter().collect();
     // A stable sort: equals stay in order of name.
     by_queue.sort_by(|a, b| b.gpu_s.total_cmp(&a.gpu_s));
@@ -117,6 +118,26 @@ fn elastic(summary: &RunSummary, width: u16) -> Option<String> {
     let right: &[usize] = if cells.len() > 2 { &[1, 4] } else { &[1] };
     table.add_row(cells);
     align_right(&mut table, right);
+    Some(render(&table))
+}
+
+/// What communication did to jobs; nothing where none says what it communicates.
+fn communication(summary: &RunSummary, width: u16) -> Option<String> {
+    let communication = summary.communication?;
+    let terabytes = |bytes: u64| quantity(bytes as f64 / 1e12);
+    let mut table = new_table(width);
+    let slowdown = |value: f64| fixed(value, 3);
+    let (leaf, spine) = (terabytes(communication.leaf_bytes), terabytes(communication.spine_bytes));
+    table.add_row([
+        "Step slowdown, mean",
+        &slowdown(communication.slowdown_mean),
+        "   ",
+        "TB from leaves to spines",
+        &leaf,
+    ]);
+    table.add_row(["  p99", &slowdown(communication.slowdown_p99), "", "TB from spines to cores", &spine]);
+    table.add_row(["Held back by others", &percent(communication.held_back), "", "", ""]);
+    align_right(&mut table, &[1, 4]);
     Some(render(&table))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Domain types do not serialise; these types are the format, and `docs/outputs.md` documents them.
 
-use foretell_sim::log::{Distribution, GroupSummary, JobCounts, RunSummary};
+use foretell_sim::log::{CommunicationSummary, Distribution, GroupSummary, JobCounts, RunSummary};
 use serde::{Deserialize, Serialize};
 
 /// Version of the layout and of the documents; it grows when a reader of the previous one would be misled.
@@ -101,6 +101,8 @@ pub struct RunRecord {
     pub slowdown_mean: f64,
     pub slowdown_p99: f64,
     pub fairness_jain: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub communication: Option<CommunicationRecord>,
     pub by_size: Vec<GroupRecord>,
     pub by_queue: Vec<GroupRecord>,
     pub by_user: Vec<GroupRecord>,
@@ -108,6 +110,18 @@ pub struct RunRecord {
     pub waits: Vec<WaitRecord>,
     pub events: u64,
     pub cycles: u64,
+}
+
+/// See [`CommunicationSummary`].
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the wire form of CommunicationSummary, which documents each")]
+pub struct CommunicationRecord {
+    pub jobs: u64,
+    pub step_slowdown_mean: f64,
+    pub step_slowdown_p99: f64,
+    pub held_back: f64,
+    pub leaf_bytes: u64,
+    pub spine_bytes: u64,
 }
 
 /// See [`JobCounts`].
@@ -199,6 +213,7 @@ impl From<&RunSummary> for RunRecord {
             slowdown_mean: run.fairness.slowdown_mean,
             slowdown_p99: run.fairness.slowdown_p99,
             fairness_jain: run.fairness.jain,
+            communication: run.communication.map(CommunicationRecord::from),
             by_size: run.by_size.iter().map(GroupRecord::from).collect(),
             by_queue: run.by_queue.iter().map(GroupRecord::from).collect(),
             by_user: run.by_user.iter().map(GroupRecord::from).collect(),
@@ -214,6 +229,21 @@ impl From<&RunSummary> for RunRecord {
                 .collect(),
             events: run.events,
             cycles: run.cycles,
+        }
+    }
+}
+
+impl From<CommunicationSummary> for CommunicationRecord {
+    fn from(communication: CommunicationSummary) -> Self {
+        let CommunicationSummary { jobs, slowdown_mean, slowdown_p99, held_back, leaf_bytes, spine_bytes } =
+            communication;
+        Self {
+            jobs,
+            step_slowdown_mean: slowdown_mean,
+            step_slowdown_p99: slowdown_p99,
+            held_back,
+            leaf_bytes,
+            spine_bytes,
         }
     }
 }

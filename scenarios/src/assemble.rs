@@ -1,11 +1,14 @@
 //! From a scenario to the thing that runs: cluster state, workload, policy.
 
 mod cluster;
+mod steps;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use foretell_fabric::collectives::EstimateError;
+use foretell_fabric::sharing::SharingError;
 use foretell_manifests::SchedulerConfig;
 use foretell_registry::{
     AdvanceReservation, BackfillConfig, Kept, LateJobs, OrderingConfig, PolicyConfig, PolicyError,
@@ -26,10 +29,11 @@ use foretell_traces::generate::{GenerateError, Generator};
 use foretell_traces::{JobRecord, ScalingRecord, SpeedLaw, TraceError, TraceFormat};
 use thiserror::Error;
 
+use self::steps::{Classes, StepModels};
 use crate::catalog::Catalog;
 use crate::scenario::{
-    self, Cycle, GpuChoice, JobTrace, JobTraceFormat, JobTraits, Ordering, Preemption, QueueNodes,
-    Reservation, Retry, Scenario, Synthetic, Timeline, VIRTUAL_CLUSTER_LABEL, Workload,
+    self, Cycle, FabricError, GpuChoice, JobTrace, JobTraceFormat, JobTraits, Ordering, Preemption,
+    QueueNodes, Reservation, Retry, Scenario, Synthetic, Timeline, VIRTUAL_CLUSTER_LABEL, Workload,
 };
 use crate::solver::simplex;
 
@@ -71,6 +75,15 @@ pub enum RunError {
         /// The budget.
         limit: u64,
     },
+    /// A fabric that is no network.
+    #[error(transparent)]
+    Fabric(#[from] FabricError),
+    /// Links that cannot be shared.
+    #[error(transparent)]
+    Sharing(#[from] SharingError),
+    /// Collectives of which nothing is known.
+    #[error(transparent)]
+    Collective(#[from] EstimateError),
     /// The simulation broke off.
     #[error(transparent)]
     Simulation(SimulationError<TraceError>),
@@ -148,6 +161,8 @@ pub struct Plan {
     state: ClusterState,
     gpu_models: BTreeMap<String, GpuModelId>,
     policy_config: PolicyConfig,
+    /// What jobs communicate.
+    classes: Option<Classes>,
     jobs: u64,
 }
 
@@ -216,7 +231,8 @@ impl Plan {
                 check_partitions(policy, slurm, &state)?;
             }
         }
-        Ok(Self { scenario, state, gpu_models, policy_config, jobs: job_count })
+        let classes = Classes::new(&scenario, |model| Ok(state.gpu_model(model)?))?;
+        Ok(Self { scenario, state, gpu_models, policy_config, classes, jobs: job_count })
     }
 
     /// Number of jobs in the workload.
@@ -256,11 +272,19 @@ impl Plan {
         let chooses_sizes = foretell_registry::scaling(policy) == foretell_registry::Scaling::Chosen;
         let mut metrics = Metrics::new(Arc::clone(&self.policy_config.typical), sampling);
         let mut laws = Laws::default();
-        let workload = jobs(scenario)?
-            .map(|job| job.and_then(|(job, traits)| self.submission(job, traits, chooses_sizes, &mut laws)));
+        let mut step_models = StepModels::default();
+        let workload = jobs(scenario)?.zip(0..).map(|(job, sequence)| {
+            let (job, traits) = job?;
+            let step_model = self.step_model(sequence, &job, &mut step_models)?;
+            let submission = self.submission(job, traits, chooses_sizes, &mut laws)?;
+            Ok(Submission { step_model, ..submission })
+        });
         let mut observers: [&mut dyn Observer; 2] = [&mut metrics, observer];
         let mut simulation =
             Simulation::new(self.config(), self.state.clone(), profile, workload, &mut observers);
+        if let Some(traffic) = steps::traffic(scenario)? {
+            simulation = simulation.over(traffic);
+        }
         if let Some(inspector) = inspector {
             simulation = simulation.inspected_by(inspector);
         }
@@ -353,6 +377,7 @@ impl Plan {
                 }
             }),
             scaling,
+            step_model: None,
             // As long after submission as in the trace.
             deadline: job
                 .deadline_s
@@ -407,16 +432,16 @@ impl Plan {
 
     /// The trace has jobs that were not there when the plan was made.
     fn changed(&self) -> TraceError {
+        self.trace_error("the file changed while it was in use".to_owned())
+    }
+
+    /// What is wrong with the workload as a whole.
+    fn trace_error(&self, message: String) -> TraceError {
         let path = match &self.scenario.workload {
             Workload::Trace(trace) => trace.path.clone(),
             Workload::Synthetic(_) => PathBuf::new(),
         };
-        TraceError {
-            path,
-            line: None,
-            column: None,
-            message: "the file changed while it was in use".to_owned(),
-        }
+        TraceError { path, line: None, column: None, message }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The doc comments here are the descriptions in the JSON schema, and what `docs/scenarios.md` explains at length.
 
+mod communication;
 mod fabric;
 mod queue;
 mod reservation;
@@ -16,6 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::default_max_pods;
 use crate::units::ByteSize;
 
+pub use communication::{
+    CommunicationClassFile, CommunicationCollective, CommunicationFile, CommunicationPhases,
+};
 pub use fabric::{DegradedLinkFile, FabricFile, FabricRouting, FabricShape};
 pub use queue::{AmountFile, ClusterQueueFile, NetworkTopologyFile, RoleFile, TierFile, TopologyMode};
 pub use reservation::ReservationFile;

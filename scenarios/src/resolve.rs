@@ -4,6 +4,7 @@
 //! as it can.
 
 mod cluster;
+mod communication;
 mod fabric;
 mod queue;
 mod reservation;
@@ -57,6 +58,7 @@ pub(crate) fn resolve(
     let queues = resolver.queues(&file.queue);
     let reservations = resolver.reservations(&file.reservation, &nodes);
     let workload = resolver.workload(file, &nodes, &tiers);
+    let communication = resolver.communication(file.workload.communication.as_ref(), &nodes, fabric.as_ref());
     let scheduler = resolver.scheduler(file);
     let preemption = resolver.preemption(file);
     let metrics = resolver.metrics(file);
@@ -73,6 +75,7 @@ pub(crate) fn resolve(
         queues,
         reservations,
         workload: workload?,
+        communication,
         queue_nodes: file.workload.queue_nodes,
         scheduler,
         preemption,

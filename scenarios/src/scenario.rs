@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use foretell_fabric::collectives;
+use foretell_fabric::hardware::Machine;
 use foretell_fabric::network::{HealthError, LinkId, Network, NetworkSpec, Routing, SpecError};
 use foretell_manifests::SchedulerConfig;
 use foretell_traces::generate::GeneratorConfig;
@@ -39,6 +40,8 @@ pub struct Scenario {
     pub reservations: Vec<Reservation>,
     /// Where the jobs come from.
     pub workload: Workload,
+    /// What jobs communicate, if that is said.
+    pub communication: Option<Communication>,
     /// Which nodes the jobs of a queue may use.
     pub queue_nodes: QueueNodes,
     /// The policies and how they run.
@@ -86,6 +89,17 @@ pub struct NodeGroup {
     pub labels: BTreeMap<String, String>,
     /// Taints.
     pub taints: Vec<Taint>,
+}
+
+impl NodeGroup {
+    /// One of its nodes as NCCL sees it in a fabric: by the slower of its cards and the ports that they hang on. `None` as for
+    /// [`NodeType::machine`].
+    pub fn machine(&self, fabric: Option<&Fabric>) -> Option<Machine> {
+        let machine = self.node_type.machine()?;
+        let ports = fabric.map(|fabric| f64::from(fabric.spec.nics_per_node) * fabric.spec.nic_gb_per_s);
+        let of_port = ports.map_or(f64::INFINITY, |ports| ports / f64::from(machine.nics.max(1)));
+        Some(Machine { nic_gb_per_s: machine.nic_gb_per_s.min(of_port), ..machine })
+    }
 }
 
 /// A tier of the network.
@@ -203,6 +217,46 @@ pub enum Workload {
     Trace(JobTrace),
     /// Drawn from distributions.
     Synthetic(Synthetic),
+}
+
+/// What jobs with several GPUs communicate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Communication {
+    /// Whether all jobs that share links communicate at the same time; else each finds the gaps of the others.
+    pub is_synchronised: bool,
+    /// Kinds of jobs, of which one is drawn per job; not empty.
+    pub classes: Vec<CommunicationClass>,
+}
+
+/// A kind of jobs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CommunicationClass {
+    /// Its name.
+    pub name: String,
+    /// Relative frequency.
+    pub weight: f64,
+    /// Computation of a step.
+    pub compute_s: f64,
+    /// How much a step communicates.
+    pub size: CommunicationSize,
+    /// Share of the computation beside which jobs communicate.
+    pub overlap: f64,
+    /// What they communicate with.
+    pub collective: collectives::Collective,
+}
+
+/// How much a step communicates.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum CommunicationSize {
+    /// As much as takes this share of computation and communication on so many full nodes, alone.
+    Share {
+        /// From 0 to below 1.
+        share: f64,
+        /// Number of nodes.
+        nodes: u32,
+    },
+    /// So many bytes, as nccl-tests counts them.
+    Bytes(u64),
 }
 
 /// Jobs read from a file.

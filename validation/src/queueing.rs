@@ -110,6 +110,7 @@ fn submission(job: QueuedJob, nodes: Nodes, split: Split) -> Submission {
         end: JobStatus::Completed,
         annotations: Labels::new(),
         scaling: None,
+        step_model: None,
         deadline: None,
         time_limit: None,
     }

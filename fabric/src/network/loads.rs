@@ -11,22 +11,47 @@ pub enum AllToAllRails {
     All,
 }
 
-/// Sums the routes of collectives. Kept between collectives for the sake of its buffers.
-#[derive(Debug)]
-pub struct Loads<'a> {
-    network: &'a Network,
-    routing: Routing,
+/// A node of a collective, and the NICs that it uses there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Member {
+    /// The node.
+    pub node: u32,
+    /// Its rails; one at least.
+    pub rails: Vec<u32>,
+}
+
+/// What [`Loads`] works in, to be kept where the network itself is not borrowed all the time.
+#[derive(Clone, Default, Debug)]
+pub struct LoadBuffers {
     /// By link; zero between calls.
     weight: Vec<f64>,
     touched: Vec<LinkId>,
     route: Vec<LinkWeight>,
 }
 
+/// Sums the routes of collectives. Kept between collectives for the sake of its buffers.
+#[derive(Debug)]
+pub struct Loads<'a> {
+    network: &'a Network,
+    routing: Routing,
+    buffers: LoadBuffers,
+}
+
 impl<'a> Loads<'a> {
     /// Of flows on that network that choose their ways so.
     pub fn new(network: &'a Network, routing: Routing) -> Self {
-        let links = network.links() as usize;
-        Self { network, routing, weight: vec![0.0; links], touched: Vec::new(), route: Vec::new() }
+        Self::with_buffers(network, routing, LoadBuffers::default())
+    }
+
+    /// The same, in buffers that served before.
+    pub fn with_buffers(network: &'a Network, routing: Routing, mut buffers: LoadBuffers) -> Self {
+        buffers.weight.resize(network.links() as usize, 0.0);
+        Self { network, routing, buffers }
+    }
+
+    /// Gives the buffers back.
+    pub fn into_buffers(self) -> LoadBuffers {
+        self.buffers
     }
 
     /// A ring over nodes in this order: each sends to the next, the last to the first, one flow per rail.
@@ -43,6 +68,47 @@ impl<'a> Loads<'a> {
             );
         }
         self.finish(sum)
+    }
+
+    /// A ring over nodes that need not use the same rails: over each boundary there are as many flows as the side with more
+    /// of them has, and the other side takes them in turn. Where all use the same, it is [`Loads::ring`].
+    pub fn ring_of(&mut self, members: &[Member]) -> Result<Vec<LinkWeight>, RouteError> {
+        let mut sum = Ok(());
+        if members.len() > 1 {
+            let mut boundaries = members.iter().zip(members.iter().cycle().skip(1));
+            sum = boundaries.try_for_each(|(member, next)| self.add_lanes(member, next, 1.0));
+        }
+        self.finish(sum)
+    }
+
+    /// An all-to-all over nodes that need not use the same rails; data change rails inside the nodes. Where all use the
+    /// same, it is [`Loads::all_to_all`] with [`AllToAllRails::Same`].
+    pub fn all_to_all_of(&mut self, members: &[Member]) -> Result<Vec<LinkWeight>, RouteError> {
+        let part = 1.0 / (members.len().max(2) - 1) as f64;
+        let mut sum = Ok(());
+        'all: for (position, member) in members.iter().enumerate() {
+            for other in members[..position].iter().chain(&members[position + 1..]) {
+                sum = self.add_lanes(member, other, part);
+                if sum.is_err() {
+                    break 'all;
+                }
+            }
+        }
+        self.finish(sum)
+    }
+
+    fn add_lanes(&mut self, member: &Member, next: &Member, part: f64) -> Result<(), RouteError> {
+        let lanes = member.rails.len().max(next.rails.len());
+        if member.rails.is_empty() || next.rails.is_empty() {
+            return Err(RouteError::NoRails);
+        }
+        let of_lane = part / lanes as f64;
+        for lane in 0..lanes {
+            let from = self.nic(member.node, member.rails[lane % member.rails.len()])?;
+            let to = self.nic(next.node, next.rails[lane % next.rails.len()])?;
+            self.add(from, to, of_lane)?;
+        }
+        Ok(())
     }
 
     /// An all-to-all over nodes: each sends equal parts to each other one.
@@ -95,12 +161,13 @@ impl<'a> Loads<'a> {
     }
 
     fn add(&mut self, from: NicId, to: NicId, part: f64) -> Result<(), RouteError> {
-        self.route.clear();
-        self.network.route(from, to, self.routing, &mut self.route)?;
-        for hop in &self.route {
-            let weight = &mut self.weight[hop.link.index()];
+        let LoadBuffers { weight, touched, route } = &mut self.buffers;
+        route.clear();
+        self.network.route(from, to, self.routing, route)?;
+        for hop in &*route {
+            let weight = &mut weight[hop.link.index()];
             if *weight <= 0.0 {
-                self.touched.push(hop.link);
+                touched.push(hop.link);
             }
             *weight += part * hop.weight;
         }
@@ -108,10 +175,10 @@ impl<'a> Loads<'a> {
     }
 
     fn finish(&mut self, sum: Result<(), RouteError>) -> Result<Vec<LinkWeight>, RouteError> {
-        self.touched.sort_unstable();
-        let weight = &mut self.weight;
+        let LoadBuffers { weight, touched, .. } = &mut self.buffers;
+        touched.sort_unstable();
         let take = |link: LinkId| LinkWeight::new(link, std::mem::take(&mut weight[link.index()]));
-        let loads = self.touched.drain(..).map(take).collect();
+        let loads = touched.drain(..).map(take).collect();
         sum.map(|()| loads)
     }
 }

@@ -18,7 +18,7 @@ mod spec;
 use thiserror::Error;
 
 pub use graph::{NetworkGraph, Vertex};
-pub use loads::{AllToAllRails, Loads};
+pub use loads::{AllToAllRails, LoadBuffers, Loads, Member};
 pub use route::{RouteError, Routing};
 pub use spec::{Attachment, NetworkSpec, Shape, SpecError, Uplinks, Width};
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use foretell_fabric::network::{
-    AllToAllRails, Attachment, HealthError, LinkId, LinkTier, LinkWeight, Loads, Network, NetworkSpec,
-    RouteError, Routing, Shape, SpecError, SwitchId, Tier, Uplinks, Vertex, Width,
+    AllToAllRails, Attachment, HealthError, LinkId, LinkTier, LinkWeight, Loads, Member, Network,
+    NetworkSpec, RouteError, Routing, Shape, SpecError, SwitchId, Tier, Uplinks, Vertex, Width,
 };
 use petgraph::algo::dijkstra;
 use petgraph::visit::EdgeRef;
@@ -190,6 +190,32 @@ fn all_to_all_leaves_its_rails_unless_nodes_forward() {
     }
     // Seven of eight bytes go to another rail: up to a spine and down.
     assert_near(on_tier(&network, &all, LinkTier::Leaf), 2.0 * 20.0 * 7.0 / 8.0, 1e-9);
+}
+
+#[test]
+fn members_may_have_rails_of_their_own() {
+    let network = rails(40);
+    let mut loads = Loads::new(&network, Routing::Adaptive);
+    let nodes = [0, 1, 25];
+    let every_rail: Vec<u32> = (0..8).collect();
+    let members = |rails: [&[u32]; 3]| -> Vec<Member> {
+        let members = nodes.iter().zip(rails);
+        members.map(|(&node, rails)| Member { node, rails: rails.to_vec() }).collect()
+    };
+    let alike = members([&every_rail; 3]);
+    assert_eq!(loads.ring_of(&alike), loads.ring(&nodes, &every_rail));
+    let same = loads.all_to_all(&nodes, &every_rail, AllToAllRails::Same).unwrap();
+    let own = loads.all_to_all_of(&alike).unwrap();
+    assert!(same.iter().zip(&own).all(|(one, other)| one.link == other.link));
+    for tier in [LinkTier::Nic, LinkTier::Leaf] {
+        assert_near(on_tier(&network, &own, tier), on_tier(&network, &same, tier), 1e-12);
+    }
+    // One NIC faces two: it carries both flows.
+    let apart = members([&[0, 1], &[0], &[0, 1]]);
+    let own = loads.ring_of(&apart).unwrap();
+    assert_near(heaviest(&network, &own, LinkTier::Nic), 1.0, 1e-12);
+    assert_near(on_tier(&network, &own, LinkTier::Nic), 6.0, 1e-12);
+    assert_eq!(loads.ring_of(&members([&[0], &[], &[0]])), Err(RouteError::NoRails));
 }
 
 /// Whether a link leads from a leaf to a spine.

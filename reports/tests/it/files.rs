@@ -2,7 +2,7 @@
 
 use foretell_framework::Time;
 use foretell_reports::{SummaryFile, recompute, write_evictions, write_jobs, write_timeline};
-use foretell_sim::log::{Distribution, JobCounts, RunResult};
+use foretell_sim::log::{Communication, CommunicationSummary, Distribution, JobCounts, Pace, RunResult};
 use proptest::prelude::*;
 
 use crate::fixture::{job, summary, tiny_run};
@@ -11,6 +11,28 @@ fn jobs_csv(run: &RunResult) -> String {
     let mut bytes = Vec::new();
     write_jobs(run, &mut bytes).unwrap();
     String::from_utf8(bytes).unwrap()
+}
+
+/// Only where jobs say what they communicate there is more.
+#[test]
+fn communication_has_columns_of_its_own() {
+    let mut run = tiny_run();
+    let plain = jobs_csv(&run);
+    run.summary.communication = Some(CommunicationSummary::default());
+    let mut communication = Communication::default();
+    let pace = Pace { speed: 800_000, is_held_back: true, leaf_bytes_per_s: 7, spine_bytes_per_s: 0 };
+    communication.add(Time::from_s(10.0), pace);
+    run.jobs[1].communication = Some(communication);
+    let csv = jobs_csv(&run);
+    for (index, (line, plain)) in csv.lines().zip(plain.lines()).enumerate() {
+        let more = match index {
+            0 => ",step_slowdown,held_back_s,leaf_bytes,spine_bytes",
+            2 => ",1.25,10,70,0",
+            _ => ",,,,",
+        };
+        assert_eq!(line, format!("{plain}{more}"));
+    }
+    assert_eq!(recompute(csv.as_bytes()).unwrap(), recompute(plain.as_bytes()).unwrap());
 }
 
 #[test]

@@ -52,6 +52,7 @@ pub(crate) fn job(
         resizes: 0,
         gpu_held: 0,
         gpu_lost: 0,
+        communication: None,
     }
 }
 
@@ -188,6 +189,7 @@ pub(crate) fn summary(policy: &str) -> RunSummary {
         queue_delay: times(81_747, 5_432.1),
         completion_time: times(81_346, 54_321.0),
         fairness: Fairness { slowdown_mean: 3.21, slowdown_p99: 45.6, jain: 0.789 },
+        communication: None,
         by_size: ["up to 1 GPU", "2 to 8 GPUs"]
             .iter()
             .enumerate()

@@ -1,7 +1,7 @@
 //! Goldens of the terminal tables, and that no line is wider than asked for.
 
 use foretell_reports::{comparison_table, summary_table};
-use foretell_sim::log::{Distribution, Fairness, JobCounts, RunSummary};
+use foretell_sim::log::{CommunicationSummary, Distribution, Fairness, JobCounts, RunSummary};
 use proptest::prelude::*;
 
 use crate::fixture::{summaries, summary};
@@ -61,6 +61,27 @@ fn deadlines_and_resizes_are_shown_where_there_are_any() {
     assert!(!summary_table(&elastic("optimus", 5, 3, 0), 80).contains("Resizes"));
     let runs = [elastic("fifo", 1_000, 512, 0), elastic("optimus", 1_000, 812, 34_567)];
     check_comparison("comparison_elastic_80", &runs, 80);
+}
+
+#[test]
+fn communication_is_shown_where_jobs_say_what_they_communicate() {
+    let communicating = |policy, slowdown_mean, leaf_bytes| RunSummary {
+        communication: Some(CommunicationSummary {
+            jobs: 800,
+            slowdown_mean,
+            slowdown_p99: 2.0 * slowdown_mean,
+            held_back: 0.25,
+            leaf_bytes,
+            spine_bytes: leaf_bytes / 8,
+        }),
+        ..summary(policy)
+    };
+    let runs = [
+        communicating("fifo+random", 1.5, 12_000_000_000_000_000),
+        communicating("fifo+topology", 1.0625, 1_500_000_000_000_000),
+    ];
+    check_summary("summary_communication_80", &runs[0], 80);
+    check_comparison("comparison_communication_80", &runs, 80);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::communication::CommunicationFile;
 use super::is_default;
 use super::queue::{NetworkTopologyFile, RoleFile};
 use crate::units::ByteSize;
@@ -20,6 +21,9 @@ pub struct WorkloadFile {
     /// Which nodes the jobs of a queue may use.
     #[serde(default)]
     pub queue_nodes: QueueNodes,
+    /// What the steps of jobs communicate.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub communication: Option<CommunicationFile>,
 }
 
 /// Which nodes the jobs of a queue may use.

@@ -1,5 +1,6 @@
 //! Scenario files from the outside: good ones resolve, bad ones say what is wrong and where.
 
+mod communication;
 mod elastic;
 mod fabrics;
 mod profiles;
@@ -330,6 +331,7 @@ fn library_scenarios_resolve() {
             "policy-shootout" => (80, 640),
             "elastic" => (8, 64),
             "heterogeneous" => (27, 108),
+            "topology-aware" => (160, 1_280),
             "starvation" | "reclaim-storm" | "backfill" => (16, 128),
             "shared-vs-partitioned" | "shared-vs-partitioned-philly" => (164, 1_312),
             _ => panic!("a library scenario without an expectation: {name}"),

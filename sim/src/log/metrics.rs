@@ -9,9 +9,9 @@ use super::fragmentation::FragmentationIndex;
 use super::summary::{self, Integrals};
 use super::timeline::{Sampling, Timeline};
 use super::{
-    EvictionOutcome, EvictionResult, JobResult, JobStatus, Observer, Record, RunResult, TimelineRow,
+    EvictionOutcome, EvictionResult, JobResult, JobStatus, Observer, Pace, Record, RunResult, TimelineRow,
 };
-use crate::platform::{Counts, Role};
+use crate::platform::{Counts, Role, Submission};
 
 /// Collects what a [`RunResult`] holds.
 pub struct Metrics {
@@ -31,6 +31,8 @@ pub struct Metrics {
     reasons: FxHashMap<&'static str, u64>,
     /// What running jobs hold, and since when.
     running: FxHashMap<u64, Held>,
+    /// Since when, and how, running jobs step that say so.
+    paces: FxHashMap<u64, (Time, Pace)>,
     evictions: Vec<EvictionResult>,
     waits: FxHashMap<&'static str, u128>,
 }
@@ -65,6 +67,7 @@ impl Metrics {
             last_end: None,
             reasons: FxHashMap::default(),
             running: FxHashMap::default(),
+            paces: FxHashMap::default(),
             evictions: Vec::new(),
             waits: FxHashMap::default(),
         }
@@ -80,6 +83,10 @@ impl Metrics {
         let still_running: Vec<_> = std::mem::take(&mut self.running).into_iter().collect();
         for (job, held) in still_running {
             self.job(job).gpu_held += held.until(end);
+        }
+        let still_stepping: Vec<u64> = self.paces.keys().copied().collect();
+        for job in still_stepping {
+            self.paced(end, job, None);
         }
         let mut reasons: Vec<_> =
             self.reasons.into_iter().map(|(kind, jobs)| (kind.to_owned(), jobs)).collect();
@@ -115,6 +122,53 @@ impl Metrics {
         }
     }
 
+    fn submitted(&mut self, now: Time, submission: &Submission) {
+        self.first_submit.get_or_insert(now);
+        self.measure_until(now);
+        self.now.gpu_arrived_milli += submission.gpu_milli_total();
+        self.now.jobs_queued += 1;
+        let by_gpus = |role: &&Role| role.spec.gpus.total_milli();
+        let largest = submission.roles.iter().rev().max_by_key(by_gpus);
+        let gpus = largest.map(|role| role.spec.gpus).unwrap_or_default();
+        self.jobs.push(JobResult {
+            id: submission.id.clone(),
+            queue: self.queues.index(&submission.queue),
+            user: self.users.index(&submission.user),
+            tasks: submission.tasks(),
+            min_tasks: submission.min_member(),
+            gpus_per_task: gpus.count,
+            gpu_milli: gpus.milli,
+            gpu_milli_total: submission.gpu_milli_total(),
+            submit: now,
+            duration: submission.duration,
+            start: None,
+            finish: None,
+            status: JobStatus::Queued,
+            reason: None,
+            deadline: submission.deadline,
+            evictions: 0,
+            resizes: 0,
+            gpu_held: 0,
+            gpu_lost: 0,
+            communication: None,
+        });
+    }
+
+    /// A job steps otherwise from now on, or no more.
+    fn paced(&mut self, now: Time, job: u64, pace: Option<Pace>) {
+        let before = match pace {
+            Some(pace) => self.paces.insert(job, (now, pace)),
+            None => self.paces.remove(&job),
+        };
+        if before.is_none() && pace.is_none() {
+            return;
+        }
+        let communication = self.job(job).communication.get_or_insert_default();
+        if let Some((since, pace)) = before {
+            communication.add(now.since(since), pace);
+        }
+    }
+
     fn left_waiting(&mut self, job: u64, status: JobStatus, reason: &Reason) {
         let text = match reason {
             Reason::BehindHead { head } => {
@@ -145,36 +199,7 @@ impl Observer for Metrics {
 
     fn record(&mut self, now: Time, record: &Record<'_>, state: &ClusterState) {
         match *record {
-            Record::JobSubmitted { submission, .. } => {
-                self.first_submit.get_or_insert(now);
-                self.measure_until(now);
-                self.now.gpu_arrived_milli += submission.gpu_milli_total();
-                self.now.jobs_queued += 1;
-                let by_gpus = |role: &&Role| role.spec.gpus.total_milli();
-                let largest = submission.roles.iter().rev().max_by_key(by_gpus);
-                let gpus = largest.map(|role| role.spec.gpus).unwrap_or_default();
-                self.jobs.push(JobResult {
-                    id: submission.id.clone(),
-                    queue: self.queues.index(&submission.queue),
-                    user: self.users.index(&submission.user),
-                    tasks: submission.tasks(),
-                    min_tasks: submission.min_member(),
-                    gpus_per_task: gpus.count,
-                    gpu_milli: gpus.milli,
-                    gpu_milli_total: submission.gpu_milli_total(),
-                    submit: now,
-                    duration: submission.duration,
-                    start: None,
-                    finish: None,
-                    status: JobStatus::Queued,
-                    reason: None,
-                    deadline: submission.deadline,
-                    evictions: 0,
-                    resizes: 0,
-                    gpu_held: 0,
-                    gpu_lost: 0,
-                });
-            }
+            Record::JobSubmitted { submission, .. } => self.submitted(now, submission),
             Record::PodBound { gpu_milli, .. } => self.now.gpu_partial_milli += gpu_milli,
             Record::PodStopped { gpu_milli, .. } => self.now.gpu_partial_milli -= gpu_milli,
             Record::JobStarted { job, gpu_milli } => {
@@ -199,7 +224,9 @@ impl Observer for Metrics {
                 // Pods that join a running job waited for nobody.
                 self.now.gpu_partial_milli -= to_gpu_milli.saturating_sub(from_gpu_milli);
             }
+            Record::JobPaced { job, pace } => self.paced(now, job, Some(pace)),
             Record::JobFinished { job, status, gpu_milli, lost } => {
+                self.paced(now, job, None);
                 self.holds_no_more(now, job);
                 let result = self.job(job);
                 result.finish = Some(now);
@@ -226,6 +253,7 @@ impl Observer for Metrics {
                 });
             }
             Record::JobStopped { job, gpu_milli, lost } => {
+                self.paced(now, job, None);
                 self.measure_until(now);
                 self.holds_no_more(now, job);
                 let result = self.job(job);

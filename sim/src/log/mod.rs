@@ -1,5 +1,6 @@
 //! The run log: what happened, who listens, and the figures computed from it.
 
+mod communication;
 mod fragmentation;
 mod metrics;
 mod record;
@@ -7,9 +8,10 @@ mod results;
 mod summary;
 mod timeline;
 
+pub use communication::{Communication, CommunicationSummary};
 pub use fragmentation::FragmentationIndex;
 pub use metrics::Metrics;
-pub use record::{EvictionOutcome, Observer, Record};
+pub use record::{EvictionOutcome, Observer, Pace, Record};
 pub use results::{
     Distribution, EvictionResult, Fairness, GroupSummary, JobCounts, JobResult, JobStatus, RunResult,
     RunSummary, TimelineRow,

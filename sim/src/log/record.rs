@@ -45,6 +45,13 @@ pub enum Record<'a> {
         /// And now.
         to_gpu_milli: u64,
     },
+    /// A running job that says what its steps take goes on at a pace.
+    JobPaced {
+        /// The job.
+        job: u64,
+        /// From now on.
+        pace: Pace,
+    },
     /// A policy told pods of a job to stop.
     JobEvicted {
         /// The job.
@@ -113,6 +120,19 @@ pub enum Record<'a> {
     },
     /// A scheduling cycle ended.
     CycleEnded,
+}
+
+/// How a running job steps.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Pace {
+    /// Its reference step time over the time that a step takes, in millionths.
+    pub speed: u64,
+    /// Whether what others send holds it back.
+    pub is_held_back: bool,
+    /// What it sends from leaves up to spines.
+    pub leaf_bytes_per_s: u64,
+    /// And from spines up to cores.
+    pub spine_bytes_per_s: u64,
 }
 
 /// What becomes of a job that loses pods.

@@ -4,7 +4,7 @@
 
 use foretell_framework::{EvictionReason, Time};
 
-use super::EvictionOutcome;
+use super::{Communication, CommunicationSummary, EvictionOutcome};
 
 /// How a job's life ended, or where it stood when the run ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -64,6 +64,8 @@ pub struct JobResult {
     pub gpu_held: u128,
     /// Of that, work that was lost when it was stopped, and what its restarts took.
     pub gpu_lost: u128,
+    /// What communication did to it, if it says what its steps take and began to run.
+    pub communication: Option<Communication>,
 }
 
 /// Run times below this count as this, so that a job of a second that waited a minute does not rule a mean.
@@ -252,6 +254,8 @@ pub struct RunSummary {
     pub completion_time: Distribution,
     /// How evenly jobs fared; zero if none ended.
     pub fairness: Fairness,
+    /// What communication did to jobs; `None` if none says what its steps take.
+    pub communication: Option<CommunicationSummary>,
     /// The same per size of job in GPUs, smallest first.
     pub by_size: Vec<GroupSummary>,
     /// The same per queue (virtual cluster), in order of name.

@@ -2,7 +2,10 @@
 
 use foretell_framework::{Time, WHOLE_GPU_MILLI};
 
-use super::{Distribution, Fairness, GroupSummary, JobCounts, JobResult, JobStatus, RunSummary, TimelineRow};
+use super::{
+    CommunicationSummary, Distribution, Fairness, GroupSummary, JobCounts, JobResult, JobStatus, RunSummary,
+    TimelineRow,
+};
 use crate::platform::Counts;
 
 /// Integrals over time of what the timeline shows, exact: thousandths of GPUs (or jobs) times nanoseconds.
@@ -109,6 +112,7 @@ pub(super) fn summarise(
         queue_delay: distribution(all.queue_delays),
         completion_time: distribution(all.completion_times),
         fairness: fairness(jobs),
+        communication: CommunicationSummary::of(jobs),
         by_size,
         by_queue,
         by_user,
@@ -233,6 +237,7 @@ mod tests {
             resizes: 0,
             gpu_held: 0,
             gpu_lost: 0,
+            communication: None,
         };
         // Slowed 4 times; and a job of one second that took twenty, which counts as one of ten.
         let got = fairness(&[job(0.0, 100.0, 400.0), job(5.0, 1.0, 25.0)]);

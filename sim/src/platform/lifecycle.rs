@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use foretell_framework::{
-    ClusterEvent, Decision, EvictionReason, FULL_SPEED, GpuModelId, JobId, NodeId, Scaling, TaskId,
+    ClusterEvent, Decision, EvictionReason, FULL_SPEED, GpuModelId, GpuSet, JobId, NodeId, Scaling, TaskId,
     TaskStatus, Time,
 };
 
@@ -21,6 +21,7 @@ use super::Submission;
 use super::eviction::Eviction;
 use super::inspect::JobProgress;
 use super::simulation::Simulation;
+use super::steps::Steps;
 use super::work::{Checkpoints, Pace, PreemptionCost, Work};
 use crate::engine::{EventHandle, EventQueue};
 use crate::event::{Event, JobEvent};
@@ -38,6 +39,8 @@ pub(super) struct LiveJob {
     started: Pods,
     /// How it scales, if it says so.
     scaled: Option<Box<Scaled>>,
+    /// Its steps, if it says what they take.
+    pub(super) steps: Option<Box<Steps>>,
     /// Its end, or the next phase of its work.
     next_event: Option<EventHandle>,
     pub(super) running: bool,
@@ -82,6 +85,8 @@ impl LiveJob {
             None if has_gpus => gpu_milli,
             None => u64::from(submission.tasks()),
         };
+        // In its speed too, where that is not always full.
+        let full_rate = full_rate * if submission.step_model.is_some() { FULL_SPEED } else { 1 };
         let scaled = |law: &Arc<Scaling>| Box::new(Scaled { law: Arc::clone(law), workers: Vec::new() });
         Self {
             end: submission.end,
@@ -90,6 +95,7 @@ impl LiveJob {
             attempt: 0,
             started: Pods::default(),
             scaled: submission.scaling.as_ref().map(scaled),
+            steps: submission.step_model.as_ref().map(|model| Box::new(Steps::new(model))),
             next_event: None,
             running: false,
             eviction: None,
@@ -118,7 +124,7 @@ impl LiveJob {
             None if self.has_gpus => gpu_milli,
             None => u64::from(self.started.count),
         };
-        Pace { work, gpu_milli }
+        Pace { work: work * self.steps.as_ref().map_or(1, |steps| steps.speed), gpu_milli }
     }
 
     /// When `work` comes to another phase, if that is before its end.
@@ -150,10 +156,27 @@ impl LiveJob {
         self.next_event = next.map(|(at, event)| queue.schedule_cancellable(at, Event::Job(event)));
     }
 
+    /// Goes on at the pace that follows from its pods and steps as they are.
+    pub(super) fn set_pace(
+        &mut self,
+        id: JobId,
+        now: Time,
+        checkpoints: Checkpoints,
+        queue: &mut EventQueue<Event>,
+    ) {
+        self.work.advance(now, checkpoints);
+        let pace = self.pace(&self.work);
+        self.work.set_pace(now, pace, checkpoints);
+        self.plan(id, queue);
+    }
+
     /// A pod with GPUs starts.
-    fn worker_started(&mut self, task: TaskId, node: NodeId, model: GpuModelId) {
+    fn worker_started(&mut self, worker: (u32, TaskId), node: NodeId, model: GpuModelId, gpus: GpuSet) {
         if let Some(scaled) = &mut self.scaled {
-            scaled.workers.push((task, node, model));
+            scaled.workers.push((worker.1, node, model));
+        }
+        if let Some(steps) = &mut self.steps {
+            steps.worker_started(worker, node, model, gpus);
         }
     }
 
@@ -163,6 +186,9 @@ impl LiveJob {
         self.started = Pods { count: count - 1, gpu_milli: before - gpu_milli };
         if let Some(scaled) = &mut self.scaled {
             scaled.workers.retain(|&(worker, ..)| worker != task);
+        }
+        if let Some(steps) = &mut self.steps {
+            steps.pod_stopped(task);
         }
     }
 
@@ -232,7 +258,7 @@ where
         let before = live.started;
         live.started = Pods { count: before.count + 1, gpu_milli: before.gpu_milli + gpu_milli };
         if let Some(model) = model {
-            live.worker_started(task, node, model);
+            live.worker_started((rank, task), node, model, gpus);
         }
         let (running, started) = (live.running, live.started);
         self.state.start_task(task, self.now);
@@ -267,6 +293,8 @@ where
         let restart_cost = &self.config.preemption.restart_cost;
         let preparation = if live.attempt == 0 { Time::ZERO } else { restart_cost.of(live.gpu_milli) };
         live.running = true;
+        self.place_steps(id, queue);
+        let live = &mut self.jobs[id];
         let pace = live.pace(&live.work);
         live.work.start(self.now, pace, preparation);
         live.plan(id, queue);
@@ -277,26 +305,27 @@ where
             self.scheduler.request(time, queue);
         }
         self.record(&Record::JobStarted { job, gpu_milli });
+        self.tell_pace(id);
     }
 
     /// A running job goes on with the pods that run now.
     fn resize(&mut self, id: JobId, queue: &mut EventQueue<Event>) {
+        self.place_steps(id, queue);
         let PreemptionCost { checkpoints, resize_cost, .. } = self.config.preemption;
         let live = &mut self.jobs[id];
         live.work.advance(self.now, checkpoints);
         let pace = live.pace(&live.work);
         live.work.resize(self.now, pace, checkpoints, resize_cost);
         live.plan(id, queue);
+        self.tell_pace(id);
     }
 
     /// A running job comes to a part of its work in which it scales otherwise.
     pub(super) fn phase_began(&mut self, id: JobId, queue: &mut EventQueue<Event>) {
         let checkpoints = self.config.preemption.checkpoints;
-        let Some(live) = self.jobs.get_mut(id) else { return };
-        live.work.advance(self.now, checkpoints);
-        let pace = live.pace(&live.work);
-        live.work.set_pace(self.now, pace, checkpoints);
-        live.plan(id, queue);
+        if let Some(live) = self.jobs.get_mut(id) {
+            live.set_pace(id, self.now, checkpoints, queue);
+        }
     }
 
     /// A pod is told to stop: it computes no more and leaves after the grace.
@@ -364,9 +393,13 @@ where
         if let Some(scaled) = &mut live.scaled {
             scaled.workers.clear();
         }
+        if let Some(steps) = &mut live.steps {
+            steps.stopped();
+        }
         live.running = false;
         live.attempt += 1;
         self.running -= 1;
+        self.remove_steps(id, queue);
         self.waits(id);
         let Some(job) = self.state.job(id) else { return lost };
         let (sequence, tasks) = (job.spec.sequence, job.tasks().to_vec());
@@ -411,6 +444,7 @@ where
             });
         }
         self.running -= 1;
+        self.remove_steps(id, queue);
         live.work.advance(self.now, self.config.preemption.checkpoints);
         let (job, status, gpu_milli) = (removed.spec.sequence, live.end, live.started.gpu_milli);
         self.record(&Record::JobFinished { job, status, gpu_milli, lost: live.lost() });

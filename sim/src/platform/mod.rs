@@ -5,6 +5,7 @@ mod inspect;
 mod lifecycle;
 mod scheduler;
 mod simulation;
+mod steps;
 mod waits;
 mod work;
 
@@ -20,6 +21,7 @@ pub use simulation::{Config, Counts, Retry, Simulation, SimulationError};
 pub use work::{Checkpoints, PreemptionCost};
 
 use crate::log::JobStatus;
+use crate::traffic::StepModel;
 
 /// A job as the workload brings it.
 #[derive(Clone, PartialEq, Debug)]
@@ -37,6 +39,9 @@ pub struct Submission {
     /// How fast it goes on some of its pods, and how many it asks for; in proportion to the pods, of which it asks for all,
     /// if `None`.
     pub scaling: Option<Arc<Scaling>>,
+    /// What its steps take where it runs, if that is known: `duration` is what it takes at its reference step time. It goes so much slower or
+    /// faster than its pods alone, or its scaling, would have it.
+    pub step_model: Option<Arc<dyn StepModel>>,
     /// When it should be done.
     pub deadline: Option<Time>,
     /// Its pods, by role; at least one role.

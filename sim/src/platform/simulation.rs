@@ -12,12 +12,14 @@ use thiserror::Error;
 use super::inspect::{Inspection, Inspector};
 use super::lifecycle::LiveJob;
 use super::scheduler::Scheduler;
+use super::steps::LawCache;
 use super::waits::Waits;
 use super::work::PreemptionCost;
 use super::{Role, Submission};
 use crate::engine::{Budget, BudgetError, EventQueue, Model, Progress, Streams, run};
-use crate::event::{Event, JobEvent, SchedulerEvent};
+use crate::event::{Event, JobEvent, NetworkEvent, SchedulerEvent};
 use crate::log::{Observer, Record};
+use crate::traffic::Traffic;
 
 /// What becomes of a job that does not fit.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -101,7 +103,7 @@ pub struct Simulation<'a, W, E> {
     wait_reasons: Vec<(&'static str, u64)>,
     workload: W,
     /// The job that arrives next: its event is in the queue.
-    next: Option<Submission>,
+    pub(super) next: Option<Submission>,
     submitted: u64,
     pub(super) jobs: SecondaryMap<JobId, LiveJob>,
     /// Pods that were told to stop and whose leaving is in the event queue.
@@ -119,6 +121,11 @@ pub struct Simulation<'a, W, E> {
     /// The latest event that was not the policy waking itself.
     pub(super) last_event: Time,
     pub(super) now: Time,
+    /// What jobs send between nodes, where there is a network.
+    pub(super) traffic: Option<Traffic>,
+    pub(super) laws: LawCache,
+    /// Whether those whose rates changed will be told at this instant.
+    pub(super) sharing_requested: bool,
     error: Option<SimulationError<E>>,
 }
 
@@ -158,6 +165,9 @@ where
             shape_fits_of: Stamp::ZERO,
             last_event: Time::ZERO,
             now: Time::ZERO,
+            traffic: None,
+            laws: LawCache::default(),
+            sharing_requested: false,
             error: None,
         }
     }
@@ -174,6 +184,7 @@ where
     pub fn run(mut self, progress: &mut dyn FnMut(Progress)) -> Result<Counts, SimulationError<E>> {
         let mut queue = EventQueue::new();
         self.pull(&mut queue)?;
+        self.plan_link_changes(0, &mut queue);
         let budget = self.config.budget;
         let result = run(&mut self, &mut queue, &budget, progress);
         if let Some(error) = self.error {
@@ -485,7 +496,7 @@ where
             self.now = now;
         }
         // A policy's own wakes and jobs' changes of pace are neither submissions nor starts nor ends.
-        if !matches!(event, Event::Scheduler(_) | Event::Job(JobEvent::PhaseBegan(_))) {
+        if !matches!(event, Event::Scheduler(_) | Event::Network(_) | Event::Job(JobEvent::PhaseBegan(_))) {
             self.last_event = now;
         }
         match event {
@@ -501,6 +512,8 @@ where
             Event::Job(JobEvent::PhaseBegan(job)) => self.phase_began(job, queue),
             Event::Job(JobEvent::Finished(job)) => self.finished(job, queue),
             Event::Scheduler(SchedulerEvent::Cycle) => self.cycle(queue),
+            Event::Network(NetworkEvent::LinksChanged { from }) => self.links_changed(from, queue),
+            Event::Network(NetworkEvent::RatesChanged) => self.rates_changed(queue),
         }
         ControlFlow::Continue(())
     }

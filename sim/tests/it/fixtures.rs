@@ -39,6 +39,7 @@ pub(crate) fn job(submit_s: f64, duration_s: f64, tasks: u32, gpus: u32) -> Subm
         preemptable: None,
         network_topology: None,
         scaling: None,
+        step_model: None,
         deadline: None,
         time_limit: None,
         annotations: Labels::new(),

@@ -6,3 +6,5 @@ mod fixtures;
 mod lifecycle;
 mod metrics;
 mod preemption;
+mod profiles;
+mod traffic;

@@ -131,6 +131,7 @@ impl Experiment {
                 preemptable: None,
                 network_topology: None,
                 scaling: None,
+                step_model: None,
                 deadline: None,
                 time_limit: None,
                 annotations: Labels::new(),

@@ -1,0 +1,128 @@
+//! What jobs communicate, and over what.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use foretell_fabric::collectives::{Calibration, EstimateError};
+use foretell_sim::engine::Streams;
+use foretell_sim::framework::{GpuModelId, GpuModelSet, WHOLE_GPU_MILLI};
+use foretell_sim::traffic::{CommunicationProfile, Machines, Phases, ProfileSpec, StepModel, Traffic};
+use foretell_traces::{JobRecord, TraceError};
+use rand::RngExt;
+
+use super::{Plan, RunError};
+use crate::scenario::{CommunicationSize, Scenario};
+
+/// Kinds of jobs by what they communicate, ready to be drawn from.
+pub(super) struct Classes {
+    streams: Streams,
+    /// Each with the sum of the weights up to it.
+    specs: Vec<(f64, ProfileSpec)>,
+    machines: Arc<Machines>,
+}
+
+impl Classes {
+    /// Those of a scenario, if it has any; `model` gives the ids of GPU models.
+    pub(super) fn new(
+        scenario: &Scenario,
+        mut model: impl FnMut(&str) -> Result<GpuModelId, RunError>,
+    ) -> Result<Option<Self>, RunError> {
+        let Some(communication) = &scenario.communication else { return Ok(None) };
+        let fabric = scenario.fabric.as_ref();
+        let mut by_model: Vec<(GpuModelId, _)> = Vec::new();
+        for group in &scenario.nodes {
+            let Some((gpus, machine)) = group.node_type.gpus.as_ref().zip(group.machine(fabric)) else {
+                continue;
+            };
+            let id = model(&gpus.model)?;
+            if by_model.iter().all(|(known, _)| *known != id) {
+                by_model.push((id, machine));
+            }
+        }
+        let environment = fabric.map_or_else(Default::default, |fabric| fabric.environment.clone());
+        let machines = Machines { by_model, environment, calibration: Calibration::default() };
+        let mut sum = 0.0;
+        let mut specs = Vec::with_capacity(communication.classes.len());
+        for class in &communication.classes {
+            sum += class.weight;
+            let bytes = match class.size {
+                CommunicationSize::Bytes(bytes) => bytes,
+                CommunicationSize::Share { share, nodes } => {
+                    let time_s = share / (1.0 - share) * class.compute_s;
+                    // Of a mixed cluster the first kind of nodes is meant.
+                    let first = machines.by_model.first().filter(|_| share > 0.0);
+                    let size = first
+                        .map(|(_, machine)| machines.size_taking(machine, nodes, class.collective, time_s));
+                    size.transpose()?.unwrap_or_default()
+                }
+            };
+            let spec = ProfileSpec {
+                compute_s: class.compute_s,
+                overlap: class.overlap,
+                collective: class.collective,
+                bytes,
+            };
+            specs.push((sum, spec));
+        }
+        let streams = Streams::new(scenario.seed);
+        Ok(Some(Self { streams, specs, machines: Arc::new(machines) }))
+    }
+}
+
+/// The profiles of jobs: those of one class, size and choice of models share theirs.
+#[derive(Default)]
+pub(super) struct StepModels {
+    known: BTreeMap<(usize, u32, GpuModelSet), Arc<dyn StepModel>>,
+}
+
+impl StepModels {
+    /// What the job of that number steps like; `None` for jobs with one GPU or shares of GPUs.
+    pub(super) fn of(
+        &mut self,
+        classes: &Classes,
+        sequence: u64,
+        job: &JobRecord,
+        models: GpuModelSet,
+    ) -> Result<Option<Arc<dyn StepModel>>, EstimateError> {
+        let gpus = job.tasks * job.gpus_per_task;
+        if gpus < 2 || job.gpu_milli < WHOLE_GPU_MILLI {
+            return Ok(None);
+        }
+        let total = classes.specs.last().map_or(0.0, |&(sum, _)| sum);
+        let drawn = classes.streams.stream("communication", sequence).random_range(0.0..total);
+        let class = classes.specs.partition_point(|&(sum, _)| sum <= drawn);
+        let Some(&(_, spec)) = classes.specs.get(class) else { return Ok(None) };
+        let key = (class, gpus, models);
+        if let Some(model) = self.known.get(&key) {
+            return Ok(Some(Arc::clone(model)));
+        }
+        let model: Arc<dyn StepModel> =
+            Arc::new(CommunicationProfile::new(spec, Arc::clone(&classes.machines), gpus, models)?);
+        self.known.insert(key, Arc::clone(&model));
+        Ok(Some(model))
+    }
+}
+
+impl Plan {
+    /// What the steps of a job take where it runs.
+    pub(super) fn step_model(
+        &self,
+        sequence: u64,
+        job: &JobRecord,
+        known: &mut StepModels,
+    ) -> Result<Option<Arc<dyn StepModel>>, TraceError> {
+        let Some(classes) = &self.classes else { return Ok(None) };
+        let models = job.gpu_models.iter().map(|model| self.gpu_models.get(model).copied());
+        let models = models.collect::<Option<_>>().ok_or_else(|| self.changed())?;
+        known.of(classes, sequence, job, models).map_err(|error| self.trace_error(error.to_string()))
+    }
+}
+
+/// The network of a scenario, if jobs communicate over one.
+pub(super) fn traffic(scenario: &Scenario) -> Result<Option<Traffic>, RunError> {
+    let Some((fabric, communication)) = scenario.fabric.as_ref().zip(scenario.communication.as_ref()) else {
+        return Ok(None);
+    };
+    let phases = if communication.is_synchronised { Phases::Synchronised } else { Phases::Interleaved };
+    Ok(Some(Traffic::new(fabric.network()?, fabric.routing, phases)?))
+}

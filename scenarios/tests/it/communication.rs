@@ -1,0 +1,117 @@
+//! What jobs communicate: what a file says of it, and what comes of that.
+
+use foretell_scenarios::Plan;
+use foretell_scenarios::fabric::collectives::Collective;
+use foretell_scenarios::scenario::CommunicationSize;
+use foretell_scenarios::sim::framework::{ClusterState, Time};
+use foretell_scenarios::sim::log::{Observer, Record, RunResult};
+
+use crate::{check, read, with};
+
+/// Ten jobs of 16 GPUs on four nodes of eight, with more lines for the cluster, and a table `workload.communication` at the end.
+fn text(fabric: &str, communication: &str) -> String {
+    let text = with("count = 2 }]", &format!("count = 4 }}]\n{fabric}"));
+    let text = text.replace("weight = 1, gpus_per_task = 1", "weight = 1, tasks = 2, gpus_per_task = 8");
+    format!("{text}[workload.communication]\n{communication}\n")
+}
+
+fn wrong(communication: &str, expected: &str) {
+    check(&text("", communication), expected);
+}
+
+#[test]
+fn a_file_describes_classes() {
+    let text = text(
+        "fabric = { shape = \"leaf_spine\", nodes_per_leaf = 1, oversubscription = 4 }",
+        "phases = \"synchronised\"\n\
+         classes = [{ name = \"a\", share = 0.5 }, { name = \"b\", weight = 3, compute_s = 0.2, \
+         bytes = \"2 GiB\", overlap = 0.25, collective = \"all_to_all\" }]",
+    );
+    let communication = read(&text, &[]).unwrap().communication.unwrap();
+    assert!(communication.is_synchronised);
+    let [one, other] = &*communication.classes else { panic!("expected two classes") };
+    let half = CommunicationSize::Share { share: 0.5, nodes: 2 };
+    assert_eq!((one.size, one.collective), (half, Collective::AllReduce));
+    assert_eq!((other.size, other.collective), (CommunicationSize::Bytes(2 << 30), Collective::AllToAll));
+    assert_eq!((other.weight, other.compute_s, other.overlap), (3.0, 0.2, 0.25));
+}
+
+#[test]
+fn what_cannot_be_is_said() {
+    wrong(
+        "classes = [{ name = \"a\", share = 0.5, bytes = \"1 GB\" }, { name = \"a\" },\n\
+         { name = \"b\", bytes = \"1 GB\", reference_nodes = 2 }]",
+        "14:12: workload.communication.classes[0]: expected exactly one of `share` and `bytes`, got both\n\
+         14:57: workload.communication.classes[1]: expected exactly one of `share` and `bytes`, got neither\n\
+         14:66: workload.communication.classes[1].name: there is another class `a`\n\
+         15:49: workload.communication.classes[2].reference_nodes: belongs to `share`",
+    );
+    wrong(
+        "phases = \"synchronised\"\nclasses = [{ name = \"a\", share = 0.5 }]",
+        "14:10: workload.communication.phases: there is no fabric (without `cluster.fabric` jobs share no links)",
+    );
+    wrong(
+        "classes = [{ name = \"a\", share = 1 }]",
+        "14:34: workload.communication.classes[0].share: expected a number from 0 and below 1, got 1",
+    );
+    check(
+        &text("", "classes = [{ name = \"a\", share = 0.5 }]").replace("dgx-h100", "philly-8"),
+        "13:2: workload.communication: what NCCL does on GPUs of node type `philly-8` is not known",
+    );
+}
+
+/// Listens to nothing.
+struct Deaf;
+
+impl Observer for Deaf {
+    fn advance(&mut self, _from: Time, _to: Time, _state: &ClusterState) {}
+
+    fn record(&mut self, _now: Time, _record: &Record<'_>, _state: &ClusterState) {}
+}
+
+fn run(text: &str) -> RunResult {
+    let plan = Plan::new(read(text, &[]).unwrap()).unwrap();
+    plan.run("default", &mut Deaf, &mut |_| ()).unwrap()
+}
+
+#[test]
+fn jobs_are_slowed_by_where_they_are_and_by_each_other() {
+    let class = "classes = [{ name = \"a\", share = 0.5 }]";
+    let slowest = |fabric: &str, communication: &str| {
+        let result = run(&text(fabric, communication));
+        let slowdowns = result.jobs.iter().filter_map(|job| job.communication?.slowdown());
+        slowdowns.fold(0.0, f64::max)
+    };
+    let near =
+        |value: f64, expected: f64| assert!((value - expected).abs() < 0.02, "{value}, expected {expected}");
+    // Two nodes alone are the reference. A fabric that blocks nothing changes nothing.
+    near(slowest("", class), 1.0);
+    near(slowest("fabric = { shape = \"leaf_spine\", nodes_per_leaf = 1 }", class), 1.0);
+    // A leaf each at 4:1: a quarter of the bandwidth of cards, of which NCCL's trees on two nodes send half of what the bus has.
+    let narrow = "fabric = { shape = \"leaf_spine\", nodes_per_leaf = 1, oversubscription = 4 }";
+    let slowed = slowest(narrow, class);
+    assert!((1.5..3.5).contains(&slowed), "{slowed}");
+    // Jobs on nodes of their own share no uplinks of such leaves: it is the same whenever they communicate.
+    near(slowest(narrow, &format!("phases = \"synchronised\"\n{class}")), slowed);
+    // Jobs that communicate nothing are as fast everywhere.
+    near(slowest(narrow, "classes = [{ name = \"a\", share = 0 }]"), 1.0);
+}
+
+#[test]
+fn classes_come_by_their_weights_and_leave_jobs_as_they_were() {
+    let classes = "classes = [{ name = \"a\", weight = 3, share = 0 }, { name = \"b\", share = 0.9 }]";
+    let many = |communication: &str| {
+        text("fabric = { shape = \"leaf_spine\", nodes_per_leaf = 1, oversubscription = 2 }", communication)
+            .replace("jobs = 10", "jobs = 1000")
+    };
+    let result = run(&many(classes));
+    let slowed = result.jobs.iter().filter(|job| job.communication.unwrap().slowdown().unwrap() > 1.2);
+    let slowed = slowed.count();
+    assert!((210..290).contains(&slowed), "{slowed} of 1000, expected a quarter");
+    let without = run(&many("").replace("[workload.communication]", ""));
+    for (job, other) in result.jobs.iter().zip(&without.jobs) {
+        assert_eq!((job.submit, job.duration), (other.submit, other.duration));
+        assert_eq!(other.communication, None);
+    }
+    assert_eq!(run(&many(classes)), result);
+}
