@@ -2,6 +2,7 @@
 
 mod cluster;
 mod steps;
+mod trained;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;

@@ -18,7 +18,8 @@ use crate::catalog::default_max_pods;
 use crate::units::ByteSize;
 
 pub use communication::{
-    CommunicationClassFile, CommunicationCollective, CommunicationFile, CommunicationPhases,
+    CommunicationClassFile, CommunicationCollective, CommunicationFile, CommunicationPhases, TrainFile,
+    TrainPrecision, TrainRecompute,
 };
 pub use fabric::{DegradedLinkFile, FabricFile, FabricRouting, FabricShape};
 pub use queue::{AmountFile, ClusterQueueFile, NetworkTopologyFile, RoleFile, TierFile, TopologyMode};

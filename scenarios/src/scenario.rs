@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use foretell_fabric::collectives;
@@ -9,8 +10,10 @@ use foretell_fabric::hardware::Machine;
 use foretell_fabric::network::{HealthError, LinkId, Network, NetworkSpec, Routing, SpecError};
 use foretell_manifests::SchedulerConfig;
 use foretell_traces::generate::GeneratorConfig;
+use foretell_training::plan::Recompute;
+use foretell_training::{Device, Model, Precision};
 
-use crate::catalog::NodeType;
+use crate::catalog::{Catalog, NodeType};
 pub use crate::file::{
     GpuChoice, JobTraceFormat, LateJobs, QueueNodes, Retry, TaintEffect, TaintFile as Taint,
 };
@@ -92,6 +95,11 @@ pub struct NodeGroup {
 }
 
 impl NodeGroup {
+    /// What one of its GPUs can do, where that is known.
+    pub fn device(&self) -> Option<Device> {
+        Catalog::builtin().gpu(&self.node_type.gpus.as_ref()?.model)?.device()
+    }
+
     /// One of its nodes as NCCL sees it in a fabric: by the slower of its cards and the ports that they hang on. `None` as for
     /// [`NodeType::machine`].
     pub fn machine(&self, fabric: Option<&Fabric>) -> Option<Machine> {
@@ -235,14 +243,48 @@ pub struct CommunicationClass {
     pub name: String,
     /// Relative frequency.
     pub weight: f64,
-    /// Computation of a step.
-    pub compute_s: f64,
-    /// How much a step communicates.
-    pub size: CommunicationSize,
-    /// Share of the computation beside which jobs communicate.
-    pub overlap: f64,
-    /// What they communicate with.
-    pub collective: collectives::Collective,
+    /// What its steps are made of.
+    pub steps: Steps,
+}
+
+/// What the steps of a job are made of.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Steps {
+    /// Computation and communication.
+    Profile {
+        /// Computation of a step.
+        compute_s: f64,
+        /// How much a step communicates.
+        size: CommunicationSize,
+        /// Share of the computation beside which jobs communicate.
+        overlap: f64,
+        /// What they communicate with.
+        collective: collectives::Collective,
+    },
+    /// Those of training a model.
+    Trained(Arc<TrainedModel>),
+}
+
+/// What a strategy is called that is searched for.
+pub(crate) const AUTO: &str = "auto";
+
+/// A model that jobs train.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainedModel {
+    /// Of the catalogue.
+    pub model: &'static Model,
+    /// How jobs are split over their GPUs; `auto` for what is fastest.
+    pub strategy: String,
+    /// Sequences or samples that a replica computes at a time.
+    pub micro_batch: Option<u32>,
+    /// Sequences or samples of a step for each GPU.
+    pub samples_per_gpu: Option<u32>,
+    /// Tokens of a sequence.
+    pub sequence_length: Option<u32>,
+    /// Numbers to compute with.
+    pub precision: Option<Precision>,
+    /// What is computed again.
+    pub recompute: Option<Recompute>,
 }
 
 /// How much a step communicates.

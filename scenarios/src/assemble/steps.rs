@@ -3,22 +3,33 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use foretell_fabric::collectives::{Calibration, EstimateError};
+use foretell_fabric::collectives::Calibration;
 use foretell_sim::engine::Streams;
 use foretell_sim::framework::{GpuModelId, GpuModelSet, WHOLE_GPU_MILLI};
 use foretell_sim::traffic::{CommunicationProfile, Machines, Phases, ProfileSpec, StepModel, Traffic};
 use foretell_traces::{JobRecord, TraceError};
+use foretell_training::Device;
+use foretell_training::plan::PlanError;
 use rand::RngExt;
 
+use super::trained::TrainedJob;
 use super::{Plan, RunError};
-use crate::scenario::{CommunicationSize, Scenario};
+use crate::scenario::{CommunicationSize, Scenario, Steps, TrainedModel};
+
+/// What the steps of a kind of jobs are made of.
+enum Spec {
+    Profile(ProfileSpec),
+    Trained(Arc<TrainedModel>),
+}
 
 /// Kinds of jobs by what they communicate, ready to be drawn from.
 pub(super) struct Classes {
     streams: Streams,
     /// Each with the sum of the weights up to it.
-    specs: Vec<(f64, ProfileSpec)>,
+    specs: Vec<(f64, Spec)>,
     machines: Arc<Machines>,
+    /// What the GPUs of the machines can do, one for each; none unless jobs train models.
+    devices: Arc<[Device]>,
 }
 
 impl Classes {
@@ -30,6 +41,7 @@ impl Classes {
         let Some(communication) = &scenario.communication else { return Ok(None) };
         let fabric = scenario.fabric.as_ref();
         let mut by_model: Vec<(GpuModelId, _)> = Vec::new();
+        let mut devices = Vec::new();
         for group in &scenario.nodes {
             let Some((gpus, machine)) = group.node_type.gpus.as_ref().zip(group.machine(fabric)) else {
                 continue;
@@ -37,6 +49,7 @@ impl Classes {
             let id = model(&gpus.model)?;
             if by_model.iter().all(|(known, _)| *known != id) {
                 by_model.push((id, machine));
+                devices.extend(group.device());
             }
         }
         let environment = fabric.map_or_else(Default::default, |fabric| fabric.environment.clone());
@@ -45,27 +58,27 @@ impl Classes {
         let mut specs = Vec::with_capacity(communication.classes.len());
         for class in &communication.classes {
             sum += class.weight;
-            let bytes = match class.size {
-                CommunicationSize::Bytes(bytes) => bytes,
-                CommunicationSize::Share { share, nodes } => {
-                    let time_s = share / (1.0 - share) * class.compute_s;
-                    // Of a mixed cluster the first kind of nodes is meant.
-                    let first = machines.by_model.first().filter(|_| share > 0.0);
-                    let size = first
-                        .map(|(_, machine)| machines.size_taking(machine, nodes, class.collective, time_s));
-                    size.transpose()?.unwrap_or_default()
+            let spec = match &class.steps {
+                Steps::Trained(model) => Spec::Trained(Arc::clone(model)),
+                &Steps::Profile { compute_s, size, overlap, collective } => {
+                    let bytes = match size {
+                        CommunicationSize::Bytes(bytes) => bytes,
+                        CommunicationSize::Share { share, nodes } => {
+                            let time_s = share / (1.0 - share) * compute_s;
+                            // Of a mixed cluster the first kind of nodes is meant.
+                            let first = machines.by_model.first().filter(|_| share > 0.0);
+                            let size = first
+                                .map(|(_, machine)| machines.size_taking(machine, nodes, collective, time_s));
+                            size.transpose()?.unwrap_or_default()
+                        }
+                    };
+                    Spec::Profile(ProfileSpec { compute_s, overlap, collective, bytes })
                 }
-            };
-            let spec = ProfileSpec {
-                compute_s: class.compute_s,
-                overlap: class.overlap,
-                collective: class.collective,
-                bytes,
             };
             specs.push((sum, spec));
         }
         let streams = Streams::new(scenario.seed);
-        Ok(Some(Self { streams, specs, machines: Arc::new(machines) }))
+        Ok(Some(Self { streams, specs, machines: Arc::new(machines), devices: devices.into() }))
     }
 }
 
@@ -83,7 +96,7 @@ impl StepModels {
         sequence: u64,
         job: &JobRecord,
         models: GpuModelSet,
-    ) -> Result<Option<Arc<dyn StepModel>>, EstimateError> {
+    ) -> Result<Option<Arc<dyn StepModel>>, PlanError> {
         let gpus = job.tasks * job.gpus_per_task;
         if gpus < 2 || job.gpu_milli < WHOLE_GPU_MILLI {
             return Ok(None);
@@ -91,13 +104,19 @@ impl StepModels {
         let total = classes.specs.last().map_or(0.0, |&(sum, _)| sum);
         let drawn = classes.streams.stream("communication", sequence).random_range(0.0..total);
         let class = classes.specs.partition_point(|&(sum, _)| sum <= drawn);
-        let Some(&(_, spec)) = classes.specs.get(class) else { return Ok(None) };
+        let Some((_, spec)) = classes.specs.get(class) else { return Ok(None) };
         let key = (class, gpus, models);
         if let Some(model) = self.known.get(&key) {
             return Ok(Some(Arc::clone(model)));
         }
-        let model: Arc<dyn StepModel> =
-            Arc::new(CommunicationProfile::new(spec, Arc::clone(&classes.machines), gpus, models)?);
+        let model: Arc<dyn StepModel> = match spec {
+            Spec::Profile(spec) => {
+                Arc::new(CommunicationProfile::new(*spec, Arc::clone(&classes.machines), gpus, models)?)
+            }
+            Spec::Trained(model) => {
+                Arc::new(TrainedJob::new(model, &classes.machines, &classes.devices, gpus, models)?)
+            }
+        };
         self.known.insert(key, Arc::clone(&model));
         Ok(Some(model))
     }

@@ -1,11 +1,21 @@
 //! What jobs communicate.
 
+use std::sync::Arc;
+
 use foretell_fabric::collectives::{self, Calibration, Collective, EstimateError, choose};
 use foretell_fabric::hardware::{Machine, Ranks};
+use foretell_training::plan::{Plan, PlanError, Recompute};
+use foretell_training::{ModelCatalog, Precision};
 
 use super::Resolver;
-use crate::file::{CommunicationCollective, CommunicationFile, CommunicationPhases};
-use crate::scenario::{Communication, CommunicationClass, CommunicationSize, Fabric, NodeGroup};
+use crate::file::{
+    CommunicationClassFile, CommunicationCollective, CommunicationFile, CommunicationPhases, TrainFile,
+    TrainPrecision, TrainRecompute,
+};
+use crate::scenario::{
+    AUTO, Communication, CommunicationClass, CommunicationSize, Fabric, NodeGroup, Steps, TrainedModel,
+};
+use crate::suggest;
 
 const PATH: &str = "workload.communication";
 
@@ -31,45 +41,114 @@ impl Resolver<'_, '_> {
                 let message = format!("there is another class `{}`", class.name);
                 self.problem(&format!("{path}.name"), message, None);
             }
-            let collective = match class.collective {
-                CommunicationCollective::AllReduce => Collective::AllReduce,
-                CommunicationCollective::AllGather => Collective::AllGather,
-                CommunicationCollective::ReduceScatter => Collective::ReduceScatter,
-                CommunicationCollective::AllToAll => Collective::AllToAll,
+            let steps = match &class.train {
+                Some(train) => self.trained(&path, class, train, nodes).map(Steps::Trained),
+                None => self.profile(&path, class, &machines, &environment),
             };
-            let size = match (class.share, class.bytes) {
-                (Some(share), None) => {
-                    CommunicationSize::Share { share, nodes: class.reference_nodes.unwrap_or(2) }
-                }
-                (None, Some(bytes)) => {
-                    if class.reference_nodes.is_some() {
-                        self.problem(&format!("{path}.reference_nodes"), "belongs to `share`", None);
-                    }
-                    CommunicationSize::Bytes(bytes.0)
-                }
-                (both, _) => {
-                    let got = if both.is_some() { "both" } else { "neither" };
-                    let message = format!("expected exactly one of `share` and `bytes`, got {got}");
-                    self.problem(&path, message, None);
-                    continue;
-                }
-            };
-            for machine in &machines {
-                if let Err(error) = is_possible(machine, collective, &environment) {
-                    self.problem(&path, error.to_string(), None);
-                }
+            if let Some(steps) = steps {
+                classes.push(CommunicationClass { name: class.name.clone(), weight: class.weight, steps });
             }
-            classes.push(CommunicationClass {
-                name: class.name.clone(),
-                weight: class.weight,
-                compute_s: class.compute_s,
-                size,
-                overlap: class.overlap,
-                collective,
-            });
         }
         let is_synchronised = file.phases == CommunicationPhases::Synchronised;
         Some(Communication { is_synchronised, classes })
+    }
+
+    /// Steps of which computation and communication are told.
+    fn profile(
+        &mut self,
+        path: &str,
+        class: &CommunicationClassFile,
+        machines: &[Machine],
+        environment: &collectives::Environment,
+    ) -> Option<Steps> {
+        let collective = match class.collective.unwrap_or_default() {
+            CommunicationCollective::AllReduce => Collective::AllReduce,
+            CommunicationCollective::AllGather => Collective::AllGather,
+            CommunicationCollective::ReduceScatter => Collective::ReduceScatter,
+            CommunicationCollective::AllToAll => Collective::AllToAll,
+        };
+        let size = match (class.share, class.bytes) {
+            (Some(share), None) => {
+                CommunicationSize::Share { share, nodes: class.reference_nodes.unwrap_or(2) }
+            }
+            (None, Some(bytes)) => {
+                if class.reference_nodes.is_some() {
+                    self.problem(&format!("{path}.reference_nodes"), "belongs to `share`", None);
+                }
+                CommunicationSize::Bytes(bytes.0)
+            }
+            (both, _) => {
+                let got = if both.is_some() { "both" } else { "none" };
+                let message = format!("expected exactly one of `share`, `bytes` and `train`, got {got}");
+                self.problem(path, message, None);
+                return None;
+            }
+        };
+        for machine in machines {
+            if let Err(error) = is_possible(machine, collective, environment) {
+                self.problem(path, error.to_string(), None);
+            }
+        }
+        let (compute_s, overlap) = (class.compute_s.unwrap_or(1.0), class.overlap.unwrap_or(0.0));
+        Some(Steps::Profile { compute_s, size, overlap, collective })
+    }
+
+    /// Steps of training a model on these nodes.
+    fn trained(
+        &mut self,
+        path: &str,
+        class: &CommunicationClassFile,
+        train: &TrainFile,
+        nodes: &[NodeGroup],
+    ) -> Option<Arc<TrainedModel>> {
+        let told = [
+            ("compute_s", class.compute_s.is_some()),
+            ("share", class.share.is_some()),
+            ("reference_nodes", class.reference_nodes.is_some()),
+            ("bytes", class.bytes.is_some()),
+            ("overlap", class.overlap.is_some()),
+            ("collective", class.collective.is_some()),
+        ];
+        for (field, _) in told.into_iter().filter(|&(_, is_told)| is_told) {
+            self.problem(&format!("{path}.{field}"), "follows from the model that `train` names", None);
+        }
+        for group in nodes.iter().filter(|group| group.node_type.gpus.is_some()) {
+            if group.device().is_none() {
+                let name = &group.node_type.name;
+                self.problem(path, format!("what GPUs of node type `{name}` can do is not known"), None);
+            }
+        }
+        let catalog = ModelCatalog::builtin();
+        let Some(model) = catalog.get(&train.model) else {
+            let help = suggest::hint(&train.model, catalog.models().map(|model| model.name.as_str()));
+            let message = format!("unknown model `{}`", train.model);
+            self.problem(&format!("{path}.train.model"), message, Some(help));
+            return None;
+        };
+        // Whether it fits depends on how many GPUs a job has.
+        if train.strategy != AUTO
+            && let Err(error @ PlanError::Strategy { .. }) = Plan::parse(&train.strategy, 1 << 20, model)
+        {
+            self.problem(&format!("{path}.train.strategy"), error.to_string(), None);
+        }
+        Some(Arc::new(TrainedModel {
+            model,
+            strategy: train.strategy.clone(),
+            micro_batch: train.micro_batch,
+            samples_per_gpu: train.samples_per_gpu,
+            sequence_length: train.sequence_length,
+            precision: train.precision.map(|precision| match precision {
+                TrainPrecision::Fp32 => Precision::Fp32,
+                TrainPrecision::Fp16 => Precision::Fp16,
+                TrainPrecision::Bf16 => Precision::Bf16,
+                TrainPrecision::Fp8 => Precision::Fp8,
+            }),
+            recompute: train.recompute.map(|recompute| match recompute {
+                TrainRecompute::None => Recompute::None,
+                TrainRecompute::Selective => Recompute::Selective,
+                TrainRecompute::Full => Recompute::Full,
+            }),
+        }))
     }
 
     /// The nodes with GPUs as NCCL sees them; each must be known well enough.

@@ -2,7 +2,7 @@
 
 use foretell_scenarios::Plan;
 use foretell_scenarios::fabric::collectives::Collective;
-use foretell_scenarios::scenario::CommunicationSize;
+use foretell_scenarios::scenario::{CommunicationSize, Steps};
 use foretell_scenarios::sim::framework::{ClusterState, Time};
 use foretell_scenarios::sim::log::{Observer, Record, RunResult};
 
@@ -30,10 +30,12 @@ fn a_file_describes_classes() {
     let communication = read(&text, &[]).unwrap().communication.unwrap();
     assert!(communication.is_synchronised);
     let [one, other] = &*communication.classes else { panic!("expected two classes") };
-    let half = CommunicationSize::Share { share: 0.5, nodes: 2 };
-    assert_eq!((one.size, one.collective), (half, Collective::AllReduce));
-    assert_eq!((other.size, other.collective), (CommunicationSize::Bytes(2 << 30), Collective::AllToAll));
-    assert_eq!((other.weight, other.compute_s, other.overlap), (3.0, 0.2, 0.25));
+    let size = CommunicationSize::Share { share: 0.5, nodes: 2 };
+    let steps = Steps::Profile { compute_s: 1.0, size, overlap: 0.0, collective: Collective::AllReduce };
+    assert_eq!((one.weight, &one.steps), (1.0, &steps));
+    let size = CommunicationSize::Bytes(2 << 30);
+    let steps = Steps::Profile { compute_s: 0.2, size, overlap: 0.25, collective: Collective::AllToAll };
+    assert_eq!((other.weight, &other.steps), (3.0, &steps));
 }
 
 #[test]
@@ -41,8 +43,8 @@ fn what_cannot_be_is_said() {
     wrong(
         "classes = [{ name = \"a\", share = 0.5, bytes = \"1 GB\" }, { name = \"a\" },\n\
          { name = \"b\", bytes = \"1 GB\", reference_nodes = 2 }]",
-        "14:12: workload.communication.classes[0]: expected exactly one of `share` and `bytes`, got both\n\
-         14:57: workload.communication.classes[1]: expected exactly one of `share` and `bytes`, got neither\n\
+        "14:12: workload.communication.classes[0]: expected exactly one of `share`, `bytes` and `train`, got both\n\
+         14:57: workload.communication.classes[1]: expected exactly one of `share`, `bytes` and `train`, got none\n\
          14:66: workload.communication.classes[1].name: there is another class `a`\n\
          15:49: workload.communication.classes[2].reference_nodes: belongs to `share`",
     );
@@ -58,6 +60,50 @@ fn what_cannot_be_is_said() {
         &text("", "classes = [{ name = \"a\", share = 0.5 }]").replace("dgx-h100", "philly-8"),
         "13:2: workload.communication: what NCCL does on GPUs of node type `philly-8` is not known",
     );
+}
+
+#[test]
+fn what_cannot_be_trained_is_said() {
+    wrong(
+        "classes = [{ name = \"a\", share = 0.5, train = { model = \"llama-3-7b\" } }]",
+        "14:26: workload.communication.classes[0].share: follows from the model that `train` names\n\
+         14:49: workload.communication.classes[0].train.model: unknown model `llama-3-7b` (did you mean `llama-3-8b`?)",
+    );
+    wrong(
+        "classes = [{ name = \"a\", train = { model = \"llama-3-8b\", strategy = \"tp8qq\" } }]",
+        "14:68: workload.communication.classes[0].train.strategy: unknown part `qq` in strategy `tp8qq`: expected auto, ddp, \
+         horovod, zero1, zero2, zero3, fsdp, fsdp-grad-op, fsdp-hybrid, ps<N>, ps<N>-async, and tp<N>, sp, pp<N>, v<N>, ep<N>, \
+         dp<N>, such as `fsdp-hybrid` or `tp8pp4dp16`",
+    );
+    // Whether a model fits is known when there is a job.
+    let train = "classes = [{ name = \"a\", train = { model = \"llama-3-405b\" } }]";
+    let plan = Plan::new(read(&text("", train), &[]).unwrap()).unwrap();
+    let error = plan.run("default", &mut Deaf, &mut |_| ()).unwrap_err();
+    let mut message = error.to_string();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(next) = cause.source() {
+        message = format!("{message}: {next}");
+        cause = next;
+    }
+    assert!(message.contains("llama-3-405b does not fit"), "{message}");
+    assert!(message.contains("of which 77.7 GiB are usable: what makes it fit is more GPUs"), "{message}");
+}
+
+/// Two nodes alone are the reference; on leaves of a node at 8:1 what a model sends is slowed, of a heavy model more.
+#[test]
+fn models_are_slowed_by_where_they_are() {
+    let slowest = |train: &str| {
+        let fabric = "fabric = { shape = \"leaf_spine\", nodes_per_leaf = 1, oversubscription = 8 }";
+        let result = run(&text(fabric, &format!("classes = [{{ name = \"a\", train = {{ {train} }} }}]")));
+        let slowdowns = result.jobs.iter().filter_map(|job| job.communication?.slowdown());
+        slowdowns.fold(0.0, f64::max)
+    };
+    let vgg = slowest("model = \"vgg-16\", strategy = \"ddp\", precision = \"fp16\", samples_per_gpu = 32");
+    let resnet =
+        slowest("model = \"resnet-50\", strategy = \"ddp\", precision = \"fp16\", samples_per_gpu = 32");
+    let llama = slowest("model = \"llama-3-8b\", strategy = \"fsdp\", samples_per_gpu = 1");
+    assert!(vgg > 1.2 && vgg > resnet && resnet >= 1.0, "vgg-16 {vgg}, resnet-50 {resnet}");
+    assert!(llama > 1.05, "llama-3-8b {llama}");
 }
 
 /// Listens to nothing.

@@ -158,7 +158,7 @@ impl ModelCatalog {
     }
 
     /// All models by name.
-    pub fn models(&self) -> impl Iterator<Item = &Model> {
+    pub fn models(&self) -> impl Iterator<Item = &Model> + Clone {
         self.models.values()
     }
 }
