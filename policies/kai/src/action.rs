@@ -24,6 +24,8 @@ pub struct Kai {
     stale_since: BTreeMap<JobId, Time>,
     /// The picture of the last cycle; none before the first.
     model: Option<Model>,
+    /// No cycle begins before.
+    next: Time,
 }
 
 /// What is decided of a task.
@@ -40,7 +42,7 @@ struct Order {
 impl Kai {
     /// A cycle with this configuration.
     pub const fn new(config: KaiConfig) -> Self {
-        Self { config, stale_since: BTreeMap::new(), model: None }
+        Self { config, stale_since: BTreeMap::new(), model: None, next: Time::ZERO }
     }
 
     /// Plugins for a profile of this action. It filters and scores for itself: they only say what an empty cluster would
@@ -98,6 +100,11 @@ impl Action for Kai {
     fn notify(&mut self, _state: &ClusterState, _plugins: &mut Plugins, _event: ClusterEvent) {}
 
     fn run(&mut self, session: &mut Session<'_>, _plugins: &mut Plugins) {
+        if session.now < self.next {
+            session.wake_by(self.next);
+            return;
+        }
+        self.next = session.now + self.config.period;
         let orders = self.decide(session);
         session.forget_nominations();
         let (mut transaction, _) = session.begin();

@@ -85,6 +85,8 @@ pub struct KaiConfig {
     pub max_consolidation_victims: usize,
     /// How long a gang may run without its minimum; `None` for ever.
     pub staleness_grace: Option<Time>,
+    /// Least time between two cycles (`schedulePeriod`); zero: one whenever something changed.
+    pub period: Time,
 }
 
 impl Default for KaiConfig {
@@ -106,6 +108,7 @@ impl Default for KaiConfig {
             allows_consolidating_reclaim: true,
             max_consolidation_victims: 16,
             staleness_grace: Some(Time::from_nanos(60_000_000_000)),
+            period: Time::ZERO,
         }
     }
 }

@@ -120,7 +120,8 @@ pub struct OrderingConfig {
     pub restart_cost: RestartCost,
     /// What a running job pays when it is given more or fewer tasks, as far as elastic policies know.
     pub resize_cost: Time,
-    /// How often `optimus`, `pollux`, `sia` and those of Gavel divide GPUs anew; each at its own interval if `None`.
+    /// How often `optimus`, `pollux`, `sia` and those of Gavel divide GPUs anew, and the least time between two cycles of
+    /// `kai`; each at its own interval if `None`.
     pub interval: Option<Time>,
     /// `gavel-cost`: what an hour of a GPU costs, by model; 1 for the others.
     pub gpu_cost_per_h: BTreeMap<GpuModelId, f64>,
@@ -272,7 +273,8 @@ fn build_base(name: &str, config: &PolicyConfig) -> Option<Profile> {
     }
     if name == KAI.0 {
         let filtered = Kai::plugins().with_filters(foretell_default::filters());
-        return Some(profile(filtered, Box::new(Kai::new(config.kai.clone()))));
+        let period = config.ordering.interval.unwrap_or(config.kai.period);
+        return Some(profile(filtered, Box::new(Kai::new(KaiConfig { period, ..config.kai.clone() }))));
     }
     if SCHEDULER_PLUGINS_PROFILES.iter().any(|(known, _)| *known == name) {
         let rejects_early = config.coscheduling.rejects_early && name != "coscheduling-hold";

@@ -223,3 +223,74 @@ impl Waiting {
         Some(place.2)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use foretell_testkit::{cluster, job_spec};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::parse;
+
+    const CONF: &str = "PriorityWeightAge=1000\nPriorityWeightFairshare=700\nPriorityWeightJobSize=300\n\
+        PriorityWeightPartition=200\nPriorityMaxAge=0-00:01:40\n\
+        PartitionName=p0 Nodes=ALL Default=YES PriorityTier=1 PriorityJobFactor=1\n\
+        PartitionName=p1 Nodes=ALL PriorityTier=1 PriorityJobFactor=5\n\
+        PartitionName=p2 Nodes=ALL PriorityTier=2 PriorityJobFactor=1";
+
+    proptest! {
+        /// The merged line is all jobs sorted by priority. A job has a partition, a user, CPUs, what it brings, when it was
+        /// submitted, and whether it leaves before the line is asked for.
+        #[test]
+        fn heads_of_groups_make_the_line_of_all(
+            plans in prop::collection::vec(
+                (0_usize..3, 0_usize..3, 1_u32..4, -1_i32..2, 0_u64..200, prop::bool::weighted(0.2)),
+                1..40,
+            ),
+            fair in [0.0_f64..1.0, 0.0..1.0, 0.0..1.0],
+            waited_s in 0_u64..200,
+        ) {
+            let (config, warnings) = parse(CONF).unwrap();
+            prop_assert!(warnings.is_empty(), "{warnings:?}");
+            let mut state = cluster("a: 8xA100 cpu=64\nb: 8xA100 cpu=64");
+            let (mut waiting, mut ids) = (Waiting::default(), Vec::new());
+            for (sequence, &(partition, user, cpus, own, submitted_s, leaves)) in plans.iter().enumerate() {
+                let spec = job_spec(&mut state, &format!("1gpu cpu={cpus}"));
+                let queue = state.queue_id(&format!("p{partition}"));
+                let id = state.add_job(JobSpec {
+                    sequence: sequence as u64,
+                    submitted: Time::from_s(submitted_s as f64),
+                    queue,
+                    user: format!("user{user}").into(),
+                    priority: own,
+                    ..spec
+                });
+                waiting.insert(&state, &config, id);
+                ids.push((id, leaves));
+            }
+            for &(id, _) in ids.iter().filter(|(_, leaves)| *leaves) {
+                waiting.remove(id);
+            }
+            let fair: BTreeMap<Association, f64> =
+                (0..3).map(|user| ((Box::default(), format!("user{user}").into()), fair[user])).collect();
+            let now = Time::from_s((200 + waited_s) as f64);
+            let mut line = waiting.line(&state, &config, &fair, now);
+            let stay = ids.iter().filter(|(_, leaves)| !leaves).map(|&(id, _)| id);
+            let mut expected: Vec<_> = stay
+                .map(|id| {
+                    let (group, place) = waiting.places[&id];
+                    let kind = &waiting.groups[group].0;
+                    let tier = kind.partition.map_or(1, |partition| config.partitions[partition].tier);
+                    let terms = waiting.terms(&state, &config, &fair, kind);
+                    (Reverse((tier, line.priority(&terms, place.0))), place)
+                })
+                .collect();
+            expected.sort_unstable();
+            let found: Vec<JobId> = core::iter::from_fn(|| waiting.next(&mut line)).collect();
+            let expected: Vec<JobId> = expected.into_iter().map(|(_, (.., id))| id).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

@@ -69,7 +69,7 @@ pub struct OrderingFile {
     #[serde(skip_serializing_if = "is_default_lease")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub lease_s: f64,
-    /// `optimus`, `pollux`, `sia` and those of Gavel: how often GPUs are divided anew; each at its own interval if absent.
+    /// `optimus`, `pollux`, `sia` and those of Gavel: how often GPUs are divided anew. `kai`: least time between two cycles.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub interval_s: Option<f64>,

@@ -106,6 +106,30 @@ fn cycle(profile: &mut Profile, state: &mut ClusterState, now: Time) -> Vec<Deci
     decisions
 }
 
+#[test]
+fn cycles_keep_their_distance() {
+    let config = KaiConfig { period: Time::from_nanos(1000), ..KaiConfig::default() };
+    let mut profile = Kai::profile("kai".to_owned(), config);
+    let mut state = foretell_testkit::cluster("a: 1xA100 cpu=8");
+    let run = |profile: &mut Profile, state: &mut ClusterState, now: u64| {
+        let (mut random, mut decisions) = (random(7), Vec::new());
+        let mut session = Session::new(state, Time::from_nanos(now), &mut random, &mut decisions);
+        profile.cycle(&mut session);
+        (session.wake_at.map(Time::as_nanos), decisions.len())
+    };
+    let submit = |state: &mut ClusterState| {
+        let spec = foretell_testkit::job_spec(state, "1gpu cpu=1");
+        state.add_job(spec)
+    };
+    let first = submit(&mut state);
+    assert_eq!(run(&mut profile, &mut state, 5), (None, 1));
+    state.remove_job(first);
+    submit(&mut state);
+    assert_eq!(run(&mut profile, &mut state, 6), (Some(1005), 0));
+    assert_eq!(run(&mut profile, &mut state, 1004), (Some(1005), 0));
+    assert_eq!(run(&mut profile, &mut state, 1005), (None, 1));
+}
+
 proptest! {
     #[test]
     fn a_kept_picture_is_as_good_as_a_new_one(

@@ -148,7 +148,7 @@ impl Planner {
                 return true;
             }
             let Some(eligible) = self.eligible.get(&(alike.scope, alike.class)) else { return true };
-            let Some((at, node)) = self.timelines.first(state, alike, eligible) else {
+            let Some((at, node)) = self.timelines.first(state, alike, eligible, before) else {
                 rest.is_plain = false;
                 return true;
             };

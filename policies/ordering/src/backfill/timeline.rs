@@ -193,6 +193,11 @@ impl Timeline {
         room
     }
 
+    /// Tasks of a spec that there is room for once nothing changes any more.
+    pub(super) fn room_in_the_end(&self, task: &TaskSpec) -> u64 {
+        self.steps().last().map_or(0, |step| step.spare.room(task))
+    }
+
     /// When there is room for one task of a spec: from when, and until when, at most. Times are as on the steps.
     pub(super) fn find_gaps(&self, task: &TaskSpec, gaps: &mut Vec<(Time, Time)>) {
         gaps.clear();

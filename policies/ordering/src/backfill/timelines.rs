@@ -184,24 +184,47 @@ impl Timelines {
         fits.latest_seen = self.latest_change;
     }
 
-    /// The earliest instant at which tasks have room for their span, and the first node that has it if it is one task.
+    /// The earliest instant at which tasks have room for their span, and the first node that has it if it is one task. If
+    /// that is not before `before`, any later instant may stand for it.
     pub(super) fn first(
         &mut self,
         state: &ClusterState,
         alike: Alike,
         eligible: &[bool],
+        before: Time,
     ) -> Option<(Time, usize)> {
         let task = state.class_spec(alike.class);
         self.refresh(alike, task, eligible);
         if alike.count == 1 {
             return self.first_of_one(alike);
         }
-        let mut first = None;
-        self.sweep(alike, task, |at, _| {
-            first = Some((at, 0));
-            true
-        });
-        first
+        let first = |before: Option<Time>| {
+            let mut first = None;
+            self.sweep(alike, task, before, |at, _| {
+                first = Some((at, 0));
+                true
+            });
+            first
+        };
+        let later = || self.has_room_in_the_end(alike, task).then_some((before, 0));
+        first(Some(before)).or_else(later).or_else(|| first(None))
+    }
+
+    /// Whether tasks have room once nothing changes any more.
+    fn has_room_in_the_end(&self, Alike { scope, class, count, .. }: Alike, task: &TaskSpec) -> bool {
+        let Some(fits) = self.fits.get(&(scope, class)) else { return false };
+        let open = |gaps: &Vec<(Time, Time)>| {
+            gaps.last().is_some_and(|&(start, end)| start < Time::MAX && end == Time::MAX)
+        };
+        let nodes = fits.gaps.iter().zip(&self.nodes).filter(|(gaps, _)| open(gaps));
+        let mut left = u64::from(count);
+        for (_, node) in nodes {
+            left = left.saturating_sub(node.room_in_the_end(task));
+            if left == 0 {
+                return true;
+            }
+        }
+        false
     }
 
     fn first_of_one(&self, Alike { scope, class, span, .. }: Alike) -> Option<(Time, usize)> {
@@ -232,9 +255,16 @@ impl Timelines {
         self.nodes[node].room(self.clock, state.class_spec(alike.class), at, at + alike.span) > 0
     }
 
-    /// Goes through the instants at which several tasks have room, until one is taken. What is handed out are nodes with
-    /// their room.
-    fn sweep(&self, alike: Alike, task: &TaskSpec, mut take: impl FnMut(Time, &[(usize, u64)]) -> bool) {
+    /// Goes through the instants at which several tasks have room, up to `before` if there is such a bound, until one is taken.
+    /// What is handed out are nodes with their room.
+    fn sweep(
+        &self,
+        alike: Alike,
+        task: &TaskSpec,
+        before: Option<Time>,
+        mut take: impl FnMut(Time, &[(usize, u64)]) -> bool,
+    ) {
+        let is_asked_for = |at: Time| before.is_none_or(|before| at < before);
         let Alike { scope, class, count, span } = alike;
         let Some(fits) = self.fits.get(&(scope, class)) else { return };
         let mut windows: Vec<(Time, Time, usize)> = Vec::new();
@@ -242,13 +272,17 @@ impl Timelines {
         for (node, gaps) in fits.gaps.iter().enumerate() {
             for &(start, end) in gaps {
                 let start = self.clock.read(start);
+                if !is_asked_for(start) {
+                    break;
+                }
                 if end < start + span || start == Time::MAX {
                     continue;
                 }
                 let last = if end == Time::MAX { end } else { end.since(span) };
                 windows.push((start, last, node));
                 instants.push(start);
-                instants.extend(self.nodes[node].instants(self.clock, start, last));
+                let later = self.nodes[node].instants(self.clock, start, last);
+                instants.extend(later.take_while(|&at| is_asked_for(at)));
             }
         }
         windows.sort_unstable();
@@ -308,7 +342,7 @@ impl Timelines {
             (from, best.into_iter().map(|(room, node)| (node, room)).collect::<Vec<_>>())
         } else {
             let mut found = None;
-            self.sweep(alike, task, |at, rooms| {
+            self.sweep(alike, task, None, |at, rooms| {
                 found = Some((at, rooms.to_vec()));
                 true
             });
