@@ -207,6 +207,7 @@ fn in_range(schema: &Value, number: f64) -> bool {
     });
     bound(schema, "minimum").is_none_or(|minimum| number >= minimum)
         && bound(schema, "exclusiveMinimum").is_none_or(|minimum| number > minimum)
+        && bound(schema, "exclusiveMaximum").is_none_or(|maximum| number < maximum)
         && largest.is_none_or(|maximum| number <= maximum)
 }
 
@@ -233,7 +234,12 @@ fn expected(schema: &Value) -> String {
         (None, None, Some(maximum)) => format!(" up to {maximum}"),
         (None, None, None) => String::new(),
     };
-    format!("{kind}{range}")
+    let below = match (minimum, bound(schema, "exclusiveMaximum")) {
+        (_, None) => String::new(),
+        (Some(_), Some(maximum)) => format!(" and below {maximum}"),
+        (None, Some(maximum)) => format!(" below {maximum}"),
+    };
+    format!("{kind}{range}{below}")
 }
 
 /// What was written instead, in words.

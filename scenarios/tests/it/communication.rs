@@ -54,11 +54,11 @@ fn what_cannot_be_is_said() {
     );
     wrong(
         "classes = [{ name = \"a\", share = 1 }]",
-        "14:34: workload.communication.classes[0].share: expected a number from 0 and below 1, got 1",
+        "14:34: workload.communication.classes[0].share: expected a number of at least 0 and below 1, got 1",
     );
     check(
         &text("", "classes = [{ name = \"a\", share = 0.5 }]").replace("dgx-h100", "philly-8"),
-        "13:2: workload.communication: what NCCL does on GPUs of node type `philly-8` is not known",
+        "13:1: workload.communication: what NCCL does on GPUs of node type `philly-8` is not known",
     );
 }
 
