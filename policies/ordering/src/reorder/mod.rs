@@ -181,8 +181,8 @@ impl Reorder {
         self.discipline.stopped(&self.jobs, slot, now);
     }
 
-    /// Decides who is due.
-    fn decide(&mut self, session: &Session<'_>) {
+    /// Decides who is due. Returns those that run and are behind.
+    fn decide(&mut self, session: &Session<'_>) -> Vec<Slot> {
         let now = session.now;
         self.jobs.set_gpu_capacity_milli(session.state().gpu_capacity_milli());
         self.discipline.update(&mut self.jobs, now);
@@ -190,8 +190,7 @@ impl Reorder {
         self.due.clear();
         let preempts = self.discipline.preempts();
         let mut free_milli = session.state().gpu_capacity_milli();
-        let must_stay = if preempts { self.jobs.protected() > 0 } else { true };
-        for &slot in self.jobs.running().iter().filter(|_| must_stay) {
+        for &slot in self.jobs.running() {
             let Some(service) = self.jobs.get(slot) else { continue };
             if service.is_protected || !preempts {
                 free_milli = free_milli.saturating_sub(service.gpu_milli);
@@ -216,21 +215,18 @@ impl Reorder {
             }
             ControlFlow::Continue(())
         });
+        let behind = |&&slot: &&Slot| self.chosen_in[slot as usize] != self.decision;
+        self.jobs.running().iter().filter(behind).copied().collect()
     }
 
-    /// Preempts those that were not chosen in this decision and run where jobs that are due would go.
-    fn make_room(&mut self, session: &mut Session<'_>, plugins: &mut Plugins) {
-        if self.due.is_empty() {
-            return;
-        }
-        let is_behind = |&&slot: &&Slot| self.chosen_in[slot as usize] != self.decision;
-        let behind: Vec<Slot> = self.jobs.running().iter().filter(is_behind).copied().collect();
-        if behind.is_empty() {
+    /// Preempts those of `behind` that run where jobs that are due would go.
+    fn make_room(&mut self, session: &mut Session<'_>, plugins: &mut Plugins, behind: &[Slot]) {
+        if self.due.is_empty() || behind.is_empty() {
             return;
         }
         let now = session.now;
-        let wanted = self.wanted_nodes(session, plugins, &behind);
-        for slot in behind {
+        let wanted = self.wanted_nodes(session, plugins, behind);
+        for &slot in behind {
             let Some(id) = self.jobs.get(slot).map(|service| service.id) else { continue };
             let (mut transaction, _) = session.begin();
             let beneficiary = nodes_of(transaction.state(), id).find_map(|node| wanted.get(&node).copied());
@@ -386,15 +382,14 @@ impl Action for Reorder {
         let decides = core::mem::take(&mut self.changed) || self.next_change.is_some_and(|at| at <= now);
         let kept_changes = self.reservations.as_mut().is_some_and(|reserved| reserved.open(session));
         let released = core::mem::take(&mut self.released) || kept_changes;
+        let mut behind = Vec::new();
         if decides {
             self.observe(session.state(), now);
-            self.decide(session);
+            behind = self.decide(session);
         }
         if decides || released {
             self.place_due(session, plugins);
-            if decides {
-                self.make_room(session, plugins);
-            }
+            self.make_room(session, plugins, &behind);
             self.next_change = self.discipline.next_change(&self.jobs, now);
         }
         if let Some(at) = self.next_change {

@@ -112,8 +112,6 @@ pub struct Jobs {
     arrivals: Vec<Slot>,
     /// Those that have their places.
     running: Vec<Slot>,
-    /// How many of those must not be displaced.
-    protected: usize,
     gpu_capacity_milli: u64,
 }
 
@@ -131,11 +129,6 @@ impl Jobs {
     /// Those that have their places, in no order that means anything.
     pub fn running(&self) -> &[Slot] {
         &self.running
-    }
-
-    /// How many of those that have their places must not be displaced.
-    pub(super) const fn protected(&self) -> usize {
-        self.protected
     }
 
     /// All GPUs of the cluster, in thousandths.
@@ -195,10 +188,6 @@ impl Jobs {
     pub(super) fn set_running(&mut self, slot: Slot, now: Time, running: bool) {
         let Some(service) = self.get_mut(slot).filter(|service| service.running != running) else { return };
         service.set_running(now, running);
-        let is_protected = service.is_protected;
-        if is_protected {
-            self.protected = self.protected.saturating_add_signed(if running { 1 } else { -1 });
-        }
         if running {
             self.running.push(slot);
         } else if let Some(position) = self.running.iter().position(|&other| other == slot) {

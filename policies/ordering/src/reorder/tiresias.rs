@@ -1,6 +1,6 @@
 //! Tiresias' discretised least attained service (NSDI'19), as its published simulator (959f9b0) decides.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
@@ -58,23 +58,10 @@ pub struct Tiresias {
     sample: Sample,
     /// How many jobs of each priority are there.
     priorities: BTreeMap<i32, u32>,
-    /// Running jobs that have a limit ahead of them.
-    tracks: Vec<Track>,
-    /// By slot: the position in `tracks`, and since when as [`Track`] has it.
-    tracked: Vec<Option<(usize, Time)>>,
-    /// No fewer than the jobs of the first level that have started behind others that never did.
-    unsorted: usize,
+    /// Whether one of the first level may have started behind others that never did.
+    unsorted: bool,
     /// To sort with.
     never_started: Vec<Slot>,
-}
-
-/// Running jobs of one level with as many GPUs. All of them come nearer to the limit alike, so that only the first need be
-/// looked at.
-struct Track {
-    level: usize,
-    gpu_milli: u64,
-    /// Since when each would have run, had it never paused.
-    jobs: BTreeSet<(Time, Slot)>,
 }
 
 impl Tiresias {
@@ -87,9 +74,7 @@ impl Tiresias {
             level_of: Vec::new(),
             sample: Sample::default(),
             priorities: BTreeMap::new(),
-            tracks: Vec::new(),
-            tracked: Vec::new(),
-            unsorted: 0,
+            unsorted: false,
             never_started: Vec::new(),
         }
     }
@@ -98,42 +83,10 @@ impl Tiresias {
         self.config.limits_gpu_s.get(level).map(|&limit| u128::from(limit) * GPU_SECOND)
     }
 
-    fn leave_level(&mut self, slot: Slot) {
-        let level = &mut self.levels[self.level_of[slot as usize]];
-        if let Some(position) = level.iter().position(|&other| other == slot) {
-            level.remove(position);
-        }
-    }
-
     fn move_to(&mut self, slot: Slot, level: usize) {
-        self.leave_level(slot);
+        self.levels[self.level_of[slot as usize]].retain(|&other| other != slot);
         self.levels[level].push(slot);
         self.level_of[slot as usize] = level;
-    }
-
-    /// Follows a running job, if there is a limit ahead of it.
-    fn track(&mut self, jobs: &Jobs, slot: Slot, now: Time) {
-        let level = self.level_of[slot as usize];
-        let Some(service) = jobs.get(slot).filter(|service| service.is_running()) else { return };
-        if level == self.config.limits_gpu_s.len() {
-            return;
-        }
-        let gpu_milli = service.gpu_milli;
-        let is_it = |track: &Track| (track.level, track.gpu_milli) == (level, gpu_milli);
-        let known = self.tracks.iter().position(is_it);
-        let track = known.unwrap_or_else(|| {
-            self.tracks.push(Track { level, gpu_milli, jobs: BTreeSet::new() });
-            self.tracks.len() - 1
-        });
-        let since = now.since(service.executed_since_promotion(now));
-        self.tracks[track].jobs.insert((since, slot));
-        self.tracked[slot as usize] = Some((track, since));
-    }
-
-    fn untrack(&mut self, slot: Slot) {
-        if let Some((track, since)) = self.tracked[slot as usize].take() {
-            self.tracks[track].jobs.remove(&(since, slot));
-        }
     }
 
     fn is_to_be_promoted(&self, service: &Service, level: usize, now: Time) -> bool {
@@ -148,20 +101,17 @@ impl Tiresias {
 
     /// Demotes and promotes.
     fn change_levels(&mut self, jobs: &mut Jobs, now: Time) {
-        let have_had_enough = |track: &Track| {
-            let limit = self.limit(track.level);
-            let jobs = track.jobs.iter().filter_map(|&(_, slot)| Some((jobs.get(slot)?, slot)));
-            let done =
-                jobs.take_while(|(service, _)| limit.is_some_and(|limit| service.attained(now) >= limit));
-            done.map(|(service, slot)| (service.sequence, slot)).collect::<Vec<_>>()
+        let has_had_enough = |&slot: &Slot| {
+            // Most have a long time behind them and are on the last level, which nobody leaves.
+            let limit = self.limit(self.level_of[slot as usize])?;
+            let service = jobs.get(slot)?;
+            (service.attained(now) >= limit).then_some((service.sequence, slot))
         };
         // In order of arrival, one level at a time, as published.
-        let mut demoted: Vec<(u64, Slot)> = self.tracks.iter().flat_map(have_had_enough).collect();
+        let mut demoted: Vec<(u64, Slot)> = jobs.running().iter().filter_map(has_had_enough).collect();
         demoted.sort_unstable();
         for (_, slot) in demoted {
-            self.untrack(slot);
             self.move_to(slot, self.level_of[slot as usize] + 1);
-            self.track(jobs, slot, now);
         }
         if self.config.promote_after == 0 {
             return;
@@ -172,7 +122,7 @@ impl Tiresias {
             if self.is_to_be_promoted(service, self.level_of[slot as usize], now) {
                 service.promote(now);
                 self.move_to(slot, 0);
-                self.unsorted += 1;
+                self.unsorted = true;
             }
         }
     }
@@ -231,24 +181,19 @@ impl Discipline for Tiresias {
         }
         if self.level_of.len() <= slot as usize {
             self.level_of.resize(slot as usize + 1, 0);
-            self.tracked.resize(slot as usize + 1, None);
         }
         self.level_of[slot as usize] = 0;
         self.levels[0].push(slot);
     }
 
-    fn started(&mut self, jobs: &Jobs, slot: Slot, now: Time) {
-        self.unsorted += usize::from(self.level_of[slot as usize] == 0);
-        self.track(jobs, slot, now);
+    fn started(&mut self, _jobs: &Jobs, _slot: Slot, _now: Time) {
+        self.unsorted = true;
     }
 
-    fn stopped(&mut self, _jobs: &Jobs, slot: Slot, _now: Time) {
-        self.untrack(slot);
-    }
+    fn stopped(&mut self, _jobs: &Jobs, _slot: Slot, _now: Time) {}
 
     fn ended(&mut self, service: &Service, slot: Slot, now: Time) {
-        self.untrack(slot);
-        self.leave_level(slot);
+        self.levels[self.level_of[slot as usize]].retain(|&other| other != slot);
         if let Some(count) = self.priorities.get_mut(&service.priority) {
             *count -= 1;
             if *count == 0 {
@@ -286,11 +231,14 @@ impl Discipline for Tiresias {
     }
 
     fn next_change(&self, jobs: &Jobs, now: Time) -> Option<Time> {
-        let demotion = |track: &Track| {
-            let &(_, slot) = track.jobs.first()?;
-            self.demotion_at(jobs.get(slot)?, track.level, now)
+        let demotion = |&slot: &Slot| {
+            let level = self.level_of[slot as usize];
+            if level == self.config.limits_gpu_s.len() {
+                return None;
+            }
+            self.demotion_at(jobs.get(slot)?, level, now)
         };
-        let demotions = self.tracks.iter().filter_map(demotion);
+        let demotions = jobs.running().iter().filter_map(demotion);
         let after = self.config.promote_after;
         if after == 0 {
             return demotions.min();
@@ -307,30 +255,15 @@ impl Discipline for Tiresias {
     }
 
     fn decided(&mut self, jobs: &Jobs) {
-        let mut unsorted = core::mem::take(&mut self.unsorted);
-        if unsorted == 0 {
+        if !core::mem::take(&mut self.unsorted) {
             return;
         }
         // Those that never started, all of them on the first level, go behind those that did.
-        let has_started = |slot: Slot| jobs.get(slot).is_none_or(Service::has_started);
+        let has_started = |slot: &Slot| jobs.get(*slot).is_none_or(Service::has_started);
         let first = &mut self.levels[0];
-        // Nobody in front of these started since the level was sorted. Indices sort otherwise.
-        let mut sorted = if self.config.gittins { 0 } else { first.len() };
-        while sorted > 0 && unsorted > 0 {
-            sorted -= 1;
-            unsorted -= usize::from(has_started(first[sorted]));
-        }
-        let begin = sorted;
-        for position in begin..first.len() {
-            let slot = first[position];
-            if has_started(slot) {
-                first[sorted] = slot;
-                sorted += 1;
-            } else {
-                self.never_started.push(slot);
-            }
-        }
-        first.truncate(sorted);
+        self.never_started.clear();
+        self.never_started.extend(first.iter().copied().filter(|slot| !has_started(slot)));
+        first.retain(has_started);
         first.append(&mut self.never_started);
     }
 }
