@@ -20,7 +20,7 @@ use foretell_sim::framework::spec::{LabelOperator, LabelRequirement, NodeAffinit
 use foretell_sim::framework::state::{ACCOUNT_ANNOTATION, NetworkTopology, QOS_ANNOTATION, TopologyMode};
 use foretell_sim::framework::{
     ClusterState, FULL_SPEED, GpuModelId, GpuRequest, Profile, Resources, RestartCost, Scaling, ScalingPhase,
-    SpeedCurve, StateError, TaskShape, TaskSpec, Time, TypicalTasks, WHOLE_WORK,
+    SpeedCurve, StateError, TaskShape, TaskSpec, Time, TypicalTasks, WHOLE_GPU_MILLI, WHOLE_WORK,
 };
 use foretell_sim::log::{JobStatus, Metrics, Observer, RunResult, Sampling};
 use foretell_sim::platform::{
@@ -60,6 +60,16 @@ pub enum RunError {
         node: String,
         /// A node of the cluster.
         known: String,
+    },
+    /// A job that a policy would let wait for ever.
+    #[error(
+        "policy `{policy}` gives whole GPUs only: job `{job}` asks for a share of one and would wait for ever"
+    )]
+    ShareOfGpu {
+        /// The policy.
+        policy: String,
+        /// The first such job.
+        job: String,
     },
     /// A cluster that cannot be described.
     #[error(transparent)]
@@ -106,6 +116,12 @@ fn build_policy(scenario: &Scenario, name: &str, config: &PolicyConfig) -> Resul
         Some(profile) => Ok(profile.profile(name, config)?.0),
         None => Ok(foretell_registry::build(name, config)?),
     }
+}
+
+/// Whether a policy gives nothing to jobs that ask for shares of GPUs: Pollux, Sia and those of Gavel.
+fn gives_whole_gpus_only(policy: &str) -> bool {
+    let order = policy.split('+').next().unwrap_or_default();
+    matches!(order, "pollux" | "sia") || order.starts_with("gavel")
 }
 
 /// Of every partition that names its nodes the cluster has one at least.
@@ -180,6 +196,7 @@ impl Plan {
         let mut gpu_models = BTreeMap::new();
         let mut shapes: BTreeMap<TaskShape, u64> = BTreeMap::new();
         let mut job_count = 0;
+        let mut shares = None;
         for job in jobs(&scenario)? {
             let (job, _) = job?;
             job_count += 1;
@@ -194,6 +211,9 @@ impl Plan {
                     let id = state.gpu_model(Catalog::builtin().canonical_gpu(model))?;
                     gpu_models.insert(model.clone(), id);
                 }
+            }
+            if shares.is_none() && job.gpus_per_task > 0 && job.gpu_milli < WHOLE_GPU_MILLI {
+                shares = Some(job.id.to_string());
             }
             let shape = TaskShape {
                 cpu_milli: job.cpu_milli,
@@ -228,6 +248,9 @@ impl Plan {
         };
         for policy in &scenario.scheduler.policies {
             build_policy(&scenario, policy, &policy_config)?;
+            if let Some(job) = shares.as_ref().filter(|_| gives_whole_gpus_only(policy)) {
+                return Err(RunError::ShareOfGpu { policy: policy.clone(), job: job.clone() });
+            }
             if let Some(SchedulerConfig::Slurm(slurm)) = scenario.scheduler.profiles.get(policy) {
                 check_partitions(policy, slurm, &state)?;
             }

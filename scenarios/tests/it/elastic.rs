@@ -41,6 +41,15 @@ fn what_cannot_be_is_said() {
     );
 }
 
+#[test]
+fn a_policy_that_gives_no_shares_of_gpus_refuses_them() {
+    let sizes = with("gpus_per_task = 1", "gpus_per_task = 1, gpu_milli = 500")
+        .replace("\"default\"", "\"sia+binpack\"");
+    let error = Plan::new(read(&sizes, &[]).unwrap()).err().map(|error| error.to_string());
+    let expected = "policy `sia+binpack` gives whole GPUs only: job `job-0` asks for a share of one and would wait for ever";
+    assert_eq!(error.as_deref(), Some(expected));
+}
+
 /// What the first job is like.
 #[derive(Default)]
 struct First {
