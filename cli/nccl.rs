@@ -5,11 +5,12 @@ use foretell_scenarios::catalog::Catalog;
 use foretell_scenarios::fabric::collectives::{
     Calibration, Choice, Collective, Environment, EstimateError, VARIABLES, Variable, choose, tune,
 };
-use foretell_scenarios::fabric::contention::{Neighbours, Shared, Spread};
+use foretell_scenarios::fabric::contention::{Neighbours, Placement, Shared, Spread};
 use foretell_scenarios::fabric::hardware::{Gpu, Interconnect, Machine, Network, Ranks};
 use foretell_scenarios::fabric::network::{
     Attachment, LinkTier, NetworkSpec, Routing, Shape, Uplinks, Width,
 };
+use foretell_scenarios::fabric::node::{NodeGraph, PeerAccess};
 
 use crate::{CommandResult, Outcome, output};
 
@@ -48,6 +49,9 @@ struct ContentionArgs {
     /// Hang NIC i of all nodes of a unit of leaves on leaf i.
     #[arg(long)]
     rails: bool,
+    /// Let jobs share nodes: beside the GPUs of `--gpus-of-node` further jobs have as many of the others, in order.
+    #[arg(long, requires_all = ["contend", "gpus_of_node"])]
+    share_nodes: bool,
     /// Deal the nodes out to the jobs like cards, rather than in a row for each.
     #[arg(long)]
     dealt: bool,
@@ -107,6 +111,15 @@ struct MachineArgs {
     /// The collective: `all_reduce`, `all_gather`, `reduce_scatter`, `alltoall`, `broadcast`, `reduce`, `sendrecv`.
     #[arg(long, value_name = "NAME", default_value = "all_reduce")]
     collective: String,
+    /// Particular GPUs of each node, such as `0,3`, as if there were no others; needs `--node-type`.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        requires = "node_type",
+        conflicts_with_all = ["gpus_per_node", "gpu", "gpus", "interconnect"]
+    )]
+    gpus_of_node: Vec<u32>,
     /// Another GPU than the node type's, such as `H100-SXM5` or `A100-PCIE`.
     #[arg(long, value_name = "NAME")]
     gpu: Option<String>,
@@ -152,7 +165,7 @@ pub(crate) fn run(args: &NcclArgs) -> CommandResult {
 }
 
 fn run_table(args: &NcclArgs) -> CommandResult {
-    let Asked { machine, ranks, collective } = asked(&args.machine)?;
+    let Asked { machine, ranks, collective, graph } = asked(&args.machine)?;
     let environment = Environment::parse(args.environment.iter().map(String::as_str))?;
     environment.check_nics(machine.nics)?;
     let sizes = sizes(&args.sizes)?;
@@ -163,7 +176,10 @@ fn run_table(args: &NcclArgs) -> CommandResult {
     let heading = heading(&machine, ranks, collective);
     let printed = match args.contention.contend {
         None => alone(&choices),
-        Some(jobs) => beside(&args.contention, jobs, &choices, &environment.applied_to(&machine))?,
+        Some(jobs) => {
+            let parts = if args.contention.share_nodes { parts(&args.machine)? } else { Vec::new() };
+            beside(&args.contention, jobs, &choices, &environment.applied_to(&machine), &parts)?
+        }
     };
     output::print(&format!("{heading}\n{printed}"))?;
     for variable in environment.without_effect() {
@@ -171,8 +187,39 @@ fn run_table(args: &NcclArgs) -> CommandResult {
     }
     if let Some((bytes, last)) = choices.last().filter(|_| args.explain) {
         output::print(&explanation(*bytes, last))?;
+        if let Some(graph) = &graph {
+            output::print(&paths(graph, &args.machine.gpus_of_node))?;
+        }
     }
     Ok(Outcome::Success)
+}
+
+/// The paths of particular GPUs of a node: the worst between two of them, and those to the nearest network cards.
+fn paths(graph: &NodeGraph, gpus: &[u32]) -> String {
+    let mut lines = Vec::new();
+    if let Some(worst) = graph.worst_path(gpus) {
+        let access = match worst.ends().and_then(|(from, to)| graph.peer_access(from, to)) {
+            Some(PeerAccess::HostMemory) => ", by host memory",
+            Some(PeerAccess::Direct) | None => "",
+        };
+        lines.push(format!(
+            "\nThe path that binds inside the node ({}{access}):\n  {worst}",
+            worst.kind.name()
+        ));
+    }
+    let cards: Vec<String> = gpus
+        .iter()
+        .flat_map(|&gpu| graph.nearest_nics(gpu).into_iter().map(move |nic| (gpu, nic)))
+        .filter_map(|(gpu, nic)| {
+            let path = graph.nic_path(gpu, nic, false)?;
+            let direct = if graph.has_gpu_direct(gpu, nic)? { "" } else { ", by host memory" };
+            Some(format!("\n  {path} ({}{direct})", path.kind.name()))
+        })
+        .collect();
+    if !cards.is_empty() {
+        lines.push(format!("\nThe nearest network cards:{}", cards.concat()));
+    }
+    lines.join("\n")
 }
 
 /// What a job takes that has the links to itself.
@@ -199,6 +246,7 @@ fn beside(
     jobs: u32,
     choices: &[(u64, Choice)],
     machine: &Machine,
+    parts: &[Part],
 ) -> Result<String, Box<dyn std::error::Error>> {
     if !(LEAST_OVERSUBSCRIPTION..=1e6).contains(&args.oversubscription) {
         let got = args.oversubscription;
@@ -216,13 +264,38 @@ fn beside(
         None => Routing::Adaptive,
     };
     let Some((_, first)) = choices.first() else { return Ok(String::new()) };
-    let nodes = u64::from(first.ranks().nodes) * u64::from(jobs);
-    let nics = nodes * u64::from(machine.nics);
+    let ranks = first.ranks();
+    let on_nodes = u32::try_from(parts.len()).unwrap_or(u32::MAX).max(1);
+    // Jobs in turn on the parts of the same nodes.
+    let groups = jobs.div_ceil(on_nodes);
+    let nodes = u64::from(ranks.nodes) * u64::from(groups);
+    let mut node = machine.clone();
+    if let Some(part) = parts.first() {
+        if part.rails.len() != machine.nics as usize {
+            return Err("--share-nodes: a choice of NICs by the environment is not modelled with it".into());
+        }
+        node.nics = part.nics_of_node;
+    }
+    let nics = nodes * u64::from(node.nics);
     if nics > MAX_NICS {
         return Err(format!("--contend: {nics} NICs of all jobs, expected at most {MAX_NICS}").into());
     }
-    let spec = args.network(machine, nodes as u32);
-    let neighbours = Neighbours::new(first.ranks(), first.collective(), jobs, &spec, spread, routing)?;
+    let spec = args.network(&node, nodes as u32);
+    let neighbours = if parts.is_empty() {
+        Neighbours::new(ranks, first.collective(), jobs, &spec, spread, routing)?
+    } else {
+        let placement = |job: u32| {
+            let group = job / on_nodes;
+            let node = |index: u32| match spread {
+                Spread::Packed => group * ranks.nodes + index,
+                Spread::Dealt => index * groups + group,
+            };
+            let rails = parts[(job % on_nodes) as usize].rails.clone();
+            Placement { nodes: (0..ranks.nodes).map(node).collect(), rails }
+        };
+        let placements: Vec<Placement> = (0..jobs).map(placement).collect();
+        Neighbours::placed(ranks, first.collective(), &placements, &spec, routing)?
+    };
     let mut rows = Vec::new();
     for (bytes, choice) in choices {
         let Shared { estimate, alone, full } = neighbours.share(choice, &Calibration::default())?;
@@ -246,12 +319,51 @@ fn beside(
         "times\nas long",
         "full links",
     ];
-    let placed = if args.dealt { "dealt out over the leaves" } else { "in a row" };
+    let placed = match (args.dealt, on_nodes) {
+        (true, 1) => "dealt out over the leaves".to_owned(),
+        (false, 1) => "in a row".to_owned(),
+        (true, _) => format!("up to {on_nodes} on a node, dealt out over the leaves"),
+        (false, _) => format!("up to {on_nodes} on a node, in a row"),
+    };
     let table = foretell_reports::plain_table(titles, rows, &[0, 1, 2, 3, 4, 5], output::width());
     Ok(format!(
         "{jobs} such jobs at once, {placed}; leaves of {} nodes, oversubscribed {}:1\n\n{table}",
         args.nodes_per_leaf, args.oversubscription
     ))
+}
+
+/// GPUs of a node that one job has.
+struct Part {
+    /// The NICs nearest to them.
+    rails: Vec<u32>,
+    /// NICs of the whole node.
+    nics_of_node: u32,
+}
+
+/// The parts of a node of equal jobs: the GPUs that were named, then as many of the others, in order.
+fn parts(args: &MachineArgs) -> Result<Vec<Part>, Box<dyn std::error::Error>> {
+    let unknown = || "--share-nodes: expected a node type whose links the catalogue gives";
+    let name = args.node_type.as_deref().unwrap_or_default();
+    let node_type = Catalog::builtin().node_type(name).ok_or_else(unknown)?;
+    let graph = node_type.graph().ok_or_else(unknown)?;
+    let first = node_type.machine_of(&args.gpus_of_node)?;
+    let others: Vec<u32> = (0..graph.gpus()).filter(|gpu| !args.gpus_of_node.contains(gpu)).collect();
+    let mut parts = Vec::new();
+    for gpus in std::iter::once(&args.gpus_of_node[..]).chain(others.chunks_exact(args.gpus_of_node.len())) {
+        if node_type.machine_of(gpus)? != first {
+            let gpus: Vec<String> = gpus.iter().map(u32::to_string).collect();
+            return Err(format!(
+                "--share-nodes: GPUs {} of `{name}` are not joined as those of the first job",
+                gpus.join(",")
+            )
+            .into());
+        }
+        let mut rails: Vec<u32> = gpus.iter().flat_map(|&gpu| graph.nearest_nics(gpu)).collect();
+        rails.sort_unstable();
+        rails.dedup();
+        parts.push(Part { rails, nics_of_node: graph.nics() });
+    }
+    Ok(parts)
 }
 
 /// A figure with as many decimals as it needs.
@@ -260,7 +372,7 @@ fn figure(value: f64) -> String {
 }
 
 fn run_tune(args: &MachineArgs) -> CommandResult {
-    let Asked { machine, ranks, collective } = asked(args)?;
+    let Asked { machine, ranks, collective, .. } = asked(args)?;
     let advice = tune(&machine, ranks, collective, &Calibration::default())?;
     output::print(&heading(&machine, ranks, collective))?;
     if advice.is_empty() {
@@ -276,9 +388,12 @@ struct Asked {
     machine: Machine,
     ranks: Ranks,
     collective: Collective,
+    /// The inside of the node, where particular GPUs were asked for.
+    graph: Option<NodeGraph>,
 }
 
 fn asked(args: &MachineArgs) -> Result<Asked, Box<dyn std::error::Error>> {
+    let mut graph = None;
     let mut machine = match &args.node_type {
         Some(name) => {
             let catalog = Catalog::builtin();
@@ -289,11 +404,16 @@ fn asked(args: &MachineArgs) -> Result<Asked, Box<dyn std::error::Error>> {
                     format!("unknown node type `{name}`: expected one of {}", known.join(", ")).into()
                 );
             };
-            found.machine().ok_or_else(|| {
-                format!(
-                    "node type `{name}` has no GPUs that NCCL's model knows: expected `--gpu` to name them"
-                )
-            })?
+            if args.gpus_of_node.is_empty() {
+                found.machine().ok_or_else(|| {
+                    format!(
+                        "node type `{name}` has no GPUs that NCCL's model knows: expected `--gpu` to name them"
+                    )
+                })?
+            } else {
+                graph = found.graph();
+                found.machine_of(&args.gpus_of_node).map_err(|error| format!("--gpus-of-node: {error}"))?
+            }
         }
         None => Machine {
             gpu: gpu(args.gpu.as_deref().unwrap_or_default())?,
@@ -337,7 +457,7 @@ fn asked(args: &MachineArgs) -> Result<Asked, Box<dyn std::error::Error>> {
     if ranks.by_domain(machine.interconnect).nodes > 1 && machine.nics == 0 {
         return Err("several nodes, and no NICs: expected --nics, --nic-gbps and --network".into());
     }
-    Ok(Asked { machine, ranks, collective: args.collective.parse()? })
+    Ok(Asked { machine, ranks, collective: args.collective.parse()?, graph })
 }
 
 fn gpu(name: &str) -> Result<Gpu, String> {

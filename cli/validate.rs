@@ -141,6 +141,9 @@ struct CommonArgs {
     /// Write the report as JSON too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Print the section of a document in Markdown: what is beyond its tolerance, and the summary.
+    #[arg(long)]
+    markdown: bool,
     /// Number of threads, at most four per core. [default: one per core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -214,8 +217,12 @@ fn run_suite(
     let data = data_dir(args)?;
     let report = with_progress(args, suite, unit, |progress| run(&data, progress))??;
     write_json(args, &report.to_json())?;
-    output::print(&table(&report))?;
-    output::print(&report.summary)?;
+    if args.markdown {
+        output::print(report.to_markdown().trim_end())?;
+    } else {
+        output::print(&table(&report))?;
+        output::print(&report.summary)?;
+    }
     Ok(if report.passed() { Outcome::Success } else { Outcome::CheckFailed })
 }
 
@@ -226,9 +233,13 @@ fn run_conformance(args: &ConformanceArgs) -> CommandResult {
     })??;
     write_json(&args.common, &report.to_json())?;
     let summary = report.table();
-    output::print(&table(&summary))?;
-    output::print(&summary.summary)?;
-    output::print(report.details().trim_end())?;
+    if args.common.markdown {
+        output::print(summary.to_markdown().trim_end())?;
+    } else {
+        output::print(&table(&summary))?;
+        output::print(&summary.summary)?;
+        output::print(report.details().trim_end())?;
+    }
     Ok(if summary.passed() { Outcome::Success } else { Outcome::CheckFailed })
 }
 

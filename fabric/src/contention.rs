@@ -79,11 +79,21 @@ pub fn sent(choice: &Choice, algorithm: Option<Algorithm>) -> f64 {
     }
 }
 
+/// Where a job is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Placement {
+    /// Its nodes, in the order of its ranks.
+    pub nodes: Vec<u32>,
+    /// The NICs that it uses on each of them: those nearest to its GPUs.
+    pub rails: Vec<u32>,
+}
+
 /// Equal jobs on a network, and what each puts on its links.
 pub struct Neighbours {
     network: Network,
     ranks: Ranks,
     collective: Collective,
+    /// Of the job with the fewest, on one node.
     nics_gb_per_s: f64,
     /// For each job, by byte that leaves a node.
     loads: Vec<Vec<LinkWeight>>,
@@ -106,22 +116,40 @@ impl Neighbours {
         if needed > u64::from(spec.nodes) {
             return Err(ContentionError::TooFewNodes { needed, nodes: spec.nodes });
         }
-        let network = Network::new(spec)?;
         let rails: Vec<u32> = (0..spec.nics_per_node).collect();
-        let mut sums = Loads::new(&network, routing);
-        let mut loads = Vec::new();
-        for job in 0..jobs {
+        let placement = |job: u32| {
             let node = |index: u32| match spread {
                 Spread::Packed => job * ranks.nodes + index,
                 Spread::Dealt => index * jobs + job,
             };
-            let nodes: Vec<u32> = (0..ranks.nodes).map(node).collect();
+            Placement { nodes: (0..ranks.nodes).map(node).collect(), rails: rails.clone() }
+        };
+        let placements: Vec<Placement> = (0..jobs).map(placement).collect();
+        Self::placed(ranks, collective, &placements, spec, routing)
+    }
+
+    /// Jobs at these places that run a collective at once. Those on the same nodes share what NICs they have in common.
+    pub fn placed(
+        ranks: Ranks,
+        collective: Collective,
+        placements: &[Placement],
+        spec: &NetworkSpec,
+        routing: Routing,
+    ) -> Result<Self, ContentionError> {
+        if ranks.nodes < 2 {
+            return Err(ContentionError::OneNode);
+        }
+        let network = Network::new(spec)?;
+        let mut sums = Loads::new(&network, routing);
+        let mut loads = Vec::new();
+        for Placement { nodes, rails } in placements {
             loads.push(match collective {
-                Collective::AllToAll => sums.all_to_all(&nodes, &rails, AllToAllRails::Same)?,
-                _ => sums.ring(&nodes, &rails)?,
+                Collective::AllToAll => sums.all_to_all(nodes, rails, AllToAllRails::Same)?,
+                _ => sums.ring(nodes, rails)?,
             });
         }
-        let nics_gb_per_s = f64::from(spec.nics_per_node) * spec.nic_gb_per_s;
+        let rails = placements.iter().map(|placement| placement.rails.len()).min().unwrap_or(0);
+        let nics_gb_per_s = rails as f64 * spec.nic_gb_per_s;
         Ok(Self { network, ranks, collective, nics_gb_per_s, loads })
     }
 

@@ -1,16 +1,20 @@
 //! The hardware catalogue: GPU models and node types, read from `catalog/*.toml` inside the program.
 
+mod machine;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use foretell_fabric::hardware::{self, Machine, Network};
+use foretell_fabric::hardware::{self, Network};
+use foretell_fabric::node::Cpu;
 use foretell_sim::framework;
-use foretell_sim::framework::interconnect::PciePath;
 use foretell_training::Device;
 use serde::Deserialize;
 
 use crate::units::ByteSize;
+
+pub use machine::MachineError;
 
 /// GPU models and node types by name.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,43 +100,12 @@ pub struct NodeType {
     pub interconnect: Option<Interconnect>,
     /// The same link by link, where it is known; nodes of the type share it.
     pub links: Option<Arc<framework::Interconnect>>,
+    /// The CPUs, where they are known, for what joins their sockets.
+    pub cpu: Option<Cpu>,
     /// The network cards for traffic between nodes, where they are known.
     pub network: Option<NodeNetwork>,
     /// Where the figures come from.
     pub source: String,
-}
-
-impl NodeType {
-    /// The node as NCCL sees it; `None` without GPUs, or with some that NCCL's model does not know.
-    pub fn machine(&self) -> Option<Machine> {
-        let gpus = self.gpus.as_ref()?;
-        let interconnect = match self.interconnect {
-            Some(Interconnect::Nvswitch) => hardware::Interconnect::NvSwitch,
-            Some(Interconnect::NvlinkMesh) => hardware::Interconnect::NvLinkMesh,
-            Some(Interconnect::Pcie) | None => self.pcie_paths(gpus.count),
-        };
-        Some(Machine {
-            gpu: hardware::Gpu::named(&gpus.model)?,
-            gpus: gpus.count,
-            interconnect,
-            nics: self.network.map_or(0, |network| network.nics),
-            nic_gb_per_s: self.network.map_or(0.0, |network| network.nic_bytes_per_s / 1e9),
-            network: self.network.and_then(|network| network.kind),
-        })
-    }
-
-    /// How far apart GPUs without NVLink are: the farthest two tell.
-    fn pcie_paths(&self, gpus: u32) -> hardware::Interconnect {
-        let Some(links) = &self.links else { return hardware::Interconnect::PcieHost };
-        let gpus = gpus as usize;
-        let paths = (0..gpus).flat_map(|one| (0..one).map(move |other| links.link(one, other).path));
-        // The worst is the least.
-        match paths.min() {
-            None | Some(PciePath::SingleSwitch | PciePath::MultiSwitch) => hardware::Interconnect::PcieSwitch,
-            Some(PciePath::HostBridge | PciePath::Node) => hardware::Interconnect::PcieHost,
-            Some(PciePath::System) => hardware::Interconnect::PcieCrossSocket,
-        }
-    }
 }
 
 /// The GPUs of a node.
@@ -156,6 +129,8 @@ pub enum Interconnect {
     NvlinkMesh,
     /// NVLink switches: every pair at full speed.
     Nvswitch,
+    /// The same, and with those of the other trays of a rack too: 72 GPUs are one NVLink domain.
+    Nvl72,
 }
 
 /// The network cards of a node.
@@ -329,6 +304,7 @@ struct NodeEntry {
     network: Option<String>,
     pcie: Option<String>,
     nvlinks: Option<String>,
+    cpu: Option<String>,
     source: String,
 }
 
@@ -362,7 +338,11 @@ impl NodeEntry {
         }
         let network = network(self.nics, self.nic_gbit_per_s, self.network.as_deref(), links.as_deref())
             .map_err(|problem| CatalogError::Entry { name: self.name.clone(), problem: problem.into() })?;
+        let cpu = self.cpu.as_deref().map(str::parse::<Cpu>).transpose().map_err(|error| {
+            CatalogError::Entry { name: self.name.clone(), problem: error.to_string().into() }
+        })?;
         Ok(NodeType {
+            cpu,
             cpu_milli: u64::from(self.cpus) * 1000,
             memory_bytes: self.memory.0,
             max_pods: self.max_pods,

@@ -24,6 +24,8 @@ pub struct Gpu {
     pub architecture: Architecture,
     /// NVLink of one GPU in each direction as NCCL reckons it (links times its rate per link), GB/s; 0 without.
     pub nvlink_gb_per_s: f64,
+    /// One of those links, GB/s; 0 without.
+    pub nvlink_each_gb_per_s: f64,
     /// PCIe of one GPU in each direction as NCCL reckons it, GB/s.
     pub pcie_gb_per_s: f64,
 }
@@ -95,6 +97,7 @@ impl Gpu {
             name: name.to_owned(),
             architecture,
             nvlink_gb_per_s: f64::from(links) * link,
+            nvlink_each_gb_per_s: if links > 0 { link } else { 0.0 },
             pcie_gb_per_s: pcie_x16_gb_per_s(pcie) * lanes,
         })
     }

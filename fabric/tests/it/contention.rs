@@ -2,7 +2,7 @@
 //! its share of that.
 
 use foretell_fabric::collectives::{Calibration, Choice, Collective, Environment, Parameter, choose};
-use foretell_fabric::contention::{ContentionError, Neighbours, Shared, Spread};
+use foretell_fabric::contention::{ContentionError, Neighbours, Placement, Shared, Spread};
 use foretell_fabric::hardware::Ranks;
 use foretell_fabric::network::{Attachment, LinkTier, NetworkSpec, Routing, Shape, Uplinks, Width};
 
@@ -142,4 +142,44 @@ fn jobs_need_their_nodes_and_choices_their_jobs() {
             .unwrap();
     let other = choice(2, Collective::AllReduce, "Ring");
     assert_eq!(neighbours.share(&other, &calibration()), Err(ContentionError::AnotherJob));
+}
+
+/// Jobs of four GPUs and four NICs of 25 GB/s on each of two nodes: 96 GB/s alone, by the slots of their GPUs.
+#[test]
+fn jobs_on_parts_of_nodes_share_their_nics() {
+    let check =
+        |nics_per_node: u32, rails: &[&[u32]], nodes: &[[u32; 2]], expected: f64, full: &[LinkTier]| {
+            let machine = foretell_fabric::hardware::Machine { gpus: 4, nics: 4, ..dgx_a100() };
+            let environment = Environment::parse(["NCCL_ALGO=Ring"]).unwrap();
+            let ranks = Ranks { per_node: 4, nodes: 2 };
+            let ring = choose(&machine, ranks, Collective::AllReduce, 8 << 30, &environment).unwrap();
+            let placements: Vec<Placement> = rails
+                .iter()
+                .zip(nodes)
+                .map(|(rails, nodes)| Placement { nodes: nodes.to_vec(), rails: rails.to_vec() })
+                .collect();
+            let spec = NetworkSpec { nics_per_node, ..leaves(4, 1.0) };
+            let neighbours =
+                Neighbours::placed(ranks, Collective::AllReduce, &placements, &spec, Routing::Adaptive)
+                    .unwrap();
+            let found = neighbours.share(&ring, &calibration()).unwrap();
+            let rate = found.estimate.limit_gb_per_s;
+            assert!((rate / expected - 1.0).abs() < 1e-9, "{rails:?} {nodes:?}: {rate}");
+            assert_eq!(
+                (found.full.as_slice(), found.alone.limit_gb_per_s.round()),
+                (full, 96.0),
+                "{rails:?} {nodes:?}"
+            );
+        };
+    let (low, high, same) = (&[0, 1, 2, 3][..], &[4, 5, 6, 7][..], [[0, 1], [0, 1]]);
+    // NICs of their own.
+    check(8, &[low, high], &same, 96.0, &[]);
+    // The same four NICs: 100 GB/s of a node for two.
+    check(4, &[low, low], &same, 50.0, &[LinkTier::Nic]);
+    // Two of four in common, each of which carries a quarter of either.
+    check(8, &[low, &[2, 3, 4, 5]], &same, 50.0, &[LinkTier::Nic]);
+    // Three on one node in common, from which the first sends to node 1, the others to nodes 2 and 3.
+    check(4, &[low, low, low], &[[0, 1], [0, 2], [0, 3]], 100.0 / 3.0, &[LinkTier::Nic]);
+    // Other nodes.
+    check(4, &[low, low], &[[0, 1], [2, 3]], 96.0, &[]);
 }

@@ -4,6 +4,7 @@ mod choices;
 mod contention;
 mod estimates;
 mod network;
+mod node;
 mod sharing;
 mod transfers;
 

@@ -104,6 +104,7 @@ impl Resolver<'_, '_> {
                 gpus,
                 interconnect: None,
                 links,
+                cpu: None,
                 network,
                 source: "this scenario".to_owned(),
             };
@@ -203,6 +204,7 @@ impl Resolver<'_, '_> {
             gpus,
             interconnect: None,
             links: None,
+            cpu: None,
             network: None,
             source: "the node list".to_owned(),
         })

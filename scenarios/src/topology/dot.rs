@@ -66,7 +66,7 @@ fn inside(index: usize, name: &str, node_type: &NodeType, dot: &mut String) {
     for nic in 0..links.nics() {
         let _ = writeln!(dot, "    type{index}_nic{nic} [label=\"NIC{nic}\", shape=ellipse];");
     }
-    let has_switch = node_type.interconnect == Some(Interconnect::Nvswitch);
+    let has_switch = matches!(node_type.interconnect, Some(Interconnect::Nvswitch | Interconnect::Nvl72));
     if has_switch {
         let _ = writeln!(dot, "    type{index}_nvswitch [label=\"NVSwitch\", shape=hexagon];");
     }

@@ -116,6 +116,7 @@ fn describe(node_type: &NodeType) -> String {
         .map_or_else(|| "no GPUs".to_owned(), |gpus| format!("{} {}", gpus.count, gpus.model));
     let interconnect = match node_type.interconnect {
         Some(Interconnect::Nvswitch) => ", NVSwitch",
+        Some(Interconnect::Nvl72) => ", NVLink of the rack",
         Some(Interconnect::NvlinkMesh) => ", NVLink mesh",
         Some(Interconnect::Pcie) => ", PCIe",
         None => "",

@@ -3,6 +3,7 @@
 mod communication;
 mod elastic;
 mod fabrics;
+mod machines;
 mod profiles;
 mod queues;
 mod reservations;
