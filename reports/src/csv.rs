@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use foretell_sim::framework::EvictionReason;
 use foretell_sim::log::{EvictionOutcome, JobResult, JobStatus, RunResult};
+use foretell_sim::platform::FailureOutcome;
 
 /// Header of `jobs.csv`.
 pub const JOBS_HEADER: &str = "job_id,queue,user,tasks,gpus_per_task,gpu_milli,submit_s,start_s,finish_s,\
@@ -14,6 +15,11 @@ pub const JOBS_HEADER: &str = "job_id,queue,user,tasks,gpus_per_task,gpu_milli,s
 
 /// What follows in `jobs.csv` where jobs say what they communicate.
 pub const COMMUNICATION_COLUMNS: &str = "step_slowdown,held_back_s,leaf_bytes,spine_bytes";
+/// What the header of `jobs.csv` ends with where anything fails.
+pub const JOBS_HEADER_FAULTS: &str = ",failures";
+
+/// Header of `faults.csv`.
+pub const FAULTS_HEADER: &str = "time_s,kind,node,gpu,repair_s,job_id,noticed_s,pods,outcome,lost_gpu_s";
 
 /// Header of `evictions.csv`.
 pub const EVICTIONS_HEADER: &str = "time_s,job_id,queue,node,pods,reason,beneficiary_id,outcome,lost_gpu_s";
@@ -34,8 +40,9 @@ pub fn write_jobs(run: &RunResult, out: &mut impl Write) -> io::Result<()> {
     let queues: Vec<Vec<u8>> = run.queues.iter().map(|name| quoted(name)).collect();
     let users: Vec<Vec<u8>> = run.users.iter().map(|name| quoted(name)).collect();
     let communicates = run.summary.communication.is_some();
-    let header =
-        if communicates { format!("{JOBS_HEADER},{COMMUNICATION_COLUMNS}") } else { JOBS_HEADER.to_owned() };
+    let fails = run.summary.faults.is_some();
+    let communication = if communicates { format!(",{COMMUNICATION_COLUMNS}") } else { String::new() };
+    let header = format!("{JOBS_HEADER}{communication}{}", if fails { JOBS_HEADER_FAULTS } else { "" });
     let mut rows = Rows::new(out, &header);
     for job in &run.jobs {
         rows.text(&job.id);
@@ -65,6 +72,9 @@ pub fn write_jobs(run: &RunResult, out: &mut impl Write) -> io::Result<()> {
         if communicates {
             communication_cells(&mut rows, job);
         }
+        if fails {
+            rows.decimal(u64::from(job.failures), 0);
+        }
         rows.end()?;
     }
     rows.flush()
@@ -83,6 +93,48 @@ fn communication_cells(rows: &mut Rows<'_, impl Write>, job: &JobResult) {
     rows.seconds(communication.held_back().as_nanos());
     rows.decimal(communication.leaf_bytes(), 0);
     rows.decimal(communication.spine_bytes(), 0);
+}
+
+/// Writes one row per fault and job that it hit, or one where it hit none, in order of time.
+pub fn write_faults(run: &RunResult, out: &mut impl Write) -> io::Result<()> {
+    let mut rows = Rows::new(out, FAULTS_HEADER);
+    for fault in &run.faults {
+        let jobs = fault.jobs.iter().map(Some);
+        let none = fault.jobs.is_empty().then_some(None);
+        for hit in jobs.chain(none) {
+            rows.seconds(fault.time.as_nanos());
+            rows.raw(fault.kind.name().as_bytes());
+            rows.text(&fault.node);
+            match fault.device {
+                Some(device) => rows.decimal(u64::from(device), 0),
+                None => rows.raw(b""),
+            }
+            rows.seconds(fault.repair.as_nanos());
+            match hit {
+                Some(hit) => {
+                    let job = usize::try_from(hit.job).ok().and_then(|index| run.jobs.get(index));
+                    rows.text(job.map_or("", |job| &job.id));
+                    rows.seconds(hit.noticed.as_nanos());
+                    rows.decimal(u64::from(hit.pods), 0);
+                    rows.raw(failure_outcome_name(hit.outcome).as_bytes());
+                    rows.gpu_seconds(hit.lost);
+                }
+                None => (0..5).for_each(|_| rows.raw(b"")),
+            }
+            rows.end()?;
+        }
+    }
+    rows.flush()
+}
+
+/// What became of a job of which pods failed, as the files spell it.
+const fn failure_outcome_name(outcome: FailureOutcome) -> &'static str {
+    match outcome {
+        FailureOutcome::DidNotRun => "did_not_run",
+        FailureOutcome::GoesOn { .. } => "goes_on",
+        FailureOutcome::Restarts => "restarts",
+        FailureOutcome::GivesUp => "gives_up",
+    }
 }
 
 /// Writes one row per job and cycle in which pods of it were evicted, in order of time.
@@ -194,7 +246,24 @@ impl<'a, W: Write> Rows<'a, W> {
 
     /// Thousandths of a GPU times nanoseconds, in GPU-seconds to the nanosecond.
     fn gpu_seconds(&mut self, milli_nanos: u128) {
-        self.seconds(u64::try_from(milli_nanos / 1000).unwrap_or(u64::MAX));
+        const NANOS_PER_SECOND: u128 = 1_000_000_000;
+        let nanos = milli_nanos / 1000;
+        // A job of ten thousand GPUs holds more in a month than 64 bits of nanoseconds.
+        if let Some(high) =
+            u64::try_from(nanos / NANOS_PER_SECOND).ok().filter(|_| nanos > u128::from(u64::MAX))
+        {
+            push_decimal(&mut self.buffer, high, 0);
+            let rest = (nanos % NANOS_PER_SECOND) as u64;
+            if rest > 0 {
+                // Behind the zero of `0.5`.
+                let at = self.buffer.len();
+                push_decimal(&mut self.buffer, rest, NANO_DECIMALS);
+                self.buffer.remove(at);
+            }
+            self.buffer.push(b',');
+            return;
+        }
+        self.seconds(nanos as u64);
     }
 
     fn end(&mut self) -> io::Result<()> {

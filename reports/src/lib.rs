@@ -27,8 +27,8 @@ mod wire;
 
 pub use comparison::comparison_table;
 pub use csv::{
-    COMMUNICATION_COLUMNS, EVICTIONS_HEADER, JOBS_HEADER, TIMELINE_HEADER, write_evictions, write_jobs,
-    write_timeline,
+    COMMUNICATION_COLUMNS, EVICTIONS_HEADER, FAULTS_HEADER, JOBS_HEADER, JOBS_HEADER_FAULTS, TIMELINE_HEADER,
+    write_evictions, write_faults, write_jobs, write_timeline,
 };
 pub use error::ReportError;
 pub use explain::{explain_job, explain_node};
@@ -37,6 +37,6 @@ pub use recompute::{Recomputed, recompute};
 pub use run_dir::{PolicyRuns, check_target, read_run_dir, write_run_dir};
 pub use table::{plain_table, summary_table};
 pub use wire::{
-    CommunicationRecord, DistributionRecord, FORMAT_VERSION, GroupRecord, JobCountsRecord, Manifest,
-    ManifestFile, PolicyRecord, ReasonRecord, RunRecord, SummaryFile, WaitRecord,
+    CommunicationRecord, DistributionRecord, FORMAT_VERSION, FaultKindRecord, FaultsRecord, GroupRecord,
+    JobCountsRecord, Manifest, ManifestFile, PolicyRecord, ReasonRecord, RunRecord, SummaryFile, WaitRecord,
 };

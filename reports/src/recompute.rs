@@ -5,7 +5,7 @@ use std::io::Read;
 
 use foretell_sim::log::{Distribution, JobCounts, JobStatus};
 
-use crate::csv::{JOBS_HEADER, status_name};
+use crate::csv::{JOBS_HEADER, JOBS_HEADER_FAULTS, status_name};
 use crate::error::ReportError;
 
 /// What [`recompute`] finds.
@@ -42,8 +42,8 @@ struct Held {
     end: u64,
 }
 
-/// Reads a `jobs.csv` and computes its figures. What a job held that was evicted, or that may run with fewer tasks than
-/// it has, cannot be told from its times: there the file's own figure is taken.
+/// Reads a `jobs.csv` and computes its figures. What a job held that was evicted or failed, or that may run with fewer tasks
+/// than it has, cannot be told from its times: there the file's own figure is taken.
 pub fn recompute(jobs_csv: impl Read) -> Result<Recomputed, ReportError> {
     let mut reader = csv::Reader::from_reader(jobs_csv);
     let header = reader.headers().map_err(|error| csv_error(&error))?;
@@ -52,9 +52,11 @@ pub fn recompute(jobs_csv: impl Read) -> Result<Recomputed, ReportError> {
     if header.strip_prefix(JOBS_HEADER).is_none_or(|more| !more.is_empty() && !more.starts_with(',')) {
         return Err(ReportError::Jobs { line: 1, message: format!("expected the header {JOBS_HEADER}") });
     }
+    // How often a job failed is the last column, where anything does.
+    let failures = header.ends_with(JOBS_HEADER_FAULTS).then(|| header.split(',').count() - 1);
     let mut jobs = JobCounts::default();
     let (mut delays, mut completions, mut held) = (Vec::new(), Vec::new(), Vec::new());
-    let mut told_gpu_nanos = 0;
+    let mut told_gpu_nanos = 0_u128;
     let (mut first_submit, mut last_finish, mut last_event) = (u64::MAX, 0, 0);
     for record in reader.records() {
         let record = record.map_err(|error| csv_error(&error))?;
@@ -65,8 +67,8 @@ pub fn recompute(jobs_csv: impl Read) -> Result<Recomputed, ReportError> {
         last_event = last_event.max(submit).max(start.unwrap_or(0)).max(finish.unwrap_or(0));
         if let Some(start) = start {
             delays.push(start.saturating_sub(submit));
-            if row.ran_once_and_whole()? {
-                let gpu_milli = row.units(14, 3)?.unwrap_or(0);
+            if row.ran_once_and_whole(failures)? {
+                let gpu_milli = row.units(14, 3)?.unwrap_or(0) as u64;
                 held.push(Held { gpu_milli, start, end: finish.unwrap_or(u64::MAX) });
             } else {
                 told_gpu_nanos += row.units(16, 9)?.unwrap_or(0);
@@ -93,7 +95,7 @@ pub fn recompute(jobs_csv: impl Read) -> Result<Recomputed, ReportError> {
         completion_time: distribution(completions),
         makespan_s: seconds(last_finish.saturating_sub(first_submit)),
         span_s: seconds(last_event.saturating_sub(first_submit)),
-        gpu_s: computed_gpu_s + seconds(told_gpu_nanos),
+        gpu_s: computed_gpu_s + told_gpu_nanos as f64 / NANOS_PER_SECOND,
     })
 }
 
@@ -133,11 +135,12 @@ impl Row<'_> {
 
     /// Seconds to the nanosecond.
     fn nanos(&self, column: usize) -> Result<Option<u64>, ReportError> {
-        self.units(column, 9)
+        let nanos = self.units(column, 9)?.map(u64::try_from).transpose();
+        nanos.map_err(|_| self.error("expected fewer seconds"))
     }
 
     /// A number in units of its last decimal, without a detour through floats.
-    fn units(&self, column: usize, decimals: usize) -> Result<Option<u64>, ReportError> {
+    fn units(&self, column: usize, decimals: usize) -> Result<Option<u128>, ReportError> {
         let cell = &self.record[column];
         if cell.is_empty() {
             return Ok(None);
@@ -150,8 +153,9 @@ impl Row<'_> {
     }
 
     /// Whether the job held its whole request from its start to its end.
-    fn ran_once_and_whole(&self) -> Result<bool, ReportError> {
-        Ok(self.integer(15)? == 0 && self.integer(3)? == self.integer(13)?)
+    fn ran_once_and_whole(&self, failures: Option<usize>) -> Result<bool, ReportError> {
+        let fails = failures.map(|column| self.integer(column)).transpose()?.is_some_and(|count| count > 0);
+        Ok(!fails && self.integer(15)? == 0 && self.integer(3)? == self.integer(13)?)
     }
 
     fn counter<'c>(&self, jobs: &'c mut JobCounts) -> Result<&'c mut u64, ReportError> {

@@ -9,6 +9,7 @@
 //! OUT/<policy>/jobs.csv      one row per job
 //! OUT/<policy>/timeline.csv  one row per sample
 //! OUT/<policy>/evictions.csv one row per job and cycle in which pods of it were evicted
+//! OUT/<policy>/faults.csv    one row per fault and job that it hit, where anything fails
 //! ```
 
 use std::collections::BTreeSet;
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use foretell_sim::log::{RunResult, RunSummary};
 
 use crate::comparison::comparison_table;
-use crate::csv::{write_evictions, write_jobs, write_timeline};
+use crate::csv::{write_evictions, write_faults, write_jobs, write_timeline};
 use crate::error::ReportError;
 use crate::plots::plots;
 use crate::table::summary_table;
@@ -142,6 +143,9 @@ fn write_files(directory: &Path, manifest: &Manifest, runs: &[PolicyRuns]) -> Re
         write_file(&own.join("jobs.csv"), |file| write_jobs(run, file))?;
         write_file(&own.join("timeline.csv"), |file| write_timeline(run, file))?;
         write_file(&own.join("evictions.csv"), |file| write_evictions(run, file))?;
+        if run.summary.faults.is_some() {
+            write_file(&own.join("faults.csv"), |file| write_faults(run, file))?;
+        }
     }
     let plot_directory = directory.join(PLOTS);
     create_dir(&plot_directory)?;

@@ -23,6 +23,7 @@ pub fn summary_table(summary: &RunSummary, width: u16) -> String {
     let width = width.max(WIDTH_MIN);
     let mut sections = vec![heading(summary, width), totals(summary, width), times(summary, width)];
     sections.extend(waste(summary, width));
+    sections.extend(faults(summary, width));
     sections.extend(elastic(summary, width));
     sections.extend(communication(summary, width));
     let mut by_queue: Vec<&GroupSummary> = summary.by_queue.iter().collect();
@@ -94,6 +95,30 @@ fn waste(summary: &RunSummary, width: u16) -> Option<String> {
     let (lost, partial) = (gpu_hours(summary.gpu_lost_s), gpu_hours(summary.gpu_partial_s));
     table.add_row(["  GPU-hours lost", &lost, "", "GPU-hours held by partial gangs", &partial]);
     align_right(&mut table, &[1, 4]);
+    Some(render(&table))
+}
+
+/// What failed and what that cost; nothing where nothing fails.
+fn faults(summary: &RunSummary, width: u16) -> Option<String> {
+    let faults = summary.faults.as_ref()?;
+    let gpu_hours = |gpu_s: f64| quantity(gpu_s / 3_600.0);
+    let mut table = new_table(width);
+    table.set_header(["What failed", "faults", "of jobs", "What it cost", "GPU-h"]);
+    let costs = [
+        ("GPUs broken", gpu_hours(faults.gpu_broken_s)),
+        ("work lost to failures", gpu_hours(faults.gpu_rework_s)),
+        ("until they were noticed", gpu_hours(faults.gpu_unnoticed_s)),
+        ("restarts", gpu_hours(faults.gpu_restarts_s)),
+        ("checkpoints", gpu_hours(faults.gpu_checkpoints_s)),
+    ];
+    for (of_kind, (label, cost)) in faults.by_kind.iter().zip(costs) {
+        let (struck, interruptions) = (count(of_kind.faults), count(of_kind.interruptions));
+        table.add_row([of_kind.kind.name(), &struck, &interruptions, label, &cost]);
+    }
+    let struck = count(faults.by_kind.iter().map(|of_kind| of_kind.faults).sum());
+    let ratio = percent(faults.effective_time_ratio);
+    table.add_row(["all", &struck, &count(faults.interruptions), "effective training time", &ratio]);
+    align_right(&mut table, &[1, 2, 4]);
     Some(render(&table))
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Domain types do not serialise; these types are the format, and `docs/outputs.md` documents them.
 
-use foretell_sim::log::{CommunicationSummary, Distribution, GroupSummary, JobCounts, RunSummary};
+use foretell_sim::log::{
+    CommunicationSummary, Distribution, FaultSummary, GroupSummary, JobCounts, RunSummary,
+};
 use serde::{Deserialize, Serialize};
 
 /// Version of the layout and of the documents; it grows when a reader of the previous one would be misled.
@@ -108,6 +110,8 @@ pub struct RunRecord {
     pub by_user: Vec<GroupRecord>,
     pub reasons: Vec<ReasonRecord>,
     pub waits: Vec<WaitRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faults: Option<FaultsRecord>,
     pub events: u64,
     pub cycles: u64,
 }
@@ -178,6 +182,34 @@ pub struct WaitRecord {
     pub gpu_s: f64,
 }
 
+/// See [`FaultSummary`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the wire form of FaultSummary, which documents each")]
+pub struct FaultsRecord {
+    pub by_kind: Vec<FaultKindRecord>,
+    pub interruptions: u64,
+    pub jobs_given_up: u64,
+    pub gpu_broken_s: f64,
+    pub gpu_rework_s: f64,
+    pub gpu_unnoticed_s: f64,
+    pub gpu_stopped_s: f64,
+    pub gpu_restarts_s: f64,
+    pub gpu_checkpoints_s: f64,
+    pub gpu_slow_s: f64,
+    pub effective_time_ratio: f64,
+}
+
+/// Faults of a kind.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FaultKindRecord {
+    /// The kind.
+    pub kind: String,
+    /// How many struck.
+    pub faults: u64,
+    /// How often one interrupted a running job.
+    pub interruptions: u64,
+}
+
 impl SummaryFile {
     /// The document of these runs.
     pub fn new<'a>(runs: impl IntoIterator<Item = &'a RunSummary>) -> Self {
@@ -227,6 +259,7 @@ impl From<&RunSummary> for RunRecord {
                 .iter()
                 .map(|(reason, gpu_s)| WaitRecord { reason: reason.clone(), gpu_s: *gpu_s })
                 .collect(),
+            faults: run.faults.as_ref().map(FaultsRecord::from),
             events: run.events,
             cycles: run.cycles,
         }
@@ -244,6 +277,29 @@ impl From<CommunicationSummary> for CommunicationRecord {
             held_back,
             leaf_bytes,
             spine_bytes,
+        }
+    }
+}
+
+impl From<&FaultSummary> for FaultsRecord {
+    fn from(faults: &FaultSummary) -> Self {
+        let by_kind = faults.by_kind.iter().map(|of_kind| FaultKindRecord {
+            kind: of_kind.kind.name().to_owned(),
+            faults: of_kind.faults,
+            interruptions: of_kind.interruptions,
+        });
+        Self {
+            by_kind: by_kind.collect(),
+            interruptions: faults.interruptions,
+            jobs_given_up: faults.jobs_given_up,
+            gpu_broken_s: faults.gpu_broken_s,
+            gpu_rework_s: faults.gpu_rework_s,
+            gpu_unnoticed_s: faults.gpu_unnoticed_s,
+            gpu_stopped_s: faults.gpu_stopped_s,
+            gpu_restarts_s: faults.gpu_restarts_s,
+            gpu_checkpoints_s: faults.gpu_checkpoints_s,
+            gpu_slow_s: faults.gpu_slow_s,
+            effective_time_ratio: faults.effective_time_ratio,
         }
     }
 }

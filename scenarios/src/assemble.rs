@@ -317,7 +317,7 @@ impl Plan {
     }
 
     fn config(&self) -> Config {
-        let Scenario { scheduler, preemption, metrics, budget, seed, .. } = &self.scenario;
+        let Scenario { scheduler, preemption, faults, metrics, budget, seed, .. } = &self.scenario;
         Config {
             seed: *seed,
             cycle_period: match scheduler.cycle {
@@ -345,11 +345,14 @@ impl Plan {
                 .unwrap_or_default(),
             explain_waits: metrics.wait_reasons,
             estimate_error: scheduler.estimate_error,
+            faults: faults.clone(),
             preemption: PreemptionCost {
                 checkpoints: match preemption.checkpoint_interval {
+                    _ if preemption.checkpoint_young => Checkpoints::Young,
                     None => Checkpoints::Never,
                     Some(interval) => Checkpoints::Every(time(interval)),
                 },
+                checkpoint_cost: preemption.checkpoint_cost,
                 restart_cost: restart_cost(preemption),
                 resize_cost: time(preemption.resize_cost),
                 termination_grace: time(preemption.termination_grace),
@@ -407,6 +410,7 @@ impl Plan {
                 .deadline_s
                 .map(|deadline_s| Time::from_s(submit_s + (deadline_s - job.submit_s).max(0.0))),
             time_limit: job.limit_s.map(Time::from_s),
+            on_failure: traits.and_then(|traits| traits.on_failure.clone()),
             annotations: [(ACCOUNT_ANNOTATION, job.account), (QOS_ANNOTATION, job.qos)]
                 .into_iter()
                 .filter(|(_, value)| !value.is_empty())
@@ -608,6 +612,6 @@ const fn trace_format(format: JobTraceFormat) -> Option<TraceFormat> {
 }
 
 /// Saturates: `Duration::MAX` stands for "never".
-fn time(duration: std::time::Duration) -> Time {
+pub(crate) fn time(duration: std::time::Duration) -> Time {
     Time::from_nanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }

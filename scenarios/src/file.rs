@@ -4,6 +4,7 @@
 
 mod communication;
 mod fabric;
+mod faults;
 mod queue;
 mod reservation;
 mod run;
@@ -22,11 +23,15 @@ pub use communication::{
     TrainPrecision, TrainRecompute,
 };
 pub use fabric::{DegradedLinkFile, FabricFile, FabricRouting, FabricShape};
+pub use faults::{
+    BlockFile, FaultKindFile, FaultPreset, FaultRateFile, FaultsFile, NodeCheckFile, OnFailureFile,
+    RepairSpreadFile, ScheduledFaultFile, StragglersFile,
+};
 pub use queue::{AmountFile, ClusterQueueFile, NetworkTopologyFile, RoleFile, TierFile, TopologyMode};
 pub use reservation::ReservationFile;
 pub use run::{
-    BudgetFile, GpuChoice, LateJobs, MetricsFile, OrderingFile, PreemptionFile, ProfileFile, RestartStepFile,
-    Retry, SchedulerFile,
+    BudgetFile, CheckpointFile, CheckpointInterval, GpuChoice, LateJobs, MetricsFile, OrderingFile,
+    PreemptionFile, ProfileFile, RestartStepFile, Retry, SchedulerFile,
 };
 pub use workload::{
     ArrivalFile, ComponentFile, DeadlineFile, DurationFile, JobTraceFile, JobTraceFormat, PhaseFile,
@@ -69,6 +74,9 @@ pub struct ScenarioFile {
     /// What evicting a job costs.
     #[serde(default, skip_serializing_if = "is_default")]
     pub preemption: PreemptionFile,
+    /// What fails. Nothing if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub faults: Option<FaultsFile>,
     /// What is measured.
     #[serde(default)]
     pub metrics: MetricsFile,

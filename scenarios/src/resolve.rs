@@ -6,6 +6,7 @@
 mod cluster;
 mod communication;
 mod fabric;
+mod faults;
 mod queue;
 mod reservation;
 mod workload;
@@ -61,6 +62,7 @@ pub(crate) fn resolve(
     let communication = resolver.communication(file.workload.communication.as_ref(), &nodes, fabric.as_ref());
     let scheduler = resolver.scheduler(file);
     let preemption = resolver.preemption(file);
+    let faults = resolver.faults(file.faults.as_ref(), &nodes);
     let metrics = resolver.metrics(file);
     let budget = resolver.budget(file);
     Some(Scenario {
@@ -79,6 +81,7 @@ pub(crate) fn resolve(
         queue_nodes: file.workload.queue_nodes,
         scheduler,
         preemption,
+        faults,
         metrics,
         budget,
     })
@@ -243,6 +246,8 @@ impl Resolver<'_, '_> {
             checkpoint_interval: preemption
                 .checkpoint_interval_s
                 .map(|interval_s| self.span("preemption.checkpoint_interval_s", interval_s)),
+            checkpoint_young: self.is_young(file),
+            checkpoint_cost: self.checkpoint_cost(preemption.checkpoint.as_ref()),
             restart_cost: self.span("preemption.restart_cost_s", preemption.restart_cost_s),
             restart_cost_by_gpus: self.restart_steps(&preemption.restart_cost_by_gpus),
             resize_cost: self.span("preemption.resize_cost_s", preemption.resize_cost_s),

@@ -9,6 +9,7 @@ use foretell_fabric::collectives;
 use foretell_fabric::hardware::Machine;
 use foretell_fabric::network::{HealthError, LinkId, Network, NetworkSpec, Routing, SpecError};
 use foretell_manifests::SchedulerConfig;
+use foretell_sim::platform::{CheckpointCost, FailurePolicy, Faults};
 use foretell_traces::generate::GeneratorConfig;
 use foretell_training::plan::Recompute;
 use foretell_training::{Device, Model, Precision};
@@ -51,6 +52,8 @@ pub struct Scenario {
     pub scheduler: Scheduler,
     /// What evicting a job costs.
     pub preemption: Preemption,
+    /// What fails, if anything does.
+    pub faults: Option<Faults>,
     /// What is measured.
     pub metrics: Metrics,
     /// Where a run stops at the latest.
@@ -342,6 +345,8 @@ pub struct JobTraits {
     pub never_preempts: bool,
     /// Whether its running tasks may be displaced; left to the policy if `None`.
     pub preemptable: Option<bool>,
+    /// What it does when pods of it fail; as the scenario has it if `None`.
+    pub on_failure: Option<Arc<FailurePolicy>>,
     /// How close together its tasks must or should be.
     pub network_topology: Option<NetworkTopology>,
     /// The role of its tasks; empty if there are no others.
@@ -432,6 +437,10 @@ pub enum Cycle {
 pub struct Preemption {
     /// Time between two checkpoints; zero saves all when a job is told to stop, `None` nothing ever.
     pub checkpoint_interval: Option<Duration>,
+    /// Whether they come at Young's interval instead.
+    pub checkpoint_young: bool,
+    /// What checkpoints take.
+    pub checkpoint_cost: CheckpointCost,
     /// Time that a job which starts again holds its GPUs before it computes.
     pub restart_cost: Duration,
     /// The same for jobs of more than so many GPUs, ascending.

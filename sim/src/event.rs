@@ -9,6 +9,8 @@ use crate::engine::Classed;
 pub enum Event {
     /// Handled by the platform.
     Job(JobEvent),
+    /// Handled by the platform.
+    Fault(FaultEvent),
     /// Handled by the scheduler.
     Scheduler(SchedulerEvent),
     /// Handled by the network.
@@ -43,6 +45,33 @@ pub enum JobEvent {
     Finished(JobId),
 }
 
+/// What happens to what jobs run on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FaultEvent {
+    /// The next fault that was drawn strikes.
+    Struck,
+    /// A fault strikes that the scenario lists, at this place.
+    Scheduled(u32),
+    /// A job notices that pods of it have failed.
+    Noticed {
+        /// The job.
+        job: JobId,
+        /// The attempt that failed.
+        attempt: u32,
+    },
+    /// A node is found to be slow while a job is on it.
+    Found {
+        /// The node's index.
+        node: u32,
+        /// The job.
+        job: JobId,
+        /// The attempt that was on it.
+        attempt: u32,
+    },
+    /// What broke works again: the fault at this place among all that struck.
+    Repaired(u32),
+}
+
 /// What happens in the scheduler.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SchedulerEvent {
@@ -69,13 +98,14 @@ impl Classed for Event {
         match self {
             Self::Job(JobEvent::Finished(_) | JobEvent::PhaseBegan(_))
             | Self::Network(NetworkEvent::LinksChanged { .. }) => 0,
-            Self::Job(JobEvent::Evicted { .. }) => 1,
-            Self::Job(JobEvent::Left(_)) => 2,
+            Self::Job(JobEvent::Evicted { .. }) | Self::Fault(FaultEvent::Noticed { .. }) => 1,
+            Self::Job(JobEvent::Left(_)) | Self::Fault(FaultEvent::Repaired(_)) => 2,
             Self::Job(JobEvent::Bound { .. }) => 3,
-            Self::Job(JobEvent::Submitted) => 4,
-            Self::Scheduler(SchedulerEvent::Cycle) => 5,
+            Self::Fault(FaultEvent::Struck | FaultEvent::Scheduled(_) | FaultEvent::Found { .. }) => 4,
+            Self::Job(JobEvent::Submitted) => 5,
+            Self::Scheduler(SchedulerEvent::Cycle) => 6,
             // When all flows of the instant have begun and ended.
-            Self::Network(NetworkEvent::RatesChanged) => 6,
+            Self::Network(NetworkEvent::RatesChanged) => 7,
         }
     }
 }

@@ -11,7 +11,9 @@ use foretell_scenarios::sim::framework::{
     ClusterState, GpuModelSet, GpuRequest, Labels, NodeSpec, Resources, TaskSpec, Time,
 };
 use foretell_scenarios::sim::log::{JobStatus, Observer, Record};
-use foretell_scenarios::sim::platform::{Checkpoints, Config, PreemptionCost, Role, Simulation, Submission};
+use foretell_scenarios::sim::platform::{
+    CheckpointCost, Checkpoints, Config, PreemptionCost, Role, Simulation, Submission,
+};
 
 /// A job.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,6 +74,7 @@ pub(crate) fn run(
     let mut recorder = Recorder { jobs: vec![JobTimes::default(); jobs.len()] };
     let preemption = PreemptionCost {
         checkpoints: Checkpoints::Every(Time::ZERO),
+        checkpoint_cost: CheckpointCost::default(),
         restart_cost,
         resize_cost: Time::ZERO,
         termination_grace: Time::ZERO,
@@ -113,6 +116,7 @@ fn submission(job: QueuedJob, nodes: Nodes, split: Split) -> Submission {
         step_model: None,
         deadline: None,
         time_limit: None,
+        on_failure: None,
     }
 }
 

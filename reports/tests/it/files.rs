@@ -1,11 +1,13 @@
 //! The files themselves: goldens of a tiny run, and that they read back as what was written.
 
 use foretell_framework::Time;
-use foretell_reports::{SummaryFile, recompute, write_evictions, write_jobs, write_timeline};
-use foretell_sim::log::{Communication, CommunicationSummary, Distribution, JobCounts, Pace, RunResult};
+use foretell_reports::{SummaryFile, recompute, write_evictions, write_faults, write_jobs, write_timeline};
+use foretell_sim::log::{
+    Communication, CommunicationSummary, Distribution, JobCounts, Pace, RunResult, RunSummary,
+};
 use proptest::prelude::*;
 
-use crate::fixture::{job, summary, tiny_run};
+use crate::fixture::{failing_run, faults, job, summary, tiny_run};
 
 fn jobs_csv(run: &RunResult) -> String {
     let mut bytes = Vec::new();
@@ -55,8 +57,24 @@ fn golden_files() {
 }
 
 #[test]
+fn what_failed_is_in_files_of_its_own() {
+    let run = failing_run();
+    let mut bytes = Vec::new();
+    write_faults(&run, &mut bytes).unwrap();
+    insta::assert_snapshot!("faults_csv", String::from_utf8(bytes).unwrap());
+    let jobs = jobs_csv(&run);
+    let first: Vec<&str> = jobs.lines().take(2).collect();
+    assert!(first[0].ends_with(",deadline_s,failures"), "{}", first[0]);
+    assert!(first[1].ends_with(",75000000000.5,80,2,160.5,2"), "{}", first[1]);
+    let gpu_s = recompute(jobs.as_bytes()).unwrap().gpu_s;
+    let others = recompute(jobs_csv(&tiny_run()).as_bytes()).unwrap().gpu_s - 700.0;
+    assert!((gpu_s - others - 75_000_000_000.5).abs() < 1e-3, "{gpu_s} {others}");
+}
+
+#[test]
 fn summary_reads_back() {
-    let file = SummaryFile::new([&summary("fifo"), &summary("sjf+fgd")]);
+    let failed = RunSummary { faults: Some(faults()), ..summary("sjf+fgd") };
+    let file = SummaryFile::new([&summary("fifo"), &failed]);
     let text = serde_json::to_string(&file).unwrap();
     assert_eq!(serde_json::from_str::<SummaryFile>(&text).unwrap(), file);
 }

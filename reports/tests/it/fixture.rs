@@ -6,9 +6,10 @@ use std::collections::BinaryHeap;
 use foretell_framework::{EvictionReason, Time};
 use foretell_reports::Manifest;
 use foretell_sim::log::{
-    Distribution, EvictionOutcome, EvictionResult, Fairness, GroupSummary, JobCounts, JobResult, JobStatus,
-    RunResult, RunSummary, TimelineRow,
+    Distribution, EvictionOutcome, EvictionResult, FailureResult, Fairness, FaultResult, FaultSummary,
+    GroupSummary, JobCounts, JobResult, JobStatus, KindSummary, RunResult, RunSummary, TimelineRow,
 };
+use foretell_sim::platform::{FailureOutcome, FaultKind};
 
 pub(crate) fn manifest() -> Manifest {
     Manifest {
@@ -53,6 +54,7 @@ pub(crate) fn job(
         gpu_held: 0,
         gpu_lost: 0,
         communication: None,
+        failures: 0,
     }
 }
 
@@ -111,6 +113,7 @@ pub(crate) fn tiny_run() -> RunResult {
             row(120.0, 8000, 0.0, 2, 1),
             row(161.5, 2000, 1.0 / 3.0, 1, 1),
         ],
+        faults: Vec::new(),
         evictions: vec![
             EvictionResult {
                 time: Time::from_s(75.25),
@@ -205,9 +208,55 @@ pub(crate) fn summary(policy: &str) -> RunSummary {
             ("not enough nodes have room for the whole gang".to_owned(), 3.6e8),
             ("behind the head of its queue".to_owned(), 1.2e8),
         ],
+        faults: None,
         events: 1_234_567,
         cycles: 98_765,
     }
+}
+
+/// What failed in a month on many GPUs.
+pub(crate) fn faults() -> FaultSummary {
+    let of_kind = |(kind, faults): (FaultKind, u64)| KindSummary { kind, faults, interruptions: faults / 2 };
+    FaultSummary {
+        by_kind: FaultKind::ALL.into_iter().zip([53, 1_250, 7, 36, 57]).map(of_kind).collect(),
+        interruptions: 700,
+        jobs_given_up: 3,
+        gpu_broken_s: 9.3e6,
+        gpu_rework_s: 7.8e8,
+        gpu_unnoticed_s: 3.9e8,
+        gpu_stopped_s: 0.0,
+        gpu_restarts_s: 1.9e9,
+        gpu_checkpoints_s: 8.2e8,
+        gpu_slow_s: 1.0e6,
+        effective_time_ratio: 0.945,
+    }
+}
+
+/// The tiny run, in which two things failed: one under a job that held more GPU time than 64 bits of nanoseconds count.
+pub(crate) fn failing_run() -> RunResult {
+    let mut run = tiny_run();
+    run.summary.faults = Some(faults());
+    run.jobs[0] = JobResult { failures: 2, gpu_held: 75_000_000_000_500_000_000_000, ..run.jobs[0].clone() };
+    let fault = |time_s, kind, device, jobs| FaultResult {
+        time: Time::from_s(time_s),
+        kind,
+        node: "n, 1".into(),
+        device,
+        repair: Time::from_s(60.5),
+        jobs,
+    };
+    let hit =
+        |job, outcome| FailureResult { job, noticed: Time::from_s(130.0), pods: 2, lost: 1_500, outcome };
+    run.faults = vec![
+        fault(100.25, FaultKind::Gpu, Some(7), Vec::new()),
+        fault(
+            120.0,
+            FaultKind::Node,
+            None,
+            vec![hit(0, FailureOutcome::Restarts), hit(1, FailureOutcome::GivesUp)],
+        ),
+    ];
+    run
 }
 
 pub(crate) const POLICIES: [&str; 6] = [

@@ -4,7 +4,7 @@ use foretell_reports::{comparison_table, summary_table};
 use foretell_sim::log::{CommunicationSummary, Distribution, Fairness, JobCounts, RunSummary};
 use proptest::prelude::*;
 
-use crate::fixture::{summaries, summary};
+use crate::fixture::{faults, summaries, summary};
 
 fn widest(text: &str) -> usize {
     text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
@@ -82,6 +82,11 @@ fn communication_is_shown_where_jobs_say_what_they_communicate() {
     ];
     check_summary("summary_communication_80", &runs[0], 80);
     check_comparison("comparison_communication_80", &runs, 80);
+}
+
+#[test]
+fn failures_are_shown_where_anything_fails() {
+    check_summary("summary_faults_80", &RunSummary { faults: Some(faults()), ..summary("fifo") }, 80);
 }
 
 #[test]

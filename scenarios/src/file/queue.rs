@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::faults::OnFailureFile;
 use crate::units::ByteSize;
 
 /// A queue of the cluster and what it is entitled to. Policies without a notion of queues' shares take no notice.
@@ -106,6 +107,9 @@ pub struct RoleFile {
     /// Memory of each.
     #[serde(default = "no_memory")]
     pub memory_per_task: ByteSize,
+    /// What the job does when one of these fails; as when any of its pods does if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailureFile>,
 }
 
 fn no_memory() -> ByteSize {

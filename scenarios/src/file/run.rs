@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::is_default;
+use crate::units::ByteSize;
 
 /// The policies and how they run.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -160,7 +161,10 @@ pub struct PreemptionFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub checkpoint_interval_s: Option<f64>,
-    /// Time that a job which starts again holds its GPUs before it computes.
+    /// What checkpoints take. No time if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointFile>,
+    /// Time that a job which starts again holds its GPUs before it computes, beside reading its checkpoint.
     #[schemars(range(min = 0))]
     pub restart_cost_s: f64,
     /// The same for larger jobs, in ascending order of size; the last step that applies counts.
@@ -181,12 +185,52 @@ impl Default for PreemptionFile {
         // Kubernetes' `terminationGracePeriodSeconds`.
         Self {
             checkpoint_interval_s: None,
+            checkpoint: None,
             restart_cost_s: 0.0,
             restart_cost_by_gpus: Vec::new(),
             resize_cost_s: 0.0,
             termination_grace_s: 30.0,
         }
     }
+}
+
+/// What checkpoints take.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointFile {
+    /// When they are taken, instead of at `checkpoint_interval_s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<CheckpointInterval>,
+    /// Size of a job's checkpoint for each of its GPUs. This, `size_per_job` or both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_per_gpu: Option<ByteSize>,
+    /// Size of a job's checkpoint whatever its GPUs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_per_job: Option<ByteSize>,
+    /// What a job's checkpoint is written at, in 10^9 bytes a second.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub write_gb_per_s: f64,
+    /// What it is read at when the job starts again; as it is written if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub read_gb_per_s: Option<f64>,
+    /// For what part of the writing the job stands still: 1 all the time, less if it goes on meanwhile.
+    #[serde(default = "all_of_it")]
+    #[schemars(range(min = 0, max = 1))]
+    pub stall_fraction: f64,
+}
+
+const fn all_of_it() -> f64 {
+    1.0
+}
+
+/// When checkpoints are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckpointInterval {
+    /// At the interval that loses least (Young 1974), for each job: the square root of twice what a checkpoint costs times the
+    /// mean time between failures on the job's nodes.
+    Young,
 }
 
 /// What jobs of more than some size pay to start again.

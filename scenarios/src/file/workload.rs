@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::communication::CommunicationFile;
+use super::faults::OnFailureFile;
 use super::is_default;
 use super::queue::{NetworkTopologyFile, RoleFile};
 use crate::units::ByteSize;
@@ -212,6 +213,12 @@ pub struct SizeFile {
     /// Whether its running tasks may be displaced; left to the policy if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preemptable: Option<bool>,
+    /// What it does when pods of it fail; as `[faults]` says if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailureFile>,
+    /// How many failures it survives; as `[faults]` says if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_retries: Option<u32>,
     /// How close together its tasks must or should be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_topology: Option<NetworkTopologyFile>,

@@ -114,6 +114,8 @@ impl Resolver<'_, '_> {
             memory_bytes: role.memory_per_task.0,
         };
         JobTraits {
+            // Told by what fails, which the caller knows.
+            on_failure: None,
             min_tasks: size.min_tasks,
             priority: size.priority,
             never_preempts: size.never_preempts,

@@ -12,7 +12,7 @@ use crate::file::{
     ArrivalFile, ComponentFile, DurationFile, JobTraceFile, PresetName, QueueNodes, ScalingFile,
     ScenarioFile, SizeFile, SyntheticFile,
 };
-use crate::scenario::{JobTrace, NodeGroup, Synthetic, Tier, VIRTUAL_CLUSTER_LABEL, Workload};
+use crate::scenario::{JobTrace, JobTraits, NodeGroup, Synthetic, Tier, VIRTUAL_CLUSTER_LABEL, Workload};
 
 const SYNTHETIC: &str = "workload.synthetic";
 
@@ -36,7 +36,13 @@ impl Resolver<'_, '_> {
             (None, Some(synthetic)) => {
                 let mut synthetic = self.synthetic(synthetic, nodes)?;
                 let sizes = file.synthetic.iter().flat_map(|file| &file.sizes).flatten().enumerate();
-                synthetic.traits = sizes.map(|(i, size)| self.traits(i, size, tiers)).collect();
+                let faults = scenario.faults.as_ref();
+                synthetic.traits = sizes
+                    .map(|(i, size)| {
+                        let on_failure = self.failure_policy(i, size, faults).map(Arc::new);
+                        JobTraits { on_failure, ..self.traits(i, size, tiers) }
+                    })
+                    .collect();
                 Some(Workload::Synthetic(synthetic))
             }
             (both, _) => {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use foretell_framework::{ClusterState, EvictionReason, Reason, Time, TypicalTasks, WHOLE_GPU_MILLI};
 use rustc_hash::FxHashMap;
 
+use super::faults::FaultTally;
 use super::fragmentation::FragmentationIndex;
 use super::summary::{self, Integrals};
 use super::timeline::{Sampling, Timeline};
 use super::{
     EvictionOutcome, EvictionResult, JobResult, JobStatus, Observer, Pace, Record, RunResult, TimelineRow,
 };
-use crate::platform::{Counts, Role, Submission};
+use crate::platform::{Counts, FailureOutcome, Role, Submission};
 
 /// Collects what a [`RunResult`] holds.
 pub struct Metrics {
@@ -34,6 +35,10 @@ pub struct Metrics {
     /// Since when, and how, running jobs step that say so.
     paces: FxHashMap<u64, (Time, Pace)>,
     evictions: Vec<EvictionResult>,
+    /// Where anything fails or checkpoints take time.
+    faults: Option<FaultTally>,
+    /// Thousandths of GPUs of the cluster when none was broken.
+    gpu_whole_milli: u64,
     waits: FxHashMap<&'static str, u128>,
 }
 
@@ -69,6 +74,8 @@ impl Metrics {
             running: FxHashMap::default(),
             paces: FxHashMap::default(),
             evictions: Vec::new(),
+            faults: None,
+            gpu_whole_milli: 0,
             waits: FxHashMap::default(),
         }
     }
@@ -76,7 +83,9 @@ impl Metrics {
     /// The result of the run that has ended.
     pub fn finish(mut self, policy: &str, seed: u64, nodes: u64, gpus: u64, counts: Counts) -> RunResult {
         // A run in which nothing happened has not looked at the cluster.
-        self.now.gpu_capacity_milli = self.now.gpu_capacity_milli.max(gpus * u64::from(WHOLE_GPU_MILLI));
+        if self.gpu_whole_milli == 0 {
+            self.now.gpu_capacity_milli = gpus * u64::from(WHOLE_GPU_MILLI);
+        }
         let (end, now) = (self.last_event, self.now);
         self.timeline.sample_until(end + Time::from_nanos(1), |time| TimelineRow { time, ..now });
         self.timeline.rows.retain(|row| row.time <= end);
@@ -100,9 +109,13 @@ impl Metrics {
         let run = summary::Run { policy, seed, nodes, gpus, counts, reasons, waits };
         let first_submit = self.first_submit.unwrap_or(end);
         let makespan = self.last_end.map_or(Time::ZERO, |last_end| last_end.since(first_submit));
-        let summary = summary::summarise(run, makespan, &self.measured, &self.jobs, &queues, &users);
+        let mut summary = summary::summarise(run, makespan, &self.measured, &self.jobs, &queues, &users);
+        let faults = self.faults.map_or_else(Vec::new, |tally| {
+            summary.faults = Some(tally.summary(self.measured.broken, &self.jobs, end));
+            tally.faults
+        });
         let (timeline, evictions) = (self.timeline.rows, self.evictions);
-        RunResult { queues, users, jobs: self.jobs, timeline, evictions, summary }
+        RunResult { queues, users, jobs: self.jobs, timeline, evictions, faults, summary }
     }
 
     /// A job was submitted, started, resized, stopped or ended.
@@ -150,6 +163,7 @@ impl Metrics {
             resizes: 0,
             gpu_held: 0,
             gpu_lost: 0,
+            failures: 0,
             communication: None,
         });
     }
@@ -186,14 +200,18 @@ impl Metrics {
 impl Observer for Metrics {
     fn advance(&mut self, from: Time, to: Time, state: &ClusterState) {
         self.fragmentation.refresh(state);
-        self.now.gpu_capacity_milli = state.gpu_capacity_milli();
         self.now.gpu_allocated_milli = state.gpu_allocated_milli();
+        // What broke under a pod is held until the pod is gone, and counts as long.
+        self.now.gpu_capacity_milli = state.gpu_capacity_milli().max(self.now.gpu_allocated_milli);
+        self.gpu_whole_milli = self.gpu_whole_milli.max(state.gpu_capacity_milli());
         self.now.gpu_fragmented_milli = self.fragmentation.expected_milli();
         self.now.gpu_stranded_milli = self.fragmentation.stranded_milli() as f64;
         let now = self.now;
         self.timeline.sample_until(to, |time| TimelineRow { time, ..now });
         if self.first_submit.is_some() {
             self.integrals.add(to.since(from), &now);
+            self.integrals.broken += u128::from(self.gpu_whole_milli - state.gpu_capacity_milli())
+                * u128::from(to.since(from).as_nanos());
         }
     }
 
@@ -271,7 +289,17 @@ impl Observer for Metrics {
             Record::JobLeftRunning { job, lost } => self.job(job).gpu_lost = lost,
             Record::JobLeftQueued { job, reason } => self.left_waiting(job, JobStatus::Queued, reason),
             Record::Waited { kind, gpu_time } => *self.waits.entry(kind).or_default() += gpu_time,
-            Record::CycleEnded => {}
+            Record::PartFailed { fault } => {
+                self.faults.get_or_insert_default().struck(now, fault, state);
+            }
+            Record::JobFailed { job, failure } => {
+                if failure.outcome != FailureOutcome::DidNotRun {
+                    self.job(job).failures += 1;
+                }
+                self.faults.get_or_insert_default().noticed(now, job, failure, state);
+            }
+            Record::JobLosses { losses, .. } => self.faults.get_or_insert_default().lost(losses),
+            Record::PartRepaired { .. } | Record::CycleEnded => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The run log: what happened, who listens, and the figures computed from it.
 
 mod communication;
+mod faults;
 mod fragmentation;
 mod metrics;
 mod record;
@@ -9,6 +10,7 @@ mod summary;
 mod timeline;
 
 pub use communication::{Communication, CommunicationSummary};
+pub use faults::{FailureResult, FaultResult, FaultSummary, KindSummary};
 pub use fragmentation::FragmentationIndex;
 pub use metrics::Metrics;
 pub use record::{EvictionOutcome, Observer, Pace, Record};

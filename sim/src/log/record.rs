@@ -3,7 +3,7 @@
 use foretell_framework::{ClusterState, GpuSet, NodeId, Reason, Time};
 
 use super::JobStatus;
-use crate::platform::{Eviction, Submission};
+use crate::platform::{Eviction, Failure, Fault, Losses, Submission};
 
 /// Something that happened. Jobs are named by their sequence number: the position in order of submission. Amounts of GPU
 /// are in thousandths, lost work in thousandths of a GPU times nanoseconds.
@@ -117,6 +117,31 @@ pub enum Record<'a> {
         kind: &'static str,
         /// Thousandths of GPUs that they asked for times nanoseconds.
         gpu_time: u128,
+    },
+    /// A part of a node failed, or software on it.
+    PartFailed {
+        /// What, where and for how long.
+        fault: &'a Fault,
+    },
+    /// What failed works again.
+    PartRepaired {
+        /// See [`Self::PartFailed`].
+        fault: &'a Fault,
+    },
+    /// A job noticed that pods of it have failed. What becomes of it is told by records of their own.
+    JobFailed {
+        /// The job.
+        job: u64,
+        /// Which pods, why, and what becomes of the job.
+        failure: &'a Failure,
+    },
+    /// What a job that has ended, or stands as it does at the end of the run, lost to what. Told where parts fail or
+    /// checkpoints take time.
+    JobLosses {
+        /// The job.
+        job: u64,
+        /// Its losses.
+        losses: &'a Losses,
     },
     /// A scheduling cycle ended.
     CycleEnded,

@@ -4,14 +4,14 @@
 
 use foretell_framework::{EvictionReason, Time};
 
-use super::{Communication, CommunicationSummary, EvictionOutcome};
+use super::{Communication, CommunicationSummary, EvictionOutcome, FaultResult, FaultSummary};
 
 /// How a job's life ended, or where it stood when the run ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum JobStatus {
     /// Ran for its whole duration.
     Completed,
-    /// Ran for its whole duration; the trace says that it ended in failure.
+    /// Ran for its whole duration; the trace says that it ended in failure. Or pods of it failed more often than it survives.
     Failed,
     /// Ran for its whole duration; the trace says that its user killed it.
     Cancelled,
@@ -62,10 +62,13 @@ pub struct JobResult {
     pub resizes: u32,
     /// What it held while it ran, up to the end of the run: thousandths of a GPU times nanoseconds.
     pub gpu_held: u128,
-    /// Of that, work that was lost when it was stopped, and what its restarts took.
+    /// Of that, work that was lost when it was stopped or failed, and what its restarts, its checkpoints, and not noticing
+    /// failures took.
     pub gpu_lost: u128,
     /// What communication did to it, if it says what its steps take and began to run.
     pub communication: Option<Communication>,
+    /// How often a failure interrupted it while it ran.
+    pub failures: u32,
 }
 
 /// Run times below this count as this, so that a job of a second that waited a minute does not rule a mean.
@@ -226,7 +229,8 @@ pub struct RunSummary {
     pub gpu_utilisation: f64,
     /// The same without work that was lost to evictions and without restarts, 0..1.
     pub gpu_goodput: f64,
-    /// GPU-seconds of work lost when jobs were stopped, and of restarts.
+    /// GPU-seconds of work lost when jobs were stopped or failed, of restarts, of standing still for checkpoints, and held
+    /// until failures were noticed.
     pub gpu_lost_s: f64,
     /// GPU-seconds held by pods that had started and waited for the rest of their gang.
     pub gpu_partial_s: f64,
@@ -267,6 +271,8 @@ pub struct RunSummary {
     /// What jobs waited for: reason and GPU-seconds (GPUs that waiting jobs asked for, times how long), most first. The sum
     /// is exact up to the end of the run, the shares are an estimate. Empty where nobody was asked.
     pub waits: Vec<(String, f64)>,
+    /// What failures and checkpoints cost; `None` where nothing fails and checkpoints take no time.
+    pub faults: Option<FaultSummary>,
     /// Events that the engine processed.
     pub events: u64,
     /// Scheduling cycles that the policy ran.
@@ -286,6 +292,8 @@ pub struct RunResult {
     pub timeline: Vec<TimelineRow>,
     /// Evictions in order of time.
     pub evictions: Vec<EvictionResult>,
+    /// Faults in order of time.
+    pub faults: Vec<FaultResult>,
     /// The figures.
     pub summary: RunSummary,
 }

@@ -17,6 +17,8 @@ pub(super) struct Integrals {
     partial: u128,
     stranded: u128,
     queued: u128,
+    /// Of devices that are broken.
+    pub(super) broken: u128,
     /// In millionths of a thousandth of a GPU times nanoseconds.
     fragmented: u128,
     elapsed: u128,
@@ -118,6 +120,7 @@ pub(super) fn summarise(
         by_user,
         reasons: run.reasons,
         waits: run.waits,
+        faults: None,
         events: run.counts.events,
         cycles: run.counts.cycles,
     }
@@ -238,6 +241,7 @@ mod tests {
             gpu_held: 0,
             gpu_lost: 0,
             communication: None,
+            failures: 0,
         };
         // Slowed 4 times; and a job of one second that took twenty, which counts as one of ten.
         let got = fairness(&[job(0.0, 100.0, 400.0), job(5.0, 1.0, 25.0)]);

@@ -5,7 +5,6 @@ use slotmap::SecondaryMap;
 
 use super::lifecycle::LiveJob;
 use super::scheduler::Scheduler;
-use super::work::Checkpoints;
 use crate::log::Record;
 
 /// Someone who looks into a run, with the policy at hand to be asked. To look and to ask changes nothing.
@@ -23,7 +22,6 @@ pub struct Inspection<'a> {
     pub(super) state: &'a mut ClusterState,
     pub(super) scheduler: &'a mut Scheduler,
     pub(super) jobs: &'a SecondaryMap<JobId, LiveJob>,
-    pub(super) checkpoints: Checkpoints,
 }
 
 /// How far a job has come.
@@ -63,6 +61,6 @@ impl Inspection<'_> {
     /// How far a job has come, or will have come at an instant until which nothing else happens; `None` for one that is
     /// gone.
     pub fn progress(&self, job: JobId, at: Time) -> Option<JobProgress> {
-        Some(self.jobs.get(job)?.progress(at.max(self.now), self.checkpoints))
+        Some(self.jobs.get(job)?.progress(at.max(self.now)))
     }
 }

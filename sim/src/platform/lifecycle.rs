@@ -18,19 +18,22 @@ use foretell_framework::{
 };
 
 use super::Submission;
+use super::checkpoint::{Checkpoints, Schedule};
 use super::eviction::Eviction;
+use super::faults::{JobFaults, reports_losses};
 use super::inspect::JobProgress;
 use super::simulation::Simulation;
 use super::steps::Steps;
-use super::work::{Checkpoints, Pace, PreemptionCost, Work};
+use super::work::{Pace, WHOLE_SPEED, Work};
 use crate::engine::{EventHandle, EventQueue};
 use crate::event::{Event, JobEvent};
 use crate::log::{EvictionOutcome, JobStatus, Record};
 
 /// What the platform knows of a job beside what `ClusterState` does.
 pub(super) struct LiveJob {
-    end: JobStatus,
-    work: Work,
+    /// How it ends when it has done its work.
+    pub(super) end: JobStatus,
+    pub(super) work: Work,
     /// Whether work is counted in GPUs, not in pods.
     has_gpus: bool,
     /// Times that it was stopped.
@@ -44,8 +47,11 @@ pub(super) struct LiveJob {
     /// Its end, or the next phase of its work.
     next_event: Option<EventHandle>,
     pub(super) running: bool,
+    /// How fast it is on the nodes that it has, in millionths.
+    pub(super) speed: u32,
     /// What was decided and has not taken effect.
     eviction: Option<Box<Eviction>>,
+    pub(super) faults: JobFaults,
     /// GPUs that it asks for.
     pub(super) gpu_milli: u64,
     /// Its place among the jobs that wait.
@@ -98,33 +104,42 @@ impl LiveJob {
             steps: submission.step_model.as_ref().map(|model| Box::new(Steps::new(model))),
             next_event: None,
             running: false,
+            speed: WHOLE_SPEED,
             eviction: None,
+            faults: JobFaults::new(submission.on_failure.clone()),
             gpu_milli,
             waits_at: usize::MAX,
         }
     }
 
     /// How far it has come.
-    pub(super) fn progress(&self, now: Time, checkpoints: Checkpoints) -> JobProgress {
+    pub(super) fn progress(&self, now: Time) -> JobProgress {
         let mut work = self.work;
-        work.advance(now, checkpoints);
+        work.advance(now);
         JobProgress {
             running: self.running,
-            finishes: self.finish_of(work, checkpoints).filter(|_| self.running),
-            at_stake: self.work.at_stake(now, checkpoints),
+            finishes: self.finish_of(work).filter(|_| self.running),
+            at_stake: self.work.at_stake(now),
             restarts: self.attempt,
         }
     }
 
     /// How it works with the pods that run, as far as `work` has come.
-    fn pace(&self, work: &Work) -> Pace {
+    pub(super) fn pace(&self, work: &Work) -> Pace {
         let gpu_milli = self.started.gpu_milli;
         let work = match &self.scaled {
             Some(scaled) => scaled.speed(work.done_millionths()),
             None if self.has_gpus => gpu_milli,
             None => u64::from(self.started.count),
         };
-        Pace { work: work * self.steps.as_ref().map_or(1, |steps| steps.speed), gpu_milli }
+        let work = work * self.steps.as_ref().map_or(1, |steps| steps.speed);
+        if self.speed == WHOLE_SPEED || gpu_milli == 0 {
+            return Pace { work, gpu_milli, slow_milli: 0 };
+        }
+        let at_speed =
+            |amount: u64| (u128::from(amount) * u128::from(self.speed) / u128::from(WHOLE_SPEED)) as u64;
+        // One that stood still would hold its GPUs for ever.
+        Pace { work: at_speed(work).max(1), gpu_milli, slow_milli: gpu_milli - at_speed(gpu_milli) }
     }
 
     /// When `work` comes to another phase, if that is before its end.
@@ -135,17 +150,17 @@ impl LiveJob {
     }
 
     /// When `work` will be done if nothing changes but its phase.
-    fn finish_of(&self, mut work: Work, checkpoints: Checkpoints) -> Option<Time> {
+    fn finish_of(&self, mut work: Work) -> Option<Time> {
         while let Some(at) = self.next_phase(&work) {
-            work.advance(at, checkpoints);
+            work.advance(at);
             let pace = self.pace(&work);
-            work.set_pace(at, pace, checkpoints);
+            work.set_pace(at, pace);
         }
         work.finish_at()
     }
 
     /// Plans what comes next of what comes by itself: its end, or another phase of its work.
-    fn plan(&mut self, id: JobId, queue: &mut EventQueue<Event>) {
+    pub(super) fn plan(&mut self, id: JobId, queue: &mut EventQueue<Event>) {
         if let Some(event) = self.next_event.take() {
             queue.cancel(event);
         }
@@ -157,16 +172,10 @@ impl LiveJob {
     }
 
     /// Goes on at the pace that follows from its pods and steps as they are.
-    pub(super) fn set_pace(
-        &mut self,
-        id: JobId,
-        now: Time,
-        checkpoints: Checkpoints,
-        queue: &mut EventQueue<Event>,
-    ) {
-        self.work.advance(now, checkpoints);
+    pub(super) fn set_pace(&mut self, id: JobId, now: Time, queue: &mut EventQueue<Event>) {
+        self.work.advance(now);
         let pace = self.pace(&self.work);
-        self.work.set_pace(now, pace, checkpoints);
+        self.work.set_pace(now, pace);
         self.plan(id, queue);
     }
 
@@ -181,7 +190,7 @@ impl LiveJob {
     }
 
     /// A pod stops.
-    fn pod_stopped(&mut self, task: TaskId, gpu_milli: u64) {
+    pub(super) fn pod_stopped(&mut self, task: TaskId, gpu_milli: u64) {
         let Pods { count, gpu_milli: before } = self.started;
         self.started = Pods { count: count - 1, gpu_milli: before - gpu_milli };
         if let Some(scaled) = &mut self.scaled {
@@ -199,7 +208,7 @@ impl LiveJob {
 
     /// GPU time that it lost up to now.
     pub(super) const fn lost(&self) -> u128 {
-        self.work.lost()
+        self.work.losses().total()
     }
 }
 
@@ -273,7 +282,7 @@ where
     }
 
     /// Whether the pods that run are enough for the job to run, in all and of each role.
-    fn is_whole(&self, id: JobId) -> bool {
+    pub(super) fn is_whole(&self, id: JobId) -> bool {
         let Some(job) = self.state.job(id) else { return false };
         let running = |role: Option<&str>| {
             let tasks = job.tasks().iter().filter_map(|&task| self.state.task(task));
@@ -289,16 +298,21 @@ where
 
     fn start(&mut self, id: JobId, queue: &mut EventQueue<Event>) {
         let Some(job) = self.state.job(id).map(|job| job.spec.sequence) else { return };
+        let restart = if self.jobs[id].attempt == 0 { Time::ZERO } else { self.preparation(id) };
+        let preparation = restart + self.check_time();
+        let (schedule, speed) = (self.checkpoint_schedule(id), self.speed_on_nodes(id));
         let live = &mut self.jobs[id];
-        let restart_cost = &self.config.preemption.restart_cost;
-        let preparation = if live.attempt == 0 { Time::ZERO } else { restart_cost.of(live.gpu_milli) };
         live.running = true;
+        live.speed = speed;
         self.place_steps(id, queue);
         let live = &mut self.jobs[id];
         let pace = live.pace(&live.work);
-        live.work.start(self.now, pace, preparation);
+        live.work.start(self.now, pace, preparation, schedule);
         live.plan(id, queue);
-        let gpu_milli = live.started.gpu_milli;
+        let (gpu_milli, is_finite) = (live.started.gpu_milli, live.work.is_finite());
+        if is_finite {
+            self.wake_faults(queue);
+        }
         self.waits_no_more(id);
         self.running += 1;
         if let Some(time) = self.deferred_wake.take() {
@@ -306,25 +320,41 @@ where
         }
         self.record(&Record::JobStarted { job, gpu_milli });
         self.tell_pace(id);
+        self.watch_speed(id, queue);
+    }
+
+    /// How long a job computes nothing when it starts again.
+    pub(super) fn preparation(&self, id: JobId) -> Time {
+        let (gpu_milli, cost) = (self.jobs[id].gpu_milli, &self.config.preemption);
+        cost.restart_cost.of(gpu_milli) + cost.checkpoint_cost.load.of(gpu_milli)
+    }
+
+    /// When a job on its pods takes checkpoints.
+    pub(super) fn checkpoint_schedule(&self, id: JobId) -> Schedule {
+        let cost = &self.config.preemption;
+        let failures_per_s =
+            if cost.checkpoints == Checkpoints::Young { self.failures_per_s(id) } else { 0.0 };
+        Schedule::new(cost.checkpoints, &cost.checkpoint_cost, self.jobs[id].gpu_milli, failures_per_s)
     }
 
     /// A running job goes on with the pods that run now.
     fn resize(&mut self, id: JobId, queue: &mut EventQueue<Event>) {
         self.place_steps(id, queue);
-        let PreemptionCost { checkpoints, resize_cost, .. } = self.config.preemption;
+        let resize_cost = self.config.preemption.resize_cost;
+        let speed = self.speed_on_nodes(id);
         let live = &mut self.jobs[id];
-        live.work.advance(self.now, checkpoints);
+        live.speed = speed;
+        live.work.advance(self.now);
         let pace = live.pace(&live.work);
-        live.work.resize(self.now, pace, checkpoints, resize_cost);
+        live.work.resize(self.now, pace, resize_cost);
         live.plan(id, queue);
         self.tell_pace(id);
     }
 
     /// A running job comes to a part of its work in which it scales otherwise.
     pub(super) fn phase_began(&mut self, id: JobId, queue: &mut EventQueue<Event>) {
-        let checkpoints = self.config.preemption.checkpoints;
         if let Some(live) = self.jobs.get_mut(id) {
-            live.set_pace(id, self.now, checkpoints, queue);
+            live.set_pace(id, self.now, queue);
         }
     }
 
@@ -368,7 +398,7 @@ where
         }
     }
 
-    fn running_tasks(&self, id: JobId) -> u32 {
+    pub(super) fn running_tasks(&self, id: JobId) -> u32 {
         let tasks = self.state.job(id).map_or(&[][..], |job| job.tasks());
         let runs =
             |&&task: &&TaskId| self.state.task(task).is_some_and(|task| task.status() == TaskStatus::Running);
@@ -382,9 +412,10 @@ where
     }
 
     /// A running job stops: all its pods are released, and it waits again. Returns the GPU work that this loses.
-    fn stop(&mut self, id: JobId, queue: &mut EventQueue<Event>) -> u128 {
+    pub(super) fn stop(&mut self, id: JobId, queue: &mut EventQueue<Event>) -> u128 {
         let live = &mut self.jobs[id];
-        let lost = live.work.stop(self.now, self.config.preemption.checkpoints);
+        let lost = live.work.stop(self.now);
+        live.faults.forget();
         let lost_in_all = live.lost();
         if let Some(event) = live.next_event.take() {
             queue.cancel(event);
@@ -412,7 +443,7 @@ where
     }
 
     /// A pod that was told to stop will have left its node after the grace.
-    fn leaves(&mut self, task: TaskId, queue: &mut EventQueue<Event>) {
+    pub(super) fn leaves(&mut self, task: TaskId, queue: &mut EventQueue<Event>) {
         if self.state.task(task).is_none_or(|task| task.status() != TaskStatus::Releasing)
             || self.leaving.contains_key(task)
         {
@@ -445,9 +476,12 @@ where
         }
         self.running -= 1;
         self.remove_steps(id, queue);
-        live.work.advance(self.now, self.config.preemption.checkpoints);
+        live.work.advance(self.now);
         let (job, status, gpu_milli) = (removed.spec.sequence, live.end, live.started.gpu_milli);
         self.record(&Record::JobFinished { job, status, gpu_milli, lost: live.lost() });
+        if reports_losses(&self.config) {
+            self.record(&Record::JobLosses { job, losses: live.work.losses() });
+        }
         self.scheduler.profile.notify(&self.state, ClusterEvent::TasksReleased);
         if self.wants_cycles() {
             self.scheduler.request(self.now, queue);
@@ -456,10 +490,9 @@ where
 
     /// At the end of the run, says of every job that runs what it lost.
     pub(super) fn report_running(&mut self) {
-        let checkpoints = self.config.preemption.checkpoints;
         let mut running = Vec::new();
         for (id, live) in self.jobs.iter_mut().filter(|(_, live)| live.running) {
-            live.work.advance(self.last_event, checkpoints);
+            live.work.advance(self.last_event);
             if live.lost() > 0 {
                 running.extend(self.state.job(id).map(|job| (job.spec.sequence, live.lost())));
             }
@@ -467,6 +500,20 @@ where
         running.sort_unstable();
         for (job, lost) in running {
             self.record(&Record::JobLeftRunning { job, lost });
+        }
+    }
+
+    /// At the end of the run, says of every job that has not ended what it lost to what.
+    pub(super) fn report_losses(&mut self) {
+        if !reports_losses(&self.config) {
+            return;
+        }
+        let losses =
+            |(id, live): (JobId, &LiveJob)| Some((self.state.job(id)?.spec.sequence, *live.work.losses()));
+        let mut all: Vec<_> = self.jobs.iter().filter_map(losses).collect();
+        all.sort_unstable_by_key(|&(job, _)| job);
+        for (job, losses) in all {
+            self.record(&Record::JobLosses { job, losses: &losses });
         }
     }
 }

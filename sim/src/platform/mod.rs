@@ -1,6 +1,8 @@
 //! The life of jobs: submitted, queued, bound, run, evicted, finished.
 
+mod checkpoint;
 mod eviction;
+mod faults;
 mod inspect;
 mod lifecycle;
 mod scheduler;
@@ -15,10 +17,16 @@ use foretell_framework::selector::Labels;
 use foretell_framework::state::NetworkTopology;
 use foretell_framework::{Scaling, TaskSpec, Time};
 
+pub use checkpoint::{CheckpointCost, Checkpoints, SizedTime};
 pub use eviction::Eviction;
+pub use faults::{BlockRule, NodeCheck, Stragglers};
+pub use faults::{
+    Failure, FailureOutcome, FailurePolicy, Fault, FaultKind, FaultRate, Faults, OnFailure, Repair,
+    RepairSpread, ScheduledFault,
+};
 pub use inspect::{Inspection, Inspector, JobProgress};
 pub use simulation::{Config, Counts, Retry, Simulation, SimulationError};
-pub use work::{Checkpoints, PreemptionCost};
+pub use work::{Losses, PreemptionCost};
 
 use crate::log::JobStatus;
 use crate::traffic::StepModel;
@@ -56,6 +64,8 @@ pub struct Submission {
     pub time_limit: Option<Time>,
     /// What else policies are told of it.
     pub annotations: Labels,
+    /// What it does when pods of it fail; as the run has it if `None`.
+    pub on_failure: Option<Arc<FailurePolicy>>,
     /// How the trace says that it ended: completed, failed or cancelled.
     pub end: JobStatus,
 }

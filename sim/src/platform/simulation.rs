@@ -3,12 +3,14 @@
 use std::ops::ControlFlow;
 
 use foretell_framework::{
-    ClusterEvent, ClusterState, GangSpec, JobId, JobSpec, Profile, Reason, ShapeId, Stamp, TaskId, Time,
+    ClusterEvent, ClusterState, GangSpec, JobId, JobSpec, NodeId, Profile, Reason, ShapeId, Stamp, TaskId,
+    Time,
 };
 use rand_distr::{Distribution, StandardNormal};
 use slotmap::SecondaryMap;
 use thiserror::Error;
 
+use super::faults::{FaultState, Faults};
 use super::inspect::{Inspection, Inspector};
 use super::lifecycle::LiveJob;
 use super::scheduler::Scheduler;
@@ -17,7 +19,7 @@ use super::waits::Waits;
 use super::work::PreemptionCost;
 use super::{Role, Submission};
 use crate::engine::{Budget, BudgetError, EventQueue, Model, Progress, Streams, run};
-use crate::event::{Event, JobEvent, NetworkEvent, SchedulerEvent};
+use crate::event::{Event, FaultEvent, JobEvent, NetworkEvent, SchedulerEvent};
 use crate::log::{Observer, Record};
 use crate::traffic::Traffic;
 
@@ -44,6 +46,8 @@ pub struct Config {
     pub retry: Retry,
     /// What stopping a job costs.
     pub preemption: PreemptionCost,
+    /// What fails; nothing if `None`.
+    pub faults: Option<Faults>,
     /// When to give up.
     pub budget: Budget,
     /// The most jobs that may wait at a time.
@@ -112,6 +116,8 @@ pub struct Simulation<'a, W, E> {
     pub(super) running: u64,
     /// When the policy would have been woken if it had not seemed that nothing is left to happen.
     pub(super) deferred_wake: Option<Time>,
+    /// What is broken, and what breaks next; from the start of the run, where anything does.
+    pub(super) faults: Option<Box<FaultState>>,
     /// Jobs that no cycle has seen yet; kept only where jobs are not retried.
     fresh: Vec<JobId>,
     /// Whether an empty cluster could hold jobs of a shape that need so many of their tasks, by shape; found for the nodes as
@@ -160,6 +166,7 @@ where
             waiting: 0,
             running: 0,
             deferred_wake: None,
+            faults: None,
             fresh: Vec::new(),
             shape_fits: Vec::new(),
             shape_fits_of: Stamp::ZERO,
@@ -185,6 +192,7 @@ where
         let mut queue = EventQueue::new();
         self.pull(&mut queue)?;
         self.plan_link_changes(0, &mut queue);
+        self.arm_faults(&mut queue);
         let budget = self.config.budget;
         let result = run(&mut self, &mut queue, &budget, progress);
         if let Some(error) = self.error {
@@ -195,6 +203,7 @@ where
         self.explain_waited();
         self.report_waiting();
         self.report_running();
+        self.report_losses();
         Ok(Counts { events: stats.events, cycles: self.scheduler.cycles })
     }
 
@@ -295,11 +304,17 @@ where
         let idle = self.next.is_none() && self.running == 0;
         let wake_at = wake_at.filter(|_| self.wants_cycles());
         // Unless a job that was just bound starts.
-        let idle_until = (self.last_event + IDLE_WAKE_LIMIT).max(self.config.idle_wake_until);
+        let last_change = self.last_event.max(self.last_repair());
+        let idle_until = (last_change + IDLE_WAKE_LIMIT).max(self.config.idle_wake_until);
         self.deferred_wake = wake_at.filter(|&time| idle && time > idle_until);
         if let Some(time) = wake_at.filter(|_| self.deferred_wake.is_none()) {
             self.scheduler.request(time, queue);
         }
+    }
+
+    /// Whether a job is still to arrive.
+    pub(super) const fn is_to_come(&self) -> bool {
+        self.next.is_some()
     }
 
     /// Whether there is anything for the policy to do: someone waits, or it follows those that run.
@@ -419,7 +434,6 @@ where
                 state: &mut self.state,
                 scheduler: &mut self.scheduler,
                 jobs: &self.jobs,
-                checkpoints: self.config.preemption.checkpoints,
             };
             inspector.inspect(self.now, to, &mut inspection);
         }
@@ -495,8 +509,20 @@ where
             self.inspect(now);
             self.now = now;
         }
-        // A policy's own wakes and jobs' changes of pace are neither submissions nor starts nor ends.
-        if !matches!(event, Event::Scheduler(_) | Event::Network(_) | Event::Job(JobEvent::PhaseBegan(_))) {
+        // A policy's own wakes, jobs' changes of pace, and what breaks and is repaired are neither submissions nor starts
+        // nor ends.
+        if !matches!(
+            event,
+            Event::Scheduler(_)
+                | Event::Network(_)
+                | Event::Job(JobEvent::PhaseBegan(_))
+                | Event::Fault(
+                    FaultEvent::Struck
+                        | FaultEvent::Scheduled(_)
+                        | FaultEvent::Found { .. }
+                        | FaultEvent::Repaired(_)
+                )
+        ) {
             self.last_event = now;
         }
         match event {
@@ -511,6 +537,13 @@ where
             Event::Job(JobEvent::Left(task)) => self.left(task, queue),
             Event::Job(JobEvent::PhaseBegan(job)) => self.phase_began(job, queue),
             Event::Job(JobEvent::Finished(job)) => self.finished(job, queue),
+            Event::Fault(FaultEvent::Struck) => self.fault_struck(queue),
+            Event::Fault(FaultEvent::Scheduled(index)) => self.fault_scheduled(index, queue),
+            Event::Fault(FaultEvent::Noticed { job, attempt }) => self.failure_noticed(job, attempt, queue),
+            Event::Fault(FaultEvent::Found { node, job, attempt }) => {
+                self.slow_node_found(NodeId::new(node as usize), job, attempt, queue);
+            }
+            Event::Fault(FaultEvent::Repaired(index)) => self.part_repaired(index, queue),
             Event::Scheduler(SchedulerEvent::Cycle) => self.cycle(queue),
             Event::Network(NetworkEvent::LinksChanged { from }) => self.links_changed(from, queue),
             Event::Network(NetworkEvent::RatesChanged) => self.rates_changed(queue),

@@ -187,14 +187,13 @@ where
     pub(super) fn rates_changed(&mut self, queue: &mut EventQueue<Event>) {
         self.sharing_requested = false;
         let changed = self.traffic.as_mut().map(Traffic::take_changed).unwrap_or_default();
-        let checkpoints = self.config.preemption.checkpoints;
         for id in changed {
             let stepping = self.traffic.as_ref().and_then(|traffic| traffic.stepping(id));
             let Some((stepping, live)) = stepping.zip(self.jobs.get_mut(id)) else { continue };
             if let Some(steps) = &mut live.steps {
                 let speed = steps.speed_at(stepping.step_s);
                 if std::mem::replace(&mut steps.speed, speed) != speed {
-                    live.set_pace(id, self.now, checkpoints, queue);
+                    live.set_pace(id, self.now, queue);
                 }
             }
             self.tell_pace(id);

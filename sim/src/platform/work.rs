@@ -8,23 +8,16 @@ use std::ops::Add;
 
 use foretell_framework::{RestartCost, Time, WHOLE_WORK};
 
-/// Which of its work a job keeps when it is stopped.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum Checkpoints {
-    /// None: it starts from the beginning.
-    #[default]
-    Never,
-    /// What it had done at the last checkpoint. They come at this interval from when it began to compute; at an
-    /// interval of zero a job that is told to stop saves all it did.
-    Every(Time),
-}
+use super::checkpoint::{CheckpointCost, Checkpoints, Schedule};
 
 /// What stopping a job costs.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct PreemptionCost {
     /// Which of its work it keeps.
     pub checkpoints: Checkpoints,
-    /// How long it computes nothing when it starts again.
+    /// What checkpoints take.
+    pub checkpoint_cost: CheckpointCost,
+    /// How long it computes nothing when it starts again, beside reading its checkpoint.
     pub restart_cost: RestartCost,
     /// How long an elastic job computes nothing when pods join it or leave it while it runs. Above zero it saves all it did
     /// when that happens, and goes on from there.
@@ -40,12 +33,23 @@ pub(super) struct Pace {
     pub(super) work: u64,
     /// Thousandths of GPUs.
     pub(super) gpu_milli: u64,
+    /// Of these, what it waits in vain for because a node is slow.
+    pub(super) slow_milli: u64,
 }
+
+/// The speed of a job on nodes that are as fast as they should be, in millionths.
+pub(super) const WHOLE_SPEED: u32 = 1_000_000;
 
 impl Pace {
     fn over(self, span: Time) -> Account {
         let nanos = u128::from(span.as_nanos());
-        Account { work: nanos * u128::from(self.work), gpu_time: nanos * u128::from(self.gpu_milli) }
+        let effective_milli = self.gpu_milli - self.slow_milli;
+        Account { work: nanos * u128::from(self.work), gpu_time: nanos * u128::from(effective_milli) }
+    }
+
+    /// What it holds in a span.
+    fn held(self, span: Time) -> u128 {
+        u128::from(self.gpu_milli) * u128::from(span.as_nanos())
     }
 }
 
@@ -65,18 +69,46 @@ impl Add for Account {
     }
 }
 
+/// GPU time that a job held and that brought it no further: thousandths of a GPU times nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Losses {
+    /// Work that was done and lost when it was told to stop.
+    pub stopped: u128,
+    /// Work that was done and lost when pods of it failed.
+    pub failed: u128,
+    /// Held from a failure until it was noticed.
+    pub unnoticed: u128,
+    /// Starting again, and going on with other pods.
+    pub restarts: u128,
+    /// Standing still for checkpoints.
+    pub checkpoints: u128,
+    /// Waiting for nodes that are slow.
+    pub slow: u128,
+}
+
+impl Losses {
+    /// All of it.
+    pub const fn total(&self) -> u128 {
+        self.stopped + self.failed + self.unnoticed + self.restarts + self.checkpoints + self.slow
+    }
+}
+
 /// The work of one job.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Work {
     /// `None` never ends.
     total: Option<u128>,
     done: Account,
-    /// Of what is done, what the last checkpoint holds.
+    /// Of what is done, what the last checkpoint that is safe holds.
     saved: Account,
-    /// GPU time of work that was done and lost, and that restarts took.
-    lost: u128,
+    /// What a checkpoint holds that is being written, and when it will be safe.
+    written: Option<(Time, Account)>,
+    losses: Losses,
     /// Nothing while it does not run.
     pace: Pace,
+    schedule: Schedule,
+    /// Whether pods of it have failed, so that it gets no further until that is noticed.
+    hangs: bool,
     /// `done` is as of this time.
     as_of: Time,
     /// When it began to run, this time.
@@ -92,8 +124,11 @@ impl Work {
             total: duration.map(|duration| u128::from(duration.as_nanos()) * u128::from(full_rate)),
             done: Account::default(),
             saved: Account::default(),
-            lost: 0,
+            written: None,
+            losses: Losses::default(),
             pace: Pace::default(),
+            schedule: Schedule::default(),
+            hangs: false,
             as_of: Time::ZERO,
             began: Time::ZERO,
             computes_from: Time::ZERO,
@@ -101,61 +136,105 @@ impl Work {
     }
 
     /// It runs from `now` on at `pace`, and computes after `preparation`.
-    pub(super) fn start(&mut self, now: Time, pace: Pace, preparation: Time) {
+    pub(super) fn start(&mut self, now: Time, pace: Pace, preparation: Time, schedule: Schedule) {
         self.pace = pace;
+        self.schedule = schedule;
         self.as_of = now;
         self.began = now;
         self.computes_from = now + preparation;
     }
 
     /// It goes on at another pace.
-    pub(super) fn set_pace(&mut self, now: Time, pace: Pace, checkpoints: Checkpoints) {
-        self.advance(now, checkpoints);
+    pub(super) fn set_pace(&mut self, now: Time, pace: Pace) {
+        self.advance(now);
         self.pace = pace;
     }
 
     /// It goes on with more or fewer pods, which costs it so much time.
-    pub(super) fn resize(&mut self, now: Time, pace: Pace, checkpoints: Checkpoints, cost: Time) {
-        self.set_pace(now, pace, checkpoints);
+    pub(super) fn resize(&mut self, now: Time, pace: Pace, cost: Time) {
+        self.set_pace(now, pace);
         // Pods that come at the same instant start together.
         if cost > Time::ZERO && now > self.began {
             self.saved = self.done;
+            self.written = None;
             self.computes_from = self.computes_from.max(now + cost);
         }
     }
 
-    /// It is stopped. Returns the GPU time that this loses.
-    pub(super) fn stop(&mut self, now: Time, checkpoints: Checkpoints) -> u128 {
-        self.advance(now, checkpoints);
-        if checkpoints == Checkpoints::Every(Time::ZERO) {
+    /// It is stopped. Returns the GPU time of the work that this loses.
+    pub(super) fn stop(&mut self, now: Time) -> u128 {
+        self.advance(now);
+        if self.schedule.saves_when_told && !self.hangs {
             self.saved = self.done;
         }
-        let lost = self.done.gpu_time - self.saved.gpu_time;
-        self.lost += lost;
-        self.done = self.saved;
+        let lost = self.roll_back();
+        self.losses.stopped += lost;
         self.pace = Pace::default();
+        self.hangs = false;
+        lost
+    }
+
+    /// Pods of it have failed: what no checkpoint holds is lost at once, and it holds what it holds in vain. Returns the GPU
+    /// time of the work that this loses.
+    pub(super) fn fail(&mut self, now: Time) -> u128 {
+        self.advance(now);
+        let lost = self.roll_back();
+        self.losses.failed += lost;
+        self.hangs = true;
+        lost
+    }
+
+    /// That pods have failed was noticed, and it goes on with the others after `preparation`.
+    pub(super) fn go_on(&mut self, now: Time, pace: Pace, preparation: Time, schedule: Schedule) {
+        self.advance(now);
+        self.hangs = false;
+        self.start(now, pace, preparation, schedule);
+    }
+
+    /// Back to the last checkpoint. Returns the GPU time of the work that was done since.
+    fn roll_back(&mut self) -> u128 {
+        let lost = self.done.gpu_time - self.saved.gpu_time;
+        self.done = self.saved;
+        self.written = None;
         lost
     }
 
     /// Brings the account up to `now`.
-    pub(super) fn advance(&mut self, now: Time, checkpoints: Checkpoints) {
+    pub(super) fn advance(&mut self, now: Time) {
+        let held_from = std::mem::replace(&mut self.as_of, now);
+        if self.hangs {
+            self.losses.unnoticed += self.pace.held(now.since(held_from));
+            return;
+        }
         let computes_from = self.computes_from;
-        let prepared = now.min(computes_from).since(self.as_of.min(computes_from));
-        self.lost += self.pace.over(prepared).gpu_time;
-        let from = self.as_of.max(computes_from);
-        self.as_of = now;
+        let prepared = now.min(computes_from).since(held_from.min(computes_from));
+        self.losses.restarts += self.pace.held(prepared);
+        let from = held_from.max(computes_from);
         if now <= from {
             return;
         }
-        if let Checkpoints::Every(interval) = checkpoints
-            && let Some(count) = now.since(computes_from).as_nanos().checked_div(interval.as_nanos())
-        {
-            let latest = computes_from + Time::from_nanos(count * interval.as_nanos());
-            if latest > from {
-                self.saved = self.done + self.pace.over(latest.since(from));
+        if let Some((_, account)) = self.written.take_if(|(safe, _)| *safe <= now) {
+            self.saved = account;
+        }
+        let (pace, done, schedule) = (self.pace, self.done, self.schedule);
+        let (begin, end) = (from.since(computes_from).as_nanos(), now.since(computes_from).as_nanos());
+        let before = schedule.computed(begin);
+        let done_at = |span: u64| done + pace.over(Time::from_nanos(schedule.computed(span) - before));
+        if let Some((taken, safe)) = schedule.latest(end).filter(|&(taken, _)| taken > begin) {
+            if safe <= end {
+                self.saved = done_at(taken);
+                self.written = None;
+            } else {
+                if let Some(taken) = schedule.before(taken).filter(|&taken| taken > begin) {
+                    self.saved = done_at(taken);
+                }
+                self.written = Some((computes_from + Time::from_nanos(safe), done_at(taken)));
             }
         }
-        self.done = self.done + self.pace.over(now.since(from));
+        self.done = done_at(end);
+        let computed = schedule.computed(end) - before;
+        self.losses.checkpoints += pace.held(Time::from_nanos(end - begin - computed));
+        self.losses.slow += u128::from(pace.slow_milli) * u128::from(computed);
     }
 
     /// When it will be done, if it goes on like this; `None` for never.
@@ -169,15 +248,20 @@ impl Work {
     }
 
     fn reaches(&self, work: u128) -> Option<Time> {
+        if self.hangs {
+            return None;
+        }
         let left = work.saturating_sub(self.done.work);
+        let from = self.as_of.max(self.computes_from);
         if left == 0 {
-            return Some(self.as_of.max(self.computes_from));
+            return Some(from);
         }
         if self.pace.work == 0 {
             return None;
         }
         let nanos = u64::try_from(left.div_ceil(u128::from(self.pace.work))).unwrap_or(u64::MAX);
-        Some(self.as_of.max(self.computes_from) + Time::from_nanos(nanos))
+        let computed = self.schedule.computed(from.since(self.computes_from).as_nanos());
+        Some(self.computes_from + Time::from_nanos(self.schedule.reaches(computed.saturating_add(nanos))))
     }
 
     /// How much of it is done, in millionths; none of what never ends.
@@ -186,15 +270,20 @@ impl Work {
         (self.done.work.min(total) * u128::from(WHOLE_WORK) / total) as u64
     }
 
-    /// GPU time that it lost so far, and that its restarts took.
-    pub(super) const fn lost(&self) -> u128 {
-        self.lost
+    /// Whether it ends by itself.
+    pub(super) const fn is_finite(&self) -> bool {
+        self.total.is_some()
+    }
+
+    /// GPU time that brought it no further so far.
+    pub(super) const fn losses(&self) -> &Losses {
+        &self.losses
     }
 
     /// The GPU time that would be lost if it were stopped at `now`.
-    pub(super) fn at_stake(&self, now: Time, checkpoints: Checkpoints) -> u128 {
+    pub(super) fn at_stake(&self, now: Time) -> u128 {
         let mut trial = *self;
-        trial.stop(now, checkpoints)
+        trial.stop(now)
     }
 }
 
@@ -202,6 +291,7 @@ impl Work {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::checkpoint::SizedTime;
     use super::*;
 
     fn seconds(seconds: u64) -> Time {
@@ -210,20 +300,32 @@ mod tests {
 
     /// A unit of work for each thousandth of a GPU.
     fn pace(rate: u64) -> Pace {
-        Pace { work: rate, gpu_milli: rate }
+        Pace { work: rate, gpu_milli: rate, slow_milli: 0 }
+    }
+
+    fn schedule(checkpoints: Checkpoints) -> Schedule {
+        Schedule::new(checkpoints, &CheckpointCost::default(), 0, 0.0)
+    }
+
+    /// Checkpoints after each `interval` that take `write`, in a part of which the job stands still.
+    fn written(interval: Time, write: Time, stall_millionths: u32) -> Schedule {
+        let write = SizedTime { base: write, per_gpu: Time::ZERO };
+        let cost = CheckpointCost { write, stall_millionths, ..CheckpointCost::default() };
+        Schedule::new(Checkpoints::Every(interval), &cost, 0, 0.0)
     }
 
     /// A job of 100 s on 2 units is stopped after 35 s and starts again at 50 s with 5 s to prepare.
     fn check(checkpoints: Checkpoints, lost_s: u64, finish_s: u64) {
+        let schedule = schedule(checkpoints);
         let mut work = Work::new(Some(seconds(100)), 2);
-        work.start(Time::ZERO, pace(2), Time::ZERO);
+        work.start(Time::ZERO, pace(2), Time::ZERO, schedule);
         assert_eq!(work.finish_at(), Some(seconds(100)));
-        assert_eq!(work.at_stake(seconds(35), checkpoints), 2 * u128::from(lost_s) * 1_000_000_000);
-        assert_eq!(work.stop(seconds(35), checkpoints), 2 * u128::from(lost_s) * 1_000_000_000);
-        work.start(seconds(50), pace(2), seconds(5));
+        assert_eq!(work.at_stake(seconds(35)), 2 * u128::from(lost_s) * 1_000_000_000);
+        assert_eq!(work.stop(seconds(35)), 2 * u128::from(lost_s) * 1_000_000_000);
+        work.start(seconds(50), pace(2), seconds(5), schedule);
         assert_eq!(work.finish_at(), Some(seconds(finish_s)));
-        work.advance(seconds(finish_s), checkpoints);
-        assert_eq!(work.lost(), 2 * u128::from(lost_s + 5) * 1_000_000_000);
+        work.advance(seconds(finish_s));
+        assert_eq!(work.losses().total(), 2 * u128::from(lost_s + 5) * 1_000_000_000);
     }
 
     #[test]
@@ -238,63 +340,153 @@ mod tests {
     #[test]
     fn half_the_pods_take_twice_as_long() {
         let mut work = Work::new(Some(seconds(100)), 4);
-        work.start(Time::ZERO, pace(4), Time::ZERO);
-        work.set_pace(seconds(50), pace(2), Checkpoints::Never);
+        work.start(Time::ZERO, pace(4), Time::ZERO, schedule(Checkpoints::Never));
+        work.set_pace(seconds(50), pace(2));
         assert_eq!(work.finish_at(), Some(seconds(150)));
-        work.set_pace(seconds(100), pace(4), Checkpoints::Never);
+        work.set_pace(seconds(100), pace(4));
         assert_eq!(work.finish_at(), Some(seconds(125)));
     }
 
     #[test]
     fn a_resize_saves_all_and_pauses_once() {
         let mut work = Work::new(Some(seconds(100)), 4);
-        let every = Checkpoints::Every(seconds(30));
-        work.start(Time::ZERO, pace(2), Time::ZERO);
+        work.start(Time::ZERO, pace(2), Time::ZERO, schedule(Checkpoints::Every(seconds(30))));
         // More pods that come with the first ones.
-        work.resize(Time::ZERO, pace(4), every, seconds(10));
+        work.resize(Time::ZERO, pace(4), seconds(10));
         assert_eq!(work.finish_at(), Some(seconds(100)));
         // Two pods go at once: one pause.
-        work.resize(seconds(40), pace(3), every, seconds(10));
-        work.resize(seconds(40), pace(2), every, seconds(10));
-        assert_eq!((work.finish_at(), work.at_stake(seconds(50), every)), (Some(seconds(170)), 0));
+        work.resize(seconds(40), pace(3), seconds(10));
+        work.resize(seconds(40), pace(2), seconds(10));
+        assert_eq!((work.finish_at(), work.at_stake(seconds(50))), (Some(seconds(170)), 0));
         assert_eq!(work.reaches_millionths(500_000), Some(seconds(70)));
-        work.advance(seconds(70), every);
-        assert_eq!((work.done_millionths(), work.lost()), (500_000, 2 * 10 * 1_000_000_000));
+        work.advance(seconds(70));
+        assert_eq!((work.done_millionths(), work.losses().total()), (500_000, 2 * 10 * 1_000_000_000));
+    }
+
+    /// Checkpoints every 10 s of computing that take 4 s, on one unit: what a failure loses, and when 30 s of work are done.
+    #[track_caller]
+    fn check_writing(stall_millionths: u32, fails_s: u64, lost_s: u64, done_s: u64) {
+        let schedule = written(seconds(10), seconds(4), stall_millionths);
+        let mut work = Work::new(Some(seconds(30)), 1);
+        work.start(Time::ZERO, pace(1), Time::ZERO, schedule);
+        assert_eq!(work.finish_at(), Some(seconds(done_s)));
+        assert_eq!(work.fail(seconds(fails_s)), u128::from(lost_s) * 1_000_000_000, "at {fails_s} s");
+        assert_eq!(work.finish_at(), None);
+        // Until it is noticed, all is in vain.
+        work.advance(seconds(fails_s + 7));
+        assert_eq!(work.losses().unnoticed, 7 * 1_000_000_000);
+        assert_eq!(work.stop(seconds(fails_s + 7)), 0);
+    }
+
+    #[test]
+    fn a_checkpoint_counts_once_it_is_written() {
+        // Computes 0 to 10, writes to 14, computes to 24, writes to 28, computes to 38.
+        for (fails_s, lost_s) in [(9, 9), (10, 10), (13, 10), (14, 0), (20, 6), (24, 10), (27, 10), (28, 0)] {
+            check_writing(1_000_000, fails_s, lost_s, 38);
+        }
+        // Goes on meanwhile but for a second: computes 0 to 10, 11 to 21, 22 to 32.
+        for (fails_s, lost_s) in [(10, 10), (13, 12), (14, 3), (21, 10), (24, 12), (25, 3)] {
+            check_writing(250_000, fails_s, lost_s, 32);
+        }
+        // Goes on all the time.
+        for (fails_s, lost_s) in [(10, 10), (13, 13), (14, 4), (24, 4)] {
+            check_writing(0, fails_s, lost_s, 30);
+        }
+    }
+
+    #[test]
+    fn who_saves_when_told_saves_nothing_when_it_fails() {
+        let mut work = Work::new(Some(seconds(100)), 1);
+        work.start(Time::ZERO, pace(1), Time::ZERO, schedule(Checkpoints::Every(Time::ZERO)));
+        assert_eq!(work.fail(seconds(35)), 35 * 1_000_000_000);
+        work.go_on(seconds(40), pace(1), seconds(5), schedule(Checkpoints::Every(Time::ZERO)));
+        assert_eq!(work.finish_at(), Some(seconds(145)));
+        assert_eq!(work.stop(seconds(60)), 0);
+        let Losses { failed, unnoticed, restarts, .. } = *work.losses();
+        assert_eq!([failed, unnoticed, restarts].map(|lost| lost / 1_000_000_000), [35, 5, 5]);
+    }
+
+    /// What happens to a job after a span.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        /// It has so many units; zero stops it.
+        Units(u64),
+        /// It is resized to so many, at least one.
+        Resize(u64),
+        Fail,
+        GoOn(u64),
+        /// Somebody asks how far it has come.
+        Look,
+    }
+
+    fn step() -> impl Strategy<Value = (u64, Step)> {
+        let step = prop_oneof![
+            (0_u64..4).prop_map(Step::Units),
+            (1_u64..4).prop_map(Step::Resize),
+            Just(Step::Fail),
+            (1_u64..4).prop_map(Step::GoOn),
+            Just(Step::Look),
+        ];
+        (0_u64..50, step)
     }
 
     proptest! {
-        /// Capacity spent = work kept + work lost and restarts, whatever happens and in however many steps it is told.
+        /// Capacity spent = work kept + work lost and restarts and checkpoints, whatever happens; and the account is the same
+        /// in however many steps it is told.
         #[test]
         fn work_is_conserved(
-            steps in prop::collection::vec((0_u64..50, 0_u64..4, any::<bool>()), 1..30),
+            steps in prop::collection::vec(step(), 1..30),
             resize_cost in 0_u64..6,
             interval in prop::option::of(0_u64..20),
+            write in 0_u64..15,
+            stall_millionths in 0_u32..=1_000_000,
             restart_cost in 0_u64..10,
         ) {
             let checkpoints = interval.map_or(Checkpoints::Never, |nanos| Checkpoints::Every(Time::from_nanos(nanos)));
+            let write = SizedTime { base: Time::from_nanos(write), per_gpu: Time::ZERO };
+            let cost = CheckpointCost { write, stall_millionths, ..CheckpointCost::default() };
+            let schedule = Schedule::new(checkpoints, &cost, 0, 0.0);
+            let restart = Time::from_nanos(restart_cost);
             let mut work = Work::new(None, 3);
-            let (mut now, mut rate, mut spent, mut restarts) = (0, 0, 0_u128, 0);
-            for (span, next, is_resize) in steps {
+            // The same, told of every nanosecond.
+            let mut slow = work;
+            let (mut now, mut rate, mut spent, mut hangs) = (0, 0, 0_u128, false);
+            for (span, step) in steps {
                 spent += u128::from(span * rate);
+                if rate > 0 {
+                    (now..now + span).for_each(|nanos| slow.advance(Time::from_nanos(nanos)));
+                }
                 now += span;
                 let time = Time::from_nanos(now);
-                match (rate, next) {
-                    (0, 0) => {}
-                    (0, _) => {
-                        let cost = if restarts == 0 { 0 } else { restart_cost };
-                        work.start(time, pace(next), Time::from_nanos(cost));
+                for work in [&mut work, &mut slow] {
+                    match (rate, step) {
+                        (0, Step::Units(0)) => {}
+                        (0, Step::Units(next)) => work.start(time, pace(next), restart, schedule),
+                        (0, _) | (_, Step::Look) => work.advance(time),
+                        (_, Step::Units(0)) => {
+                            let at_stake = work.at_stake(time);
+                            prop_assert_eq!(work.stop(time), at_stake);
+                        }
+                        (_, Step::Units(next)) => work.set_pace(time, pace(next)),
+                        (_, Step::Resize(next)) => work.resize(time, pace(next), Time::from_nanos(resize_cost)),
+                        (_, Step::GoOn(next)) if hangs => work.go_on(time, pace(next), restart, schedule),
+                        (_, Step::GoOn(_)) => {}
+                        (_, Step::Fail) => {
+                            work.fail(time);
+                        }
                     }
-                    (_, 0) => {
-                        let at_stake = work.at_stake(time, checkpoints);
-                        prop_assert_eq!(work.stop(time, checkpoints), at_stake);
-                        restarts += 1;
-                    }
-                    _ if is_resize => work.resize(time, pace(next), checkpoints, Time::from_nanos(resize_cost)),
-                    _ => work.set_pace(time, pace(next), checkpoints),
+                    work.advance(time);
                 }
-                rate = next;
-                work.advance(time, checkpoints);
-                prop_assert_eq!(work.done.gpu_time + work.lost(), spent);
+                match step {
+                    Step::Units(0) => (rate, hangs) = (0, false),
+                    Step::Units(next) => rate = next,
+                    Step::Resize(next) if rate > 0 => rate = next,
+                    Step::GoOn(next) if hangs => (rate, hangs) = (next, false),
+                    Step::Fail if rate > 0 => hangs = true,
+                    _ => {}
+                }
+                prop_assert_eq!(work, slow);
+                prop_assert_eq!(work.done.gpu_time + work.losses().total(), spent);
                 prop_assert!(work.saved.gpu_time <= work.done.gpu_time);
                 prop_assert_eq!(work.done.work, work.done.gpu_time);
             }

@@ -10,7 +10,7 @@ use foretell_sim::framework::{
     Resources, RestartCost, Scaling, ScalingPhase, Session, SpeedCurve, TaskId, TaskStatus, Time,
 };
 use foretell_sim::log::{JobStatus, Observer, Record, RunResult};
-use foretell_sim::platform::{Checkpoints, Config, PreemptionCost, Submission};
+use foretell_sim::platform::{CheckpointCost, Checkpoints, Config, PreemptionCost, Submission};
 use foretell_testkit::placement::legal;
 use proptest::prelude::*;
 use rand::RngExt;
@@ -93,6 +93,7 @@ fn elastic(submit_s: f64, duration_s: f64, asked: u32, speeds: &[u64]) -> Submis
 fn config(resize_s: f64, grace_s: f64) -> Config {
     let preemption = PreemptionCost {
         checkpoints: Checkpoints::Never,
+        checkpoint_cost: CheckpointCost::default(),
         restart_cost: RestartCost::default(),
         resize_cost: Time::from_s(resize_s),
         termination_grace: Time::from_s(grace_s),

@@ -2,6 +2,7 @@
 
 mod elastic;
 mod explain;
+mod faults;
 mod fixtures;
 mod lifecycle;
 mod metrics;

@@ -9,7 +9,7 @@ use foretell_sim::framework::{
     Time,
 };
 use foretell_sim::log::{EvictionOutcome, JobStatus, Observer, Record};
-use foretell_sim::platform::{Checkpoints, Config, PreemptionCost, Role, Submission};
+use foretell_sim::platform::{CheckpointCost, Checkpoints, Config, PreemptionCost, Role, Submission};
 use proptest::prelude::*;
 use rand::RngExt;
 
@@ -76,6 +76,7 @@ fn cost(checkpoint_s: Option<f64>, restart_s: f64, grace_s: f64) -> Config {
     let every = |interval_s| Checkpoints::Every(Time::from_s(interval_s));
     let preemption = PreemptionCost {
         checkpoints: checkpoint_s.map_or(Checkpoints::Never, every),
+        checkpoint_cost: CheckpointCost::default(),
         restart_cost: RestartCost::of_every_job(Time::from_s(restart_s)),
         resize_cost: Time::ZERO,
         termination_grace: Time::from_s(grace_s),

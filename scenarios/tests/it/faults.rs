@@ -1,0 +1,97 @@
+//! What fails, as scenarios say it.
+
+use foretell_scenarios::sim::framework::{NodeId, Time};
+use foretell_scenarios::sim::platform::{FaultKind, OnFailure};
+
+use crate::{check, problems, read, with};
+
+/// The good scenario with something more at its end.
+fn and(text: &str) -> String {
+    format!("{}\n{text}", with("", ""))
+}
+
+#[test]
+fn what_cannot_be_is_said() {
+    check(
+        &and("[faults]\npreset = \"llama\""),
+        "14:10: faults.preset: unknown value `llama` (did you mean `llama3`?)",
+    );
+    check(
+        &and("[faults]\ngpu = { per_1000_node_days = -1 }"),
+        "14:30: faults.gpu.per_1000_node_days: expected a number from 0 to 1000000000, got -1",
+    );
+    check(
+        &and("[faults]\nspares = 2"),
+        "14:10: faults.spares: expected fewer than the cluster has nodes (2), got 2",
+    );
+    check(
+        &and("[[faults.at]]\ntime_s = 1\nnode = \"dgx-h100-002\"\nkind = \"gpu\""),
+        "15:8: faults.at[0].node: unknown node `dgx-h100-002` (did you mean `dgx-h100-0000`?)",
+    );
+    check(
+        &and("[[faults.at]]\ntime_s = 1\nnode = \"dgx-h100-0001\"\nkind = \"gpu\"\ngpu = 8"),
+        "17:7: faults.at[0].gpu: node `dgx-h100-0001` has 8 GPUs, counted from 0",
+    );
+    check(
+        &and("[[faults.at]]\ntime_s = 1\nnode = \"dgx-h100-0001\"\nkind = \"nic\"\ngpu = 1"),
+        "17:7: faults.at[0].gpu: expected none beside this `kind`, got 1",
+    );
+    let sizes = "sizes = [{ weight = 1, gpus_per_task = 1 }]";
+    check(
+        &with(sizes, "sizes = [{ weight = 1, gpus_per_task = 1, max_retries = 2 }]"),
+        "8:10: workload.synthetic.sizes[0]: what to do on failure is said, but nothing fails (add a section \
+         `[faults]`, or leave out `on_failure` and `max_retries`)",
+    );
+    let young =
+        "[preemption]\ncheckpoint = { interval = \"young\", size_per_gpu = \"12 GB\", write_gb_per_s = 1 }";
+    check(
+        &and(young),
+        "14:27: preemption.checkpoint.interval: nothing fails, so that there is no best interval (add a section \
+         `[faults]` with a `preset` or with rates)",
+    );
+    let both = young.replace("[preemption]", "[preemption]\ncheckpoint_interval_s = 9");
+    assert!(
+        problems(&and(&format!("{both}\n[faults]\npreset = \"llama3\"")), &[])
+            .contains("expected this or `checkpoint_interval_s`, got both")
+    );
+    check(
+        &and("[preemption]\ncheckpoint = { write_gb_per_s = 1 }"),
+        "14:14: preemption.checkpoint: expected at least one of `size_per_gpu` and `size_per_job`, got neither",
+    );
+}
+
+#[test]
+fn what_is_said_is_what_is_meant() {
+    assert!(read(&with("", ""), &[]).unwrap().faults.is_none());
+    let text = and(
+        "[preemption]\ncheckpoint = { interval = \"young\", size_per_gpu = \"12 GB\", write_gb_per_s = 4, \
+         read_gb_per_s = 8, stall_fraction = 0.25 }\n\
+         [faults]\npreset = \"llama3\"\nnic = { per_1000_node_days = 5, repair_time_s = 60 }\nmax_retries = 3\nspares = 1\n\
+         stragglers = { share = 0.5, speed = 0.9 }\ncheck = { time_s = 60, catches = 0.5 }\n\
+         [[faults.at]]\ntime_s = 100\nnode = \"dgx-h100-0001\"\nkind = \"gpu\"\ngpu = 7\nduration_s = 50\n",
+    );
+    let text = text.replace(
+        "sizes = [{ weight = 1, gpus_per_task = 1 }]",
+        "sizes = [{ weight = 1, gpus_per_task = 1, on_failure = \"restart_pod\", roles = [{ name = \"ps\", tasks = 1, \
+         on_failure = \"fail\" }] }]",
+    );
+    let scenario = read(&text, &[]).unwrap();
+    let faults = scenario.faults.unwrap();
+    let per_million_node_days = |kind: FaultKind| (faults.rate(kind).per_node_s * 86.4e9).round() as u64;
+    assert_eq!(FaultKind::ALL.map(per_million_node_days), [416, 2_423, 5_000, 316, 570]);
+    let repair_s = |kind: FaultKind| faults.rate(kind).repair.mean.as_s();
+    assert_eq!((repair_s(FaultKind::Gpu), repair_s(FaultKind::Nic)), (14_400.0, 60.0));
+    assert_eq!(faults.detection, Time::from_s(600.0));
+    let slow = faults.stragglers.unwrap();
+    assert_eq!((slow.speed_millionths, slow.detection, faults.spares), (900_000, None, 1));
+    assert_eq!(faults.check.unwrap().time, Time::from_s(60.0));
+    let at = faults.scheduled[0];
+    assert_eq!((at.node, at.kind, at.device), (NodeId::new(1), FaultKind::Gpu, Some(7)));
+    let cost = scenario.preemption.checkpoint_cost;
+    assert_eq!((cost.write.of(16_000).as_s(), cost.load.of(16_000).as_s()), (48.0, 24.0));
+    assert_eq!((cost.stall_millionths, scenario.preemption.checkpoint_young), (250_000, true));
+    let foretell_scenarios::scenario::Workload::Synthetic(jobs) = scenario.workload else { panic!() };
+    let policy = jobs.traits[0].on_failure.as_ref().unwrap();
+    assert_eq!((policy.on_failure, policy.max_retries), (OnFailure::RestartPod, Some(3)));
+    assert_eq!(policy.roles, [("ps".into(), OnFailure::Fail)]);
+}
