@@ -1,5 +1,6 @@
 //! `foretell train`: how long a step of a training job takes, what its GPUs hold, and how best to split it.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -380,7 +381,10 @@ fn report(args: &JobArgs, asked: &Asked, best: &Found) -> String {
     let counted = if is_quicker { ", counted as direct convolutions" } else { "" };
     let rate = if is_transformer { "tokens/s/GPU" } else { "samples/s/GPU" };
     let mut text = format!("{}\n\n", heading(asked, plan));
-    let mut line = |name: &str, value: String| text.push_str(&format!("{name:<22}{value}\n"));
+    // Writing to a text does not fail.
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<22}{value}");
+    };
     line("step", duration(step.time_s));
     line(rate, format!("{:.1}", step.tokens_per_s_per_gpu));
     line(

@@ -69,6 +69,10 @@ fn collectives_as_documented() {
     for summary in printed.lines().filter(|line| line.ends_with("measurements")) {
         assert!(guide.contains(summary), "docs/nccl.md does not say\n{summary}");
     }
+    let output = foretell(&["validate", "nccl", "--data", data.to_str().unwrap(), "--markdown"]);
+    let section = stdout(&output);
+    let accuracy = std::fs::read_to_string(root().join("docs/accuracy.md")).unwrap();
+    assert!(accuracy.contains(section.trim_end()), "docs/accuracy.md shows another section than\n{section}");
     let picture = root().join("docs/images/nccl-busbw.svg");
     Assert::new().action_env("SNAPSHOTS").eq(
         std::fs::read_to_string(plot).unwrap(),
@@ -115,6 +119,9 @@ fn small_commands() {
     let two_nodes = ["nccl", "--node-type", "dgx-a100", "--nodes", "2"];
     let ring = ["--env", "NCCL_ALGO=Ring", "--sizes", "1K..8G", "--explain"];
     check_golden("nccl", &succeed(&[&two_nodes[..], &ring].concat()));
+    let two_gpus =
+        ["nccl", "--node-type", "dgx-1-v100", "--gpus-of-node", "0,5", "--explain", "--sizes", "1M..4M"];
+    check_golden("nccl-gpus-of-node", &succeed(&two_gpus));
     let reclaim = "scenarios/library/gang-deadlock.toml";
     let set =
         ["--set", "cluster.topology=[{ name = \"leaf\", nodes = 8 }, { name = \"spine\", nodes = 16 }]"];
@@ -124,6 +131,9 @@ fn small_commands() {
     }
     let contend = ["--contend", "4", "--dealt", "--nodes-per-leaf", "2", "--oversubscription", "2"];
     check_golden("nccl-contend", &succeed(&[&two_nodes[..], &ring[..4], &contend].concat()));
+    let parts = ["nccl", "--node-type", "dgx-1-v100", "--nodes", "2", "--gpus-of-node", "0,2,4,6"];
+    let share = ["--sizes", "64M..256M", "--contend", "2", "--share-nodes", "--env", "NCCL_ALGO=Ring"];
+    check_golden("nccl-share-nodes", &succeed(&[&parts[..], &share].concat()));
     let tune = ["nccl", "tune", "--node-type", "dgx-h100", "--nodes", "16", "--network", "roce"];
     check_golden("nccl-tune", &succeed(&tune));
     check_golden("nccl-variables", &succeed(&["nccl", "variables"]));

@@ -8,11 +8,10 @@ use foretell_sim::engine::Streams;
 use foretell_sim::framework::{GpuModelId, GpuModelSet, WHOLE_GPU_MILLI};
 use foretell_sim::traffic::{CommunicationProfile, Machines, Phases, ProfileSpec, StepModel, Traffic};
 use foretell_traces::{JobRecord, TraceError};
-use foretell_training::Device;
 use foretell_training::plan::PlanError;
 use rand::RngExt;
 
-use super::trained::TrainedJob;
+use super::trained::{NodeKind, TrainedJob};
 use super::{Plan, RunError};
 use crate::scenario::{CommunicationSize, Scenario, Steps, TrainedModel};
 
@@ -28,8 +27,8 @@ pub(super) struct Classes {
     /// Each with the sum of the weights up to it.
     specs: Vec<(f64, Spec)>,
     machines: Arc<Machines>,
-    /// What the GPUs of the machines can do, one for each; none unless jobs train models.
-    devices: Arc<[Device]>,
+    /// What else is known of them, one for each; none unless jobs train models.
+    kinds: Arc<[NodeKind]>,
 }
 
 impl Classes {
@@ -41,7 +40,7 @@ impl Classes {
         let Some(communication) = &scenario.communication else { return Ok(None) };
         let fabric = scenario.fabric.as_ref();
         let mut by_model: Vec<(GpuModelId, _)> = Vec::new();
-        let mut devices = Vec::new();
+        let mut kinds = Vec::new();
         for group in &scenario.nodes {
             let Some((gpus, machine)) = group.node_type.gpus.as_ref().zip(group.machine(fabric)) else {
                 continue;
@@ -49,7 +48,8 @@ impl Classes {
             let id = model(&gpus.model)?;
             if by_model.iter().all(|(known, _)| *known != id) {
                 by_model.push((id, machine));
-                devices.extend(group.device());
+                let node_type = group.node_type.clone();
+                kinds.extend(group.device().map(|device| NodeKind { node_type, device }));
             }
         }
         let environment = fabric.map_or_else(Default::default, |fabric| fabric.environment.clone());
@@ -78,7 +78,7 @@ impl Classes {
             specs.push((sum, spec));
         }
         let streams = Streams::new(scenario.seed);
-        Ok(Some(Self { streams, specs, machines: Arc::new(machines), devices: devices.into() }))
+        Ok(Some(Self { streams, specs, machines: Arc::new(machines), kinds: kinds.into() }))
     }
 }
 
@@ -114,7 +114,7 @@ impl StepModels {
                 Arc::new(CommunicationProfile::new(*spec, Arc::clone(&classes.machines), gpus, models)?)
             }
             Spec::Trained(model) => {
-                Arc::new(TrainedJob::new(model, &classes.machines, &classes.devices, gpus, models)?)
+                Arc::new(TrainedJob::new(model, &classes.machines, &classes.kinds, gpus, models)?)
             }
         };
         self.known.insert(key, Arc::clone(&model));

@@ -2,21 +2,69 @@
 
 use std::sync::Arc;
 
-use foretell_fabric::hardware::{Machine, Ranks};
-use foretell_sim::framework::GpuModelSet;
+use foretell_fabric::collectives::{self, Collective, choose};
+use foretell_fabric::hardware::{self, Machine, Ranks};
+use foretell_sim::framework::{GpuModelSet, GpuSet};
 use foretell_sim::traffic::{Machines, Pattern, PlacementShape, StepLaw, StepModel};
 use foretell_training::plan::{Plan, PlanError};
 use foretell_training::search::{Fixed, best};
 use foretell_training::{Calibration, Device, Setup, law};
 
+use crate::catalog::NodeType;
 use crate::scenario::{AUTO, TrainedModel};
+
+/// What is known of a kind of nodes beside what NCCL sees of it.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct NodeKind {
+    pub(super) node_type: NodeType,
+    pub(super) device: Device,
+}
+
+impl NodeKind {
+    /// What some of the GPUs have, where that differs from what any have: as a machine of their own.
+    fn part(&self, machine: &Machine, devices: GpuSet) -> Option<Machine> {
+        if machine.interconnect == hardware::Interconnect::NvSwitch || devices.len() < 2 {
+            return None;
+        }
+        let devices: Vec<u32> = devices.iter().map(|device| device as u32).collect();
+        let part = self.node_type.machine_of(&devices).ok()?;
+        // The cards may hang on slower ports.
+        Some(Machine { nic_gb_per_s: part.nic_gb_per_s.min(machine.nic_gb_per_s), ..part })
+    }
+
+    /// The GPUs of a node that have most for so many of them, of equals the first; none where all are alike, or all are meant.
+    fn best_part(&self, machine: &Machine, gpus: u32) -> Option<GpuSet> {
+        if gpus < 2 || gpus >= machine.gpus || machine.gpus > MOST_GPUS {
+            return None;
+        }
+        let sets = (0..1_u64 << machine.gpus).filter(|bits| bits.count_ones() == gpus).map(GpuSet::from_bits);
+        let mut best: Option<(f64, GpuSet)> = None;
+        for set in sets {
+            let part = self.part(machine, set)?;
+            let ranks = Ranks { per_node: gpus, nodes: 1 };
+            let environment = collectives::Environment::default();
+            let choice = choose(&part, ranks, Collective::AllReduce, LARGE_BYTES, &environment).ok()?;
+            let time_us = choice.estimate(&collectives::Calibration::default()).time_us;
+            if best.is_none_or(|(least_us, _)| time_us < least_us) {
+                best = Some((time_us, set));
+            }
+        }
+        best.map(|(_, set)| set)
+    }
+}
+
+/// GPUs of nodes whose parts are looked through for the best.
+const MOST_GPUS: u32 = 8;
+
+/// A message that bandwidth binds.
+const LARGE_BYTES: u64 = 1 << 28;
 
 /// A job that trains a model on some number of GPUs. The reference is the job alone on as few nodes as hold it.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct TrainedJob {
     model: Arc<TrainedModel>,
     /// One for each of the machines.
-    devices: Arc<[Device]>,
+    kinds: Arc<[NodeKind]>,
     machines: Arc<Machines>,
     calibration: Calibration,
     plan: Plan,
@@ -28,14 +76,14 @@ impl TrainedJob {
     pub(super) fn new(
         model: &Arc<TrainedModel>,
         machines: &Arc<Machines>,
-        devices: &Arc<[Device]>,
+        kinds: &Arc<[NodeKind]>,
         gpus: u32,
         gpu_models: GpuModelSet,
     ) -> Result<Self, PlanError> {
         let mut job = Self {
             plan: plan(model, gpus)?,
             model: Arc::clone(model),
-            devices: Arc::clone(devices),
+            kinds: Arc::clone(kinds),
             machines: Arc::clone(machines),
             calibration: Calibration::default(),
             // No node has such GPUs: the job never runs.
@@ -54,6 +102,8 @@ impl TrainedJob {
                 continue;
             }
             let shape = PlacementShape::packed(gpus, machine.gpus, [*id].into_iter().collect());
+            let shape =
+                kinds[index].best_part(machine, gpus).map_or(shape.clone(), |part| shape.on_devices(part));
             match job.on(index, &shape, |setup| best(setup, fixed)) {
                 Ok(best) if found.as_ref().is_none_or(|(step_s, _)| best.step.time_s < *step_s) => {
                     found = Some((best.step.time_s, best.plan));
@@ -75,10 +125,14 @@ impl TrainedJob {
     /// Looks at the job on GPUs of one of the models, placed so.
     fn on<T>(&self, index: usize, shape: &PlacementShape, look: impl FnOnce(&Setup<'_>) -> T) -> T {
         let (_, machine) = &self.machines.by_model[index];
-        let (machine, ranks) = seen(machine, shape);
+        let part = shape.devices.and_then(|devices| self.kinds[index].part(machine, devices));
+        let (machine, ranks) = match part {
+            Some(machine) => (machine, Ranks { per_node: shape.gpus(), nodes: 1 }),
+            None => seen(machine, shape),
+        };
         look(&Setup {
             model: self.model.model,
-            device: &self.devices[index],
+            device: &self.kinds[index].device,
             machine: &machine,
             ranks,
             plan: &self.plan,

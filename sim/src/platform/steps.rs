@@ -132,6 +132,10 @@ where
         let nodes = steps.nodes();
         let models: GpuModelSet = steps.workers.iter().map(|worker| worker.model).collect();
         let shape = PlacementShape::new(nodes.iter().map(|(_, gpus)| gpus.len()), models);
+        let shape = match nodes[..] {
+            [(_, devices)] => shape.on_devices(devices),
+            _ => shape,
+        };
         let law = self.laws.of(&steps.model, &shape);
         if let Some(traffic) = &mut self.traffic {
             let members = nodes.iter().map(|&(node, gpus)| Member {

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use foretell_framework::GpuModelSet;
+use foretell_framework::{GpuModelSet, GpuSet};
 
 /// A job that knows how long a step takes where it was placed. Pure: the same shape always has the same law.
 pub trait StepModel: Send + Sync + Debug {
@@ -26,6 +26,8 @@ pub struct PlacementShape {
     gpus_by_node: Box<[u32]>,
     /// The models of the GPUs; more than one where a job runs on several.
     pub gpu_models: GpuModelSet,
+    /// Which GPUs of its node, where the job is on one and they are known.
+    pub devices: Option<GpuSet>,
 }
 
 impl PlacementShape {
@@ -33,7 +35,7 @@ impl PlacementShape {
     pub fn new(gpus_by_node: impl IntoIterator<Item = u32>, gpu_models: GpuModelSet) -> Self {
         let mut gpus_by_node: Vec<u32> = gpus_by_node.into_iter().filter(|&gpus| gpus > 0).collect();
         gpus_by_node.sort_unstable_by(|one, other| other.cmp(one));
-        Self { gpus_by_node: gpus_by_node.into(), gpu_models }
+        Self { gpus_by_node: gpus_by_node.into(), gpu_models, devices: None }
     }
 
     /// So many GPUs on nodes of `per_node`, on as few nodes as hold them.
@@ -41,6 +43,12 @@ impl PlacementShape {
         let per_node = per_node.max(1);
         let full = (0..gpus / per_node).map(|_| per_node);
         Self::new(full.chain([gpus % per_node]), gpu_models)
+    }
+
+    /// The same on these GPUs of one node.
+    #[must_use]
+    pub fn on_devices(self, devices: GpuSet) -> Self {
+        Self { devices: Some(devices), ..self }
     }
 
     /// GPUs on each node, most first.

@@ -63,76 +63,21 @@ pub fn run(data: &Path, selection: Selection, progress: &Progress<'_>) -> Result
             fitted
         })
         .collect();
-    let points = |row: &Measured, calibration: &Calibration| -> Option<f64> {
-        let measured = row.mfu_of(row.step_s?);
-        Some((row.mfu_of(row.step(calibration)?.time_s) - measured).abs())
-    };
-    let mut groups: BTreeMap<(String, String), Vec<[f64; 2]>> = BTreeMap::new();
-    let mut left_out = Vec::new();
-    for row in &foundry {
-        let (Some(fitted), Some(held)) =
-            (points(row, &calibration), points(row, &held_out[fold_of(row, &models)]))
-        else {
-            continue;
-        };
-        left_out.push(held);
-        let key = (format!("{} {:?}", row.device.name, row.plan.precision), row.model.name.clone());
-        groups.entry(key).or_default().push([fitted, held]);
-    }
-    let mean_left_out = mean(&left_out);
-    let foundry_passes = mean_left_out <= FOUNDRY_POINTS;
-    let mut lines: Vec<Line> = groups
-        .into_iter()
-        .map(|((hardware, model), errors)| {
-            let of = |which: usize| errors.iter().map(|pair| pair[which]).collect::<Vec<f64>>();
-            let (fitted, held) = (of(0), of(1));
-            Line {
-                badness: mean(&held) / FOUNDRY_POINTS,
-                cells: vec![
-                    Cell::Text("llm-foundry".to_owned()),
-                    Cell::Text(model),
-                    Cell::Text(hardware),
-                    Cell::Text(format!("MFU, {} rows", errors.len())),
-                    Cell::None,
-                    Cell::None,
-                    Cell::Text(format!("{:.1} / {:.1} points", mean(&fitted), mean(&held))),
-                ],
-                passed: foundry_passes && mean(&held) <= MODEL_POINTS,
-            }
+    let errors: Vec<FoundryError<'_>> = foundry
+        .iter()
+        .filter_map(|row| {
+            let held_out = &held_out[fold_of(row, &models)];
+            Some(FoundryError { row, fitted: points(row, &calibration)?, held_out: points(row, held_out)? })
         })
         .collect();
+    let mut lines = foundry_lines(&errors);
     lines.extend(rows.iter().filter(|row| row.kinship != Kinship::Foundry).flat_map(|row| {
         let bases = rows.iter().filter(|base| is_base(base, row));
         let base = bases.min_by_key(|base| base.ranks.count());
         others(row, base, &calibration)
     }));
-    let (too_full, fitting) = memory_verdicts(&foundry);
     lines.sort_by(|one, other| other.badness.total_cmp(&one.badness));
-    let mut summary = format!(
-        "llm-foundry: mean error of MFU {:.2} points fitted, {mean_left_out:.2} left out of the fit\n\
-         (largest {:.1}), {} rows; constants come from these alone.\n\
-         Their micro-batches fit by our reckoning in {fitting} of {} rows.\n",
-        mean(&foundry.iter().filter_map(|row| points(row, &calibration)).collect::<Vec<_>>()),
-        left_out.iter().copied().fold(0.0, f64::max),
-        left_out.len(),
-        fitting + too_full.len(),
-    );
-    for line in &too_full {
-        let _ = writeln!(summary, "does not fit by our reckoning: {line}");
-    }
-    let judged: Vec<f64> = rows
-        .iter()
-        .filter(|row| row.kinship == Kinship::Megatron)
-        .filter_map(|row| row.log_error(&calibration))
-        .map(|error| error.exp_m1().abs() * 100.0)
-        .collect();
-    let _ = write!(
-        summary,
-        "Korthikanti 2022, the step times of Calculon: mean error {:.1} %, largest {:.1} %.\n\
-         `recalled` rows are shown and not judged.\n",
-        mean(&judged),
-        judged.iter().copied().fold(0.0, f64::max)
-    );
+    let mut summary = summary(&rows, &errors, &calibration);
     for ((source, reason), count) in skipped {
         let rows = if count == 1 { "row" } else { "rows" };
         let _ = writeln!(summary, "skipped {count} {rows} of {source}: {reason}");
@@ -149,6 +94,81 @@ pub fn run(data: &Path, selection: Selection, progress: &Progress<'_>) -> Result
         rows: lines.into_iter().map(|line| Row { cells: line.cells, passed: line.passed }).collect(),
         summary: summary.trim_end().to_owned(),
     })
+}
+
+/// How far a row of llm-foundry is off, points of MFU.
+struct FoundryError<'a> {
+    row: &'a Measured,
+    fitted: f64,
+    /// With its model left out of the fit.
+    held_out: f64,
+}
+
+fn points(row: &Measured, calibration: &Calibration) -> Option<f64> {
+    let measured = row.mfu_of(row.step_s?);
+    Some((row.mfu_of(row.step(calibration)?.time_s) - measured).abs())
+}
+
+/// A line for each model on each GPU.
+fn foundry_lines(errors: &[FoundryError<'_>]) -> Vec<Line> {
+    let mean_held_out = mean(&errors.iter().map(|error| error.held_out).collect::<Vec<_>>());
+    let mut groups: BTreeMap<(String, &str), (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    for FoundryError { row, fitted, held_out } in errors {
+        let hardware = format!("{} {}", row.device.name, row.plan.precision.name());
+        let group = groups.entry((hardware, &row.model.name)).or_default();
+        group.0.push(*fitted);
+        group.1.push(*held_out);
+    }
+    groups
+        .into_iter()
+        .map(|((hardware, model), (fitted, held_out))| Line {
+            badness: mean(&held_out) / FOUNDRY_POINTS,
+            cells: vec![
+                Cell::Text("llm-foundry".to_owned()),
+                Cell::Text(model.to_owned()),
+                Cell::Text(hardware),
+                Cell::Text(format!("MFU, {} row{}", fitted.len(), if fitted.len() == 1 { "" } else { "s" })),
+                Cell::None,
+                Cell::None,
+                Cell::Text(format!("{:.1} / {:.1} points", mean(&fitted), mean(&held_out))),
+            ],
+            passed: mean_held_out <= FOUNDRY_POINTS && mean(&held_out) <= MODEL_POINTS,
+        })
+        .collect()
+}
+
+/// The means, and what does not fit although it ran.
+fn summary(rows: &[Measured], errors: &[FoundryError<'_>], calibration: &Calibration) -> String {
+    let of = |which: fn(&FoundryError<'_>) -> f64| errors.iter().map(which).collect::<Vec<f64>>();
+    let (fitted, held_out) = (of(|error| error.fitted), of(|error| error.held_out));
+    let foundry: Vec<&Measured> = rows.iter().filter(|row| row.kinship == Kinship::Foundry).collect();
+    let (too_full, fitting) = memory_verdicts(&foundry);
+    let mut summary = format!(
+        "llm-foundry: mean error of MFU {:.2} points fitted, {:.2} with its model left out of the fit\n\
+         (largest {:.1}), {} rows; constants come from these alone.\n\
+         Their micro-batches fit by our reckoning in {fitting} of {} rows.\n",
+        mean(&fitted),
+        mean(&held_out),
+        held_out.iter().copied().fold(0.0, f64::max),
+        errors.len(),
+        foundry.len(),
+    );
+    for line in &too_full {
+        let _ = writeln!(summary, "does not fit by our reckoning: {line}");
+    }
+    let megatron = rows.iter().filter(|row| row.kinship == Kinship::Megatron);
+    let judged: Vec<f64> = megatron
+        .filter_map(|row| row.log_error(calibration))
+        .map(|error| error.exp_m1().abs() * 100.0)
+        .collect();
+    let _ = writeln!(
+        summary,
+        "Korthikanti 2022, the step times of Calculon: mean error {:.1} %, largest {:.1} %.\n\
+         `recalled` rows are shown and not judged.",
+        mean(&judged),
+        judged.iter().copied().fold(0.0, f64::max)
+    );
+    summary
 }
 
 /// The part in which a row is left out: that of its model.
