@@ -50,14 +50,19 @@ impl Communication {
     }
 
     /// Bytes that it sent from leaves up to spines.
-    pub const fn leaf_bytes(&self) -> u64 {
-        (self.leaf / 1_000_000_000) as u64
+    pub fn leaf_bytes(&self) -> u64 {
+        bytes(self.leaf)
     }
 
     /// Bytes that it sent from spines up to cores.
-    pub const fn spine_bytes(&self) -> u64 {
-        (self.spine / 1_000_000_000) as u64
+    pub fn spine_bytes(&self) -> u64 {
+        bytes(self.spine)
     }
+}
+
+/// From bytes times a billion; more than 64 bits hold, 18 exabytes, stays at that.
+fn bytes(billionfold: u128) -> u64 {
+    u64::try_from(billionfold / 1_000_000_000).unwrap_or(u64::MAX)
 }
 
 /// What communication did to all jobs that say what their steps take and began to run.
@@ -71,7 +76,7 @@ pub struct CommunicationSummary {
     pub slowdown_p99: f64,
     /// Share of their running time, by GPUs asked for, in which others held them back.
     pub held_back: f64,
-    /// Bytes sent from leaves up to spines.
+    /// Bytes sent from leaves up to spines, at most `u64::MAX`.
     pub leaf_bytes: u64,
     /// Bytes sent from spines up to cores.
     pub spine_bytes: u64,
@@ -97,8 +102,8 @@ impl CommunicationSummary {
             slowdown_mean: slowdowns.iter().sum::<f64>() / count.max(1) as f64,
             slowdown_p99: slowdowns.get((count * 99).div_ceil(100).max(1) - 1).copied().unwrap_or_default(),
             held_back: if ran == 0 { 0.0 } else { held_back as f64 / ran as f64 },
-            leaf_bytes: all.iter().map(|(_, one)| one.leaf_bytes()).sum(),
-            spine_bytes: all.iter().map(|(_, one)| one.spine_bytes()).sum(),
+            leaf_bytes: bytes(all.iter().map(|(_, one)| one.leaf).sum()),
+            spine_bytes: bytes(all.iter().map(|(_, one)| one.spine).sum()),
         })
     }
 }
