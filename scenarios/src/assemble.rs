@@ -196,7 +196,7 @@ impl Plan {
         let mut gpu_models = BTreeMap::new();
         let mut shapes: BTreeMap<TaskShape, u64> = BTreeMap::new();
         let mut job_count = 0;
-        let mut shares = None;
+        let mut sharing_job = None;
         for job in jobs(&scenario)? {
             let (job, _) = job?;
             job_count += 1;
@@ -212,8 +212,8 @@ impl Plan {
                     gpu_models.insert(model.clone(), id);
                 }
             }
-            if shares.is_none() && job.gpus_per_task > 0 && job.gpu_milli < WHOLE_GPU_MILLI {
-                shares = Some(job.id.to_string());
+            if sharing_job.is_none() && job.gpus_per_task > 0 && job.gpu_milli < WHOLE_GPU_MILLI {
+                sharing_job = Some(job.id.to_string());
             }
             let shape = TaskShape {
                 cpu_milli: job.cpu_milli,
@@ -248,7 +248,7 @@ impl Plan {
         };
         for policy in &scenario.scheduler.policies {
             build_policy(&scenario, policy, &policy_config)?;
-            if let Some(job) = shares.as_ref().filter(|_| gives_whole_gpus_only(policy)) {
+            if let Some(job) = sharing_job.as_ref().filter(|_| gives_whole_gpus_only(policy)) {
                 return Err(RunError::ShareOfGpu { policy: policy.clone(), job: job.clone() });
             }
             if let Some(SchedulerConfig::Slurm(slurm)) = scenario.scheduler.profiles.get(policy) {

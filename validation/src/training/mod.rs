@@ -112,16 +112,17 @@ fn points(row: &Measured, calibration: &Calibration) -> Option<f64> {
 /// A line for each model on each GPU.
 fn foundry_lines(errors: &[FoundryError<'_>]) -> Vec<Line> {
     let mean_held_out = mean(&errors.iter().map(|error| error.held_out).collect::<Vec<_>>());
-    let mut groups: BTreeMap<(String, &str), (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    // By hardware and model; errors fitted and held out.
+    let mut groups: BTreeMap<(String, &str), [Vec<f64>; 2]> = BTreeMap::new();
     for FoundryError { row, fitted, held_out } in errors {
         let hardware = format!("{} {}", row.device.name, row.plan.precision.name());
         let group = groups.entry((hardware, &row.model.name)).or_default();
-        group.0.push(*fitted);
-        group.1.push(*held_out);
+        group[0].push(*fitted);
+        group[1].push(*held_out);
     }
     groups
         .into_iter()
-        .map(|((hardware, model), (fitted, held_out))| Line {
+        .map(|((hardware, model), [fitted, held_out])| Line {
             badness: mean(&held_out) / FOUNDRY_POINTS,
             cells: vec![
                 Cell::Text("llm-foundry".to_owned()),
