@@ -1,6 +1,7 @@
 //! From a scenario to the thing that runs: cluster state, workload, policy.
 
 mod cluster;
+mod pods;
 mod steps;
 mod trained;
 
@@ -16,7 +17,7 @@ use foretell_registry::{
     SlurmConfig, TiresiasConfig, VolcanoError,
 };
 use foretell_sim::engine::{Budget, Progress};
-use foretell_sim::framework::spec::{LabelOperator, LabelRequirement, NodeAffinity, NodeSelectorTerm};
+use foretell_sim::framework::spec::NodeAffinity;
 use foretell_sim::framework::state::{ACCOUNT_ANNOTATION, NetworkTopology, QOS_ANNOTATION, TopologyMode};
 use foretell_sim::framework::{
     ClusterState, FULL_SPEED, GpuModelId, GpuRequest, Profile, Resources, RestartCost, Scaling, ScalingPhase,
@@ -24,17 +25,18 @@ use foretell_sim::framework::{
 };
 use foretell_sim::log::{JobStatus, Metrics, Observer, RunResult, Sampling};
 use foretell_sim::platform::{
-    self, Checkpoints, Config, Inspector, PreemptionCost, Role, Simulation, SimulationError, Submission,
+    self, Checkpoints, Config, Inspector, PreemptionCost, Simulation, SimulationError, Submission,
 };
 use foretell_traces::generate::{GenerateError, Generator};
 use foretell_traces::{JobRecord, ScalingRecord, SpeedLaw, TraceError, TraceFormat};
 use thiserror::Error;
 
+use self::pods::{own_or_shared_nodes, roles};
 use self::steps::{Classes, StepModels};
 use crate::catalog::Catalog;
 use crate::scenario::{
     self, Cycle, FabricError, GpuChoice, JobTrace, JobTraceFormat, JobTraits, Ordering, Preemption,
-    QueueNodes, Reservation, Retry, Scenario, Synthetic, Timeline, VIRTUAL_CLUSTER_LABEL, Workload,
+    QueueNodes, Reservation, Retry, Scenario, Synthetic, Timeline, Workload,
 };
 use crate::solver::simplex;
 
@@ -524,42 +526,6 @@ fn ordering(scenario: &Scenario) -> OrderingConfig {
         },
         ..OrderingConfig::default()
     }
-}
-
-/// The pods of a job: its tasks, of which it needs `sizes.0` and may have `sizes.1` if that is said, and those beside them.
-fn roles(tasks: u32, sizes: Option<(u32, u32)>, spec: TaskSpec, traits: Option<&JobTraits>) -> Vec<Role> {
-    let least = traits.and_then(|traits| traits.min_tasks).unwrap_or(tasks);
-    let (minimum, tasks) = sizes.unwrap_or((least, tasks));
-    let Some(traits) = traits else { return vec![Role { count: tasks, minimum, spec }] };
-    let others = traits.roles.iter().map(|role| {
-        let requests = Resources::new(role.cpu_milli, role.memory_bytes);
-        let node_affinity = spec.node_affinity.clone();
-        let role_name = role.name.as_str().into();
-        let never_preempts = traits.never_preempts;
-        let spec =
-            TaskSpec { role: role_name, requests, node_affinity, never_preempts, ..TaskSpec::default() };
-        Role::gang(role.tasks, spec)
-    });
-    let mut roles: Vec<Role> = others.collect();
-    roles.push(Role {
-        count: tasks,
-        minimum,
-        spec: TaskSpec {
-            role: traits.worker_role.as_str().into(),
-            never_preempts: traits.never_preempts,
-            ..spec
-        },
-    });
-    roles
-}
-
-/// The nodes of a virtual cluster, and those that belong to none.
-fn own_or_shared_nodes(virtual_cluster: &str) -> NodeAffinity {
-    let term = |operator| {
-        NodeSelectorTerm::new(vec![LabelRequirement { key: VIRTUAL_CLUSTER_LABEL.into(), operator }])
-    };
-    let own = term(LabelOperator::In(vec![virtual_cluster.into()]));
-    NodeAffinity { required: vec![own, term(LabelOperator::DoesNotExist)], preferred: Vec::new() }
 }
 
 /// Jobs, with what they are beyond what a trace tells.
