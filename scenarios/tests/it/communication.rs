@@ -66,12 +66,12 @@ fn what_cannot_be_is_said() {
 fn what_cannot_be_trained_is_said() {
     wrong(
         "classes = [{ name = \"a\", share = 0.5, train = { model = \"llama-3-7b\" } }]",
-        "14:26: workload.communication.classes[0].share: follows from the model that `train` names\n\
-         14:49: workload.communication.classes[0].train.model: unknown model `llama-3-7b` (did you mean `llama-3-8b`?)",
+        "14:34: workload.communication.classes[0].share: follows from the model that `train` names\n\
+         14:57: workload.communication.classes[0].train.model: unknown model `llama-3-7b` (did you mean `llama-2-7b`?)",
     );
     wrong(
         "classes = [{ name = \"a\", train = { model = \"llama-3-8b\", strategy = \"tp8qq\" } }]",
-        "14:68: workload.communication.classes[0].train.strategy: unknown part `qq` in strategy `tp8qq`: expected auto, ddp, \
+        "14:69: workload.communication.classes[0].train.strategy: unknown part `qq` in strategy `tp8qq`: expected auto, ddp, \
          horovod, zero1, zero2, zero3, fsdp, fsdp-grad-op, fsdp-hybrid, ps<N>, ps<N>-async, and tp<N>, sp, pp<N>, v<N>, ep<N>, \
          dp<N>, such as `fsdp-hybrid` or `tp8pp4dp16`",
     );

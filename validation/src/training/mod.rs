@@ -145,8 +145,8 @@ fn summary(rows: &[Measured], errors: &[FoundryError<'_>], calibration: &Calibra
     let foundry: Vec<&Measured> = rows.iter().filter(|row| row.kinship == Kinship::Foundry).collect();
     let (too_full, fitting) = memory_verdicts(&foundry);
     let mut summary = format!(
-        "llm-foundry: mean error of MFU {:.2} points fitted, {:.2} with its model left out of the fit\n\
-         (largest {:.1}), {} rows; constants come from these alone.\n\
+        "llm-foundry: mean error of MFU {:.2} points fitted, {:.2} with its model left\n\
+         out of the fit (largest {:.1}), {} rows; constants come from these alone.\n\
          Their micro-batches fit by our reckoning in {fitting} of {} rows.\n",
         mean(&fitted),
         mean(&held_out),
