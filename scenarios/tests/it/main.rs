@@ -334,9 +334,8 @@ fn library_scenarios_resolve() {
             "elastic" => (8, 64),
             "heterogeneous" => (27, 108),
             "topology-aware" => (160, 1_280),
-            "gpu-topology" => (16, 128),
             "failures" => (2_080, 16_640),
-            "starvation" | "reclaim-storm" | "backfill" => (16, 128),
+            "starvation" | "reclaim-storm" | "backfill" | "gpu-topology" => (16, 128),
             "shared-vs-partitioned" | "shared-vs-partitioned-philly" => (164, 1_312),
             _ => panic!("a library scenario without an expectation: {name}"),
         };
