@@ -24,7 +24,7 @@ fn communication_has_columns_of_its_own() {
     let mut communication = Communication::default();
     let pace = Pace { speed: 800_000, is_held_back: true, leaf_bytes_per_s: 7, spine_bytes_per_s: 0 };
     communication.add(Time::from_s(10.0), pace);
-    run.jobs[1].communication = Some(communication);
+    run.jobs[1].communication = Some(Box::new(communication));
     let csv = jobs_csv(&run);
     for (index, (line, plain)) in csv.lines().zip(plain.lines()).enumerate() {
         let more = match index {

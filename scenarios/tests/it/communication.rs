@@ -95,7 +95,7 @@ fn models_are_slowed_by_where_they_are() {
     let slowest = |train: &str| {
         let fabric = "fabric = { shape = \"leaf_spine\", nodes_per_leaf = 1, oversubscription = 8 }";
         let result = run(&text(fabric, &format!("classes = [{{ name = \"a\", train = {{ {train} }} }}]")));
-        let slowdowns = result.jobs.iter().filter_map(|job| job.communication?.slowdown());
+        let slowdowns = result.jobs.iter().filter_map(|job| job.communication.as_ref()?.slowdown());
         slowdowns.fold(0.0, f64::max)
     };
     let vgg = slowest("model = \"vgg-16\", strategy = \"ddp\", precision = \"fp16\", samples_per_gpu = 32");
@@ -125,7 +125,7 @@ fn jobs_are_slowed_by_where_they_are_and_by_each_other() {
     let class = "classes = [{ name = \"a\", share = 0.5 }]";
     let slowest = |fabric: &str, communication: &str| {
         let result = run(&text(fabric, communication));
-        let slowdowns = result.jobs.iter().filter_map(|job| job.communication?.slowdown());
+        let slowdowns = result.jobs.iter().filter_map(|job| job.communication.as_ref()?.slowdown());
         slowdowns.fold(0.0, f64::max)
     };
     let near =
@@ -151,7 +151,8 @@ fn classes_come_by_their_weights_and_leave_jobs_as_they_were() {
             .replace("jobs = 10", "jobs = 1000")
     };
     let result = run(&many(classes));
-    let slowed = result.jobs.iter().filter(|job| job.communication.unwrap().slowdown().unwrap() > 1.2);
+    let slowed =
+        result.jobs.iter().filter(|job| job.communication.as_ref().unwrap().slowdown().unwrap() > 1.2);
     let slowed = slowed.count();
     assert!((210..290).contains(&slowed), "{slowed} of 1000, expected a quarter");
     let without = run(&many("").replace("[workload.communication]", ""));

@@ -85,8 +85,10 @@ pub struct CommunicationSummary {
 impl CommunicationSummary {
     /// Of all jobs; `None` if none says what its steps take.
     pub(super) fn of(jobs: &[JobResult]) -> Option<Self> {
-        let all: Vec<(u64, Communication)> =
-            jobs.iter().filter_map(|job| Some((job.gpu_milli_total, job.communication?))).collect();
+        let all: Vec<(u64, &Communication)> = jobs
+            .iter()
+            .filter_map(|job| Some((job.gpu_milli_total, job.communication.as_deref()?)))
+            .collect();
         if all.is_empty() {
             return None;
         }

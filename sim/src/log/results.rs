@@ -66,7 +66,7 @@ pub struct JobResult {
     /// failures took.
     pub gpu_lost: u128,
     /// What communication did to it, if it says what its steps take and began to run.
-    pub communication: Option<Communication>,
+    pub communication: Option<Box<Communication>>,
     /// How often a failure interrupted it while it ran.
     pub failures: u32,
 }

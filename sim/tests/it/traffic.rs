@@ -179,7 +179,7 @@ fn check_run(jobs: &[Submission], traffic: Option<Traffic>, finishes_s: &[f64], 
     let result = simulate(8, jobs, traffic, "fifo+binpack", &mut Heard::default());
     let got: Vec<f64> = result.jobs.iter().map(|job| job.finish.unwrap().as_s()).collect();
     let slowed: Vec<f64> =
-        result.jobs.iter().map(|job| job.communication.unwrap().slowdown().unwrap()).collect();
+        result.jobs.iter().map(|job| job.communication.as_ref().unwrap().slowdown().unwrap()).collect();
     for (got, expected) in got.iter().zip(finishes_s).chain(slowed.iter().zip(slowdowns)) {
         assert!((got - expected).abs() < 1e-5 * expected, "{got} in place of {expected}");
     }
@@ -232,7 +232,7 @@ fn work_and_traffic_are_in_the_result() {
     assert_eq!((summary.leaf_bytes, summary.spine_bytes), (2_000_000_000_000, 0));
     // Jobs that do not say what their steps take are left out.
     let result = simulate(8, &[job(0.0, 1.0, 2, 1)], None, "fifo+binpack", &mut Heard::default());
-    assert_eq!((result.summary.communication, result.jobs[0].communication), (None, None));
+    assert_eq!((result.summary.communication, &result.jobs[0].communication), (None, &None));
 }
 
 /// What jobs did, by their paces.
@@ -431,7 +431,7 @@ proptest! {
             let work = u128::from(submission.duration.unwrap().as_nanos()) * u128::from(FULL_SPEED);
             // One nanosecond at full speed at the most.
             prop_assert!(*done >= work && *done <= work + u128::from(FULL_SPEED), "{} of {}", done, work);
-            prop_assert!(job.communication.unwrap().slowdown().unwrap() >= 1.0 - 1e-6);
+            prop_assert!(job.communication.as_ref().unwrap().slowdown().unwrap() >= 1.0 - 1e-6);
         }
         prop_assert_eq!(run().0, result);
     }
