@@ -11,6 +11,7 @@
 
 pub mod collectives;
 pub mod contention;
+mod fitted;
 pub mod hardware;
 pub mod network;
 pub mod node;

@@ -8,34 +8,7 @@ use foretell_fabric::hardware::Architecture;
 use crate::device::{Device, Precision};
 use crate::plan::PlanError;
 
-/// One line for each constant: what it is; what is expected of it without a measurement, between which bounds it is looked for, and
-/// what `foretell validate training --fit` found.
-macro_rules! parameters {
-    ($($(#[$about:meta])+ $name:ident: $prior:literal in $least:literal to $most:literal, fitted $fitted:literal;)+) => {
-        /// A constant that is fitted.
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-        pub enum Parameter {
-            $($(#[$about])+ $name,)+
-        }
-
-        impl Parameter {
-            /// All of them.
-            pub const ALL: [Self; [$(stringify!($name)),+].len()] = [$(Self::$name),+];
-
-            /// What is expected of it without a measurement, and between which bounds it is looked for.
-            pub const fn prior(self) -> (f64, f64, f64) {
-                match self {
-                    $(Self::$name => ($prior, $least, $most),)+
-                }
-            }
-        }
-
-        /// As fitted to the public measurements.
-        const FITTED: [f64; Parameter::ALL.len()] = [$($fitted),+];
-    };
-}
-
-parameters! {
+foretell_fabric::fitted_constants! {
     /// Share of the peak that large matrix products reach: Ampere and Ada, in 16 bits.
     MatrixAmpere: 0.77 in 0.5 to 0.95, fitted 0.7742;
     /// Hopper; the clock sinks under the load.
@@ -58,34 +31,6 @@ parameters! {
     Beside: 0.15 in 0.0 to 0.3, fitted 0.3000;
     /// Seconds of a step of sharded data parallelism beside its kernels: the norm of the gradients, the loss, the next batch.
     ShardedStep: 0.02 in 0.0 to 0.06, fitted 0.0428;
-}
-
-/// A value for each constant.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Calibration([f64; Parameter::ALL.len()]);
-
-impl Calibration {
-    /// What is expected without a measurement.
-    pub fn prior() -> Self {
-        Self(Parameter::ALL.map(|parameter| parameter.prior().0))
-    }
-
-    /// The value of a constant.
-    pub const fn get(&self, parameter: Parameter) -> f64 {
-        self.0[parameter as usize]
-    }
-
-    /// Sets a constant, within its bounds.
-    pub fn set(&mut self, parameter: Parameter, value: f64) {
-        let (_, least, most) = parameter.prior();
-        self.0[parameter as usize] = value.clamp(least, most);
-    }
-}
-
-impl Default for Calibration {
-    fn default() -> Self {
-        Self(FITTED)
-    }
 }
 
 /// Share of the peak of memory bandwidth that kernels reach (Calculon's figure for large tensors).
@@ -146,12 +91,18 @@ impl<'a> Kernels<'a> {
 
     /// Seconds of products of so many operations, of matrices with these inner and outer sizes.
     pub(crate) fn matrix_s(&self, flops: f64, inner: f64, outer: f64) -> f64 {
-        let rate = match self.precision {
-            Precision::Fp8 => self.peak * self.matrix_share() * self.get(Parameter::MatrixFp8),
-            _ => self.peak * self.matrix_share(),
-        };
+        let of_peak = if self.precision == Precision::Fp8 { self.get(Parameter::MatrixFp8) } else { 1.0 };
+        self.product_s(flops, self.peak * of_peak, inner, outer)
+    }
+
+    /// The same of the projection on the vocabulary, which stays in 16 bits.
+    pub(crate) fn half_matrix_s(&self, flops: f64, inner: f64, outer: f64) -> f64 {
+        self.product_s(flops, self.half_peak, inner, outer)
+    }
+
+    fn product_s(&self, flops: f64, peak: f64, inner: f64, outer: f64) -> f64 {
         let size = 0.5 * self.get(Parameter::MatrixSize);
-        flops / rate * (1.0 + size / inner + size / outer)
+        flops / (peak * self.matrix_share()) * (1.0 + size / inner + size / outer)
     }
 
     /// Seconds of convolutions of so many operations, of which a part are of 3 x 3 with a stride of 1.
@@ -161,12 +112,6 @@ impl<'a> Kernels<'a> {
             _ => flops,
         };
         done / (self.peak * self.matrix_share())
-    }
-
-    /// Seconds of so many operations of the projection on the vocabulary, which stays in 16 bits.
-    pub(crate) fn half_matrix_s(&self, flops: f64, inner: f64, outer: f64) -> f64 {
-        let size = 0.5 * self.get(Parameter::MatrixSize);
-        flops / (self.half_peak * self.matrix_share()) * (1.0 + size / inner + size / outer)
     }
 
     /// Seconds of so many operations of flash attention.
@@ -193,19 +138,4 @@ impl<'a> Kernels<'a> {
 /// Seconds that so many kernels take beside what they do.
 pub(crate) const fn launch_s(kernels: f64) -> f64 {
     kernels * KERNEL_S
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn constants_are_within_bounds() {
-        for parameter in Parameter::ALL {
-            let (prior, least, most) = parameter.prior();
-            let fitted = Calibration::default().get(parameter);
-            let range = least..=most;
-            assert!(range.contains(&prior) && range.contains(&fitted), "{parameter:?}: {fitted}");
-        }
-    }
 }

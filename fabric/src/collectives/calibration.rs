@@ -1,33 +1,6 @@
 //! What measurements say of the constants, by class of hardware.
 
-/// One line for each constant: what it is; what is expected of it without a measurement, between which bounds it is looked for,
-/// and what `foretell validate nccl --fit` found.
-macro_rules! parameters {
-    ($($(#[$about:meta])+ $name:ident: $prior:literal in $least:literal to $most:literal, fitted $fitted:literal;)+) => {
-        /// A constant that is fitted.
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-        pub enum Parameter {
-            $($(#[$about])+ $name,)+
-        }
-
-        impl Parameter {
-            /// All of them.
-            pub const ALL: [Self; [$(stringify!($name)),+].len()] = [$(Self::$name),+];
-
-            /// What is expected of it without a measurement, and between which bounds it is looked for.
-            pub const fn prior(self) -> (f64, f64, f64) {
-                match self {
-                    $(Self::$name => ($prior, $least, $most),)+
-                }
-            }
-        }
-
-        /// As fitted to all healthy and uncertain cases of the public measurements.
-        const FITTED: [f64; Parameter::ALL.len()] = [$($fitted),+];
-    };
-}
-
-parameters! {
+crate::fitted_constants! {
     /// Microseconds of a call: GPUs without NVLink.
     LaunchPcie: 10.0 in 1.0 to 40.0, fitted 12.1952;
     /// The same with NVLink, before Ampere.
@@ -116,49 +89,4 @@ parameters! {
     HostMemory: 0.25 in 0.1 to 1.1, fitted 0.2033;
     /// Share that a NIC has to which data goes through host memory.
     StagedNic: 0.5 in 0.2 to 1.1, fitted 0.5009;
-}
-
-/// A value for each constant.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Calibration([f64; Parameter::ALL.len()]);
-
-impl Calibration {
-    /// What is expected without a measurement.
-    pub fn prior() -> Self {
-        Self(Parameter::ALL.map(|parameter| parameter.prior().0))
-    }
-
-    /// The value of a constant.
-    pub const fn get(&self, parameter: Parameter) -> f64 {
-        self.0[parameter as usize]
-    }
-
-    /// Sets a constant, within its bounds.
-    pub fn set(&mut self, parameter: Parameter, value: f64) {
-        let (_, least, most) = parameter.prior();
-        self.0[parameter as usize] = value.clamp(least, most);
-    }
-}
-
-impl Default for Calibration {
-    fn default() -> Self {
-        Self(FITTED)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn constants_are_within_bounds() {
-        for parameter in Parameter::ALL {
-            let (prior, least, most) = parameter.prior();
-            let fitted = Calibration::default().get(parameter);
-            assert!(
-                (least..=most).contains(&prior) && (least..=most).contains(&fitted),
-                "{parameter:?}: {fitted}"
-            );
-        }
-    }
 }

@@ -16,16 +16,8 @@ pub(super) fn fit(measurements: &[&Measurement]) -> Calibration {
     let weights: Vec<f64> =
         measurements.iter().map(|row| row.weight() / f64::from(rows[row.case.as_str()]).sqrt()).collect();
     let values = least_squares(&Parameter::ALL.map(Parameter::prior), |values| {
-        let calibration = calibration(values);
+        let calibration = Calibration::of(values);
         measurements.iter().zip(&weights).map(|(row, weight)| weight * row.log_error(&calibration)).collect()
     });
-    calibration(&values)
-}
-
-fn calibration(values: &[f64]) -> Calibration {
-    let mut calibration = Calibration::prior();
-    for (parameter, &value) in Parameter::ALL.into_iter().zip(values) {
-        calibration.set(parameter, value);
-    }
-    calibration
+    Calibration::of(&values)
 }

@@ -8,16 +8,8 @@ use crate::fit::least_squares;
 /// The constants that fit the steps of these best.
 pub(super) fn fit(rows: &[&Measured]) -> Calibration {
     let values = least_squares(&Parameter::ALL.map(Parameter::prior), |values| {
-        let calibration = calibration(values);
+        let calibration = Calibration::of(values);
         rows.iter().map(|row| row.log_error(&calibration).unwrap_or(0.0)).collect()
     });
-    calibration(&values)
-}
-
-fn calibration(values: &[f64]) -> Calibration {
-    let mut calibration = Calibration::prior();
-    for (parameter, &value) in Parameter::ALL.into_iter().zip(values) {
-        calibration.set(parameter, value);
-    }
-    calibration
+    Calibration::of(&values)
 }
