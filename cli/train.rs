@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use foretell_scenarios::catalog::{Catalog, Gpu, NodeType};
 use foretell_scenarios::fabric::collectives::{self, Collective, Environment, tune};
 use foretell_scenarios::fabric::hardware::{Machine, Network, Ranks};
-use foretell_scenarios::training::memory::{advice, capacity};
+use foretell_scenarios::training::memory::{GIB, advice, capacity};
 use foretell_scenarios::training::model::{Kind, Model};
 use foretell_scenarios::training::plan::{Attention, DataParallel, Plan, Prefetch, Recompute};
 use foretell_scenarios::training::search::{Fixed, Found, least, pareto, plans};
@@ -118,8 +118,6 @@ const MAX_COUNT: f64 = 1e18;
 /// Lines of the front that are shown.
 const FRONT: usize = 12;
 
-const GIB: f64 = 1_073_741_824.0;
-
 pub(crate) fn run(args: &TrainArgs) -> CommandResult {
     if let Some(Command::Models) = args.command {
         return list_models();
@@ -190,7 +188,7 @@ impl Asked {
         };
         if !(LEAST_SHARE..=1.0).contains(&args.network_share) {
             let got = args.network_share;
-            return Err(format!("--network-share: expected from {LEAST_SHARE} to 1, got {got}").into());
+            return Err(format!("--network-share: expected from {LEAST_SHARE} to 1, got {got:e}").into());
         }
         for (name, count) in [("--tokens", args.tokens), ("--steps", args.steps)] {
             if let Some(count) = count.filter(|&count| !(count > 0.0 && count <= MAX_COUNT)) {
@@ -377,7 +375,11 @@ fn report(args: &JobArgs, asked: &Asked, best: &Found) -> String {
     let Found { plan, step, memory } = best;
     let is_transformer = matches!(asked.model.kind, Kind::Transformer(_));
     // Fewer operations are done than are counted.
-    let is_quicker = !is_transformer && plan.precision == Precision::Fp32;
+    let has_quicker = match &asked.model.kind {
+        Kind::Transformer(_) => false,
+        Kind::Layered(model) => model.blocks.iter().any(|block| block.three_by_three_flops > 0.0),
+    };
+    let is_quicker = has_quicker && plan.precision == Precision::Fp32;
     let counted = if is_quicker { ", counted as direct convolutions" } else { "" };
     let rate = if is_transformer { "tokens/s/GPU" } else { "samples/s/GPU" };
     let mut text = format!("{}\n\n", heading(asked, plan));

@@ -172,10 +172,10 @@ impl Layers<'_> {
             + self.kernels.get(Parameter::Beside) * beside_s
             + recompute_s;
         let tensor = f64::from(self.plan.tensor);
-        let shared = if has_experts || self.model.experts.is_none() {
+        let shared = if has_experts {
             self.model.shared_layer_parameters()
         } else {
-            self.model.attention_parameters() + self.model.ffn_parameters(self.model.ffn_width)
+            self.model.dense_layer_parameters()
         };
         let routed = if has_experts { self.model.routed_layer_parameters() } else { 0.0 };
         Ok(Unit {

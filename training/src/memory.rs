@@ -28,7 +28,8 @@ pub struct Memory {
     pub buffers: f64,
 }
 
-const GIB: f64 = 1_073_741_824.0;
+/// Bytes of a GiB.
+pub const GIB: f64 = 1_073_741_824.0;
 
 /// The device's context and the libraries' work spaces.
 const CONTEXT_BYTES: f64 = 0.6 * GIB;
@@ -219,12 +220,8 @@ fn parameters(setup: &Setup<'_>) -> Parameters {
             let expert_layers = f64::from(model.expert_layers()).min(layers);
             let shared = model.shared_layer_parameters() / tensor;
             let routed = model.routed_layer_parameters() / tensor / f64::from(plan.expert);
-            let first = (model.attention_parameters() + model.ffn_parameters(model.ffn_width)) / tensor;
-            let of_layers = if model.experts.is_some() {
-                expert_layers * shared + (layers - expert_layers) * first
-            } else {
-                layers * shared
-            };
+            let of_layers =
+                expert_layers * shared + (layers - expert_layers) * model.dense_layer_parameters() / tensor;
             // Of embedding and head the larger; both where one stage has both.
             let (embedding, head) = (model.embedding_parameters() / tensor, model.head_parameters() / tensor);
             let ends = if plan.pipeline == 1 { embedding + head } else { embedding.max(head) };

@@ -1,6 +1,6 @@
 //! The plans that fit a model on so many GPUs, and the best of them.
 
-use crate::memory::{Memory, advice, capacity, memory};
+use crate::memory::{GIB, Memory, advice, capacity, memory};
 use crate::model::{Kind, Model};
 use crate::plan::{DataParallel, Plan, PlanError, Recompute};
 use crate::step::{Setup, Step, step};
@@ -86,8 +86,6 @@ pub fn least(setup: &Setup<'_>, fixed: Fixed) -> Result<(Plan, Memory), PlanErro
     step(setup)?;
     Ok((setup.plan.clone(), memory(setup)))
 }
-
-const GIB: f64 = 1_073_741_824.0;
 
 /// Of plans the fastest first: those that none is both faster and smaller than.
 pub fn pareto(found: &[Found]) -> Vec<&Found> {

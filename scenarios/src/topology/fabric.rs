@@ -38,10 +38,14 @@ pub(super) fn lines(fabric: &Fabric) -> Vec<String> {
     lines.push(format!("{leaves} leaves{hangs}, each with {}", rates(&network, 0, LinkTier::Nic)));
     let cores = network.switches(Tier::Core);
     if cores == 0 {
-        lines.push(format!("{spines} spines"));
+        lines.push(counted(spines, "spine"));
     } else {
-        lines.push(format!("{spines} spines, each with {}", rates(&network, leaves, LinkTier::Leaf)));
-        lines.push(format!("{cores} cores"));
+        lines.push(format!(
+            "{}, each with {}",
+            counted(spines, "spine"),
+            rates(&network, leaves, LinkTier::Leaf)
+        ));
+        lines.push(counted(cores, "core"));
     }
     lines
 }
@@ -66,4 +70,9 @@ fn rates(network: &Network, switch: u32, below: LinkTier) -> String {
     let from_below = sum(&mut links().filter(|&link| network.tier(link) == below && !is_from(link)));
     let up = sum(&mut links().filter(|&link| network.tier(link) != below && is_from(link)));
     format!("{from_below:.1} GB/s from below and {up:.1} GB/s up")
+}
+
+/// So many switches, in words.
+fn counted(count: u32, name: &str) -> String {
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }

@@ -104,6 +104,11 @@ impl Transformer {
         self.attention_parameters() + ffn
     }
 
+    /// Parameters of a layer without experts.
+    pub fn dense_layer_parameters(&self) -> f64 {
+        self.attention_parameters() + self.ffn_parameters(self.ffn_width)
+    }
+
     /// Parameters of the experts of a layer that tokens are sent to.
     pub fn routed_layer_parameters(&self) -> f64 {
         self.experts.map_or(0.0, |experts| f64::from(experts.count) * self.ffn_parameters(experts.width))
@@ -135,12 +140,8 @@ impl Transformer {
     fn counted(&self, routed: f64) -> f64 {
         let expert_layers = f64::from(self.expert_layers());
         let dense = f64::from(self.layers) - expert_layers;
-        let layers = if self.experts.is_some() {
-            expert_layers * (self.shared_layer_parameters() + routed)
-                + dense * (self.attention_parameters() + self.ffn_parameters(self.ffn_width))
-        } else {
-            dense * self.shared_layer_parameters()
-        };
+        let layers =
+            expert_layers * (self.shared_layer_parameters() + routed) + dense * self.dense_layer_parameters();
         layers + self.embedding_parameters() + self.head_parameters()
     }
 }

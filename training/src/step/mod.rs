@@ -6,7 +6,7 @@ mod sharded;
 use foretell_fabric::collectives::{self, Collective, Environment, EstimateError};
 use foretell_fabric::hardware::{Machine, Ranks};
 
-use crate::device::{Device, Precision};
+use crate::device::Device;
 use crate::groups::{Bus, Communication, Group};
 use crate::kernels::{Calibration, Kernels, Parameter};
 use crate::layer::{Unit, units};
@@ -334,9 +334,4 @@ impl DataTimes<'_> {
         let gpus = self.communication.gpus_per_node();
         Group::new(plan.shard_group(gpus), plan.tensor, gpus)
     }
-}
-
-/// Bytes of a weight as it is gathered.
-const fn gathered_bytes(precision: Precision) -> f64 {
-    precision.bytes()
 }

@@ -3,7 +3,7 @@
 
 use foretell_fabric::collectives::Collective;
 
-use super::{DataTimes, Pass, gathered_bytes};
+use super::{DataTimes, Pass};
 use crate::groups::Group;
 use crate::layer::Unit;
 use crate::plan::{DataParallel, PlanError, Prefetch};
@@ -20,7 +20,7 @@ struct Times {
 
 fn times(data: &DataTimes<'_>, unit: &Unit) -> Result<Times, PlanError> {
     let plan = data.plan();
-    let weights = gathered_bytes(plan.precision);
+    let weights = plan.precision.bytes();
     if let DataParallel::HybridSharded { .. } = plan.data_parallel {
         let group = data.shard_group();
         let shards = group.per_node * group.nodes;

@@ -76,4 +76,4 @@ impl Job {
     }
 }
 
-pub(crate) const GIB: f64 = 1_073_741_824.0;
+pub(crate) use foretell_training::memory::GIB;

@@ -7,6 +7,7 @@ use foretell_fabric::collectives::Environment;
 use foretell_fabric::hardware::{Gpu, Interconnect, Machine, Network, Ranks};
 use foretell_scenarios::catalog::Catalog;
 use foretell_training::kernels::Calibration;
+use foretell_training::memory::GIB;
 use foretell_training::model::Kind;
 use foretell_training::plan::{Attention, DataParallel, Recompute};
 use foretell_training::{Device, Memory, Model, ModelCatalog, Plan, Precision, Setup, Step, memory, step};
@@ -217,7 +218,7 @@ fn measured(line: u64, row: &CsvRow) -> Result<Measured, String> {
         step_s: row.step_time_s.or(from_tokens).filter(|&seconds| seconds > 0.0),
         samples_per_s: samples.filter(|&rate: &f64| rate > 0.0),
         mfu_percent: row.mfu_pct.as_deref().and_then(|text| text.parse().ok()),
-        peak_bytes: number_after(note, "peak mem ").map(|gib: f64| gib * 1_073_741_824.0),
+        peak_bytes: number_after(note, "peak mem ").map(|gib: f64| gib * GIB),
         efficiency_percent: number_after(note, "scaling efficiency "),
         environment: Environment::default(),
         collectives: foretell_fabric::collectives::Calibration::default(),
@@ -275,7 +276,7 @@ fn device(hardware: &str) -> Result<Device, String> {
     let gpu = Catalog::builtin().gpu(name).and_then(foretell_scenarios::catalog::Gpu::device);
     let mut device = gpu.ok_or_else(|| format!("{name} has too few figures"))?;
     if text.contains("96GB") {
-        device.memory_bytes = 96.0 * 1_073_741_824.0;
+        device.memory_bytes = 96.0 * GIB;
     }
     Ok(device)
 }

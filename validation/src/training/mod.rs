@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use foretell_training::kernels::{Calibration, Parameter};
+use foretell_training::memory::GIB;
 use rayon::prelude::*;
 
 use self::fit::fit;
@@ -249,11 +250,10 @@ fn others(row: &Measured, base: Option<&Measured>, calibration: &Calibration) ->
         line("share of linear scaling".to_owned(), (measured, ours * 100.0), "%", Some(1.0));
     }
     if let Some(peak) = row.peak_bytes {
-        let gib = 1_073_741_824.0;
-        let ours = row.memory().total() / gib;
+        let ours = row.memory().total() / GIB;
         // Judged without tensor and pipeline parallelism: with them the rows do not say enough, and ours are far too low.
         let is_plain = row.plan.tensor * row.plan.pipeline == 1;
-        line(format!("peak memory, {plan}"), (peak / gib, ours), "GiB", is_plain.then_some(PEAK));
+        line(format!("peak memory, {plan}"), (peak / GIB, ours), "GiB", is_plain.then_some(PEAK));
     }
     lines
 }
@@ -275,7 +275,7 @@ fn memory_verdicts(rows: &[&Measured]) -> (Vec<String>, usize) {
                 row.device.name,
                 row.plan.micro_batch,
                 row.plan.sequence_length,
-                memory.total() / 1_073_741_824.0
+                memory.total() / GIB
             ));
         }
     }
