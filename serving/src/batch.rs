@@ -1,0 +1,47 @@
+//! What an iteration of an engine computes, and what that takes.
+
+/// Tokens of one sequence that an iteration reads in (prefill), all of it or a chunk.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Chunk {
+    /// Tokens computed now, at least one.
+    pub tokens: u32,
+    /// Tokens of the sequence whose keys and values are in memory already; the chunk attends to them.
+    pub context_tokens: u32,
+}
+
+/// What one iteration computes.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Batch<'a> {
+    /// Sequences that decode: one token each.
+    pub decodes: u32,
+    /// Tokens whose keys and values the decoding sequences have in memory, all together, before this iteration.
+    pub decode_context_tokens: u64,
+    /// Sequences that read tokens in.
+    pub chunks: &'a [Chunk],
+    /// Sequences of which a token is sampled: those that decode, and those whose last chunk this is.
+    pub sampled: u32,
+}
+
+impl Batch<'_> {
+    /// Tokens computed.
+    pub fn tokens(&self) -> u32 {
+        self.decodes + self.chunks.iter().map(|chunk| chunk.tokens).sum::<u32>()
+    }
+}
+
+/// What iterations take on the GPUs of one replica.
+pub trait StepLaw {
+    /// How many stages an iteration passes, one after another (pipeline parallelism).
+    fn stages(&self) -> usize {
+        1
+    }
+
+    /// Nanoseconds of a batch in one stage, what is sent to the next stage included.
+    fn stage_ns(&self, batch: &Batch<'_>, stage: usize) -> f64;
+
+    /// Nanoseconds of an iteration in which `decodes` sequences decode and nothing is read in, in the only stage. Iterations by the thousand are
+    /// reckoned by it: an implementation should keep at hand what depends on `decodes` alone. Must equal [`Self::stage_ns`] to the bit.
+    fn decode_ns(&self, decodes: u32, decode_context_tokens: u64) -> f64 {
+        self.stage_ns(&Batch { decodes, decode_context_tokens, chunks: &[], sampled: decodes }, 0)
+    }
+}
