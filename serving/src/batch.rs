@@ -1,5 +1,7 @@
 //! What an iteration of an engine computes, and what that takes.
 
+use crate::engine::Decoding;
+
 /// Tokens of one sequence that an iteration reads in (prefill), all of it or a chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Chunk {
@@ -43,5 +45,19 @@ pub trait StepLaw {
     /// reckoned by it: an implementation should keep at hand what depends on `decodes` alone. Must equal [`Self::stage_ns`] to the bit.
     fn decode_ns(&self, decodes: u32, decode_context_tokens: u64) -> f64 {
         self.stage_ns(&Batch { decodes, decode_context_tokens, chunks: &[], sampled: decodes }, 0)
+    }
+
+    /// When the iterations of a row end in which the same sequences decode, until `most` have or one ends after `until_ns`: for each the time since the
+    /// sequences changed, not rounded.
+    fn decode_row(&self, from: Decoding, most: u32, until_ns: f64, elapsed_ns: &mut Vec<f64>) {
+        let Decoding { sequences, mut context_tokens, elapsed_ns: mut elapsed } = from;
+        for _ in 0..most {
+            elapsed += self.decode_ns(sequences, context_tokens);
+            elapsed_ns.push(elapsed);
+            if elapsed > until_ns {
+                break;
+            }
+            context_tokens += u64::from(sequences);
+        }
     }
 }

@@ -1,0 +1,128 @@
+//! Memory for keys and values, in blocks.
+
+use crate::prefix::PrefixCache;
+use crate::sequence::{Sequence, Slot};
+
+/// The blocks of an engine's KV cache.
+///
+/// A sequence holds the blocks of its computed tokens and of those that the coming iteration computes (`PagedAttention`), or, with a batcher that
+/// reserves, of all tokens that it may ever have. With a [`PrefixCache`] blocks have an identity and may be shared; else they are counted.
+#[derive(Clone, Debug)]
+pub struct BlockPool {
+    block_tokens: u32,
+    total_blocks: u32,
+    free_blocks: u32,
+    prefix: Option<PrefixCache>,
+}
+
+/// What of a sequence is in the cache already.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Hit {
+    /// Blocks from the beginning that are there.
+    pub blocks: u32,
+    /// How many of them nobody holds: they count as free until claimed.
+    pub vacant_blocks: u32,
+}
+
+impl BlockPool {
+    /// Blocks that are counted, not shared.
+    pub fn new(total_blocks: u32, block_tokens: u32) -> Self {
+        Self { block_tokens: block_tokens.max(1), total_blocks, free_blocks: total_blocks, prefix: None }
+    }
+
+    /// Blocks that sequences with the same beginning share, and that keep their contents until they are needed.
+    pub fn with_prefix_cache(total_blocks: u32, block_tokens: u32) -> Self {
+        Self { prefix: Some(PrefixCache::new(total_blocks)), ..Self::new(total_blocks, block_tokens) }
+    }
+
+    /// Tokens of a block.
+    pub const fn block_tokens(&self) -> u32 {
+        self.block_tokens
+    }
+
+    /// All blocks.
+    pub const fn total_blocks(&self) -> u32 {
+        self.total_blocks
+    }
+
+    /// Blocks that nobody holds, those with cached contents among them.
+    pub const fn free_blocks(&self) -> u32 {
+        self.free_blocks
+    }
+
+    /// Whether beginnings are shared.
+    pub const fn shares_prefixes(&self) -> bool {
+        self.prefix.is_some()
+    }
+
+    /// Blocks for a number of tokens.
+    pub const fn blocks_for(&self, tokens: u32) -> u32 {
+        tokens.div_ceil(self.block_tokens)
+    }
+
+    /// Blocks that a sequence lacks to hold a number of tokens.
+    pub const fn lacking(&self, sequence: &Sequence, tokens: u32) -> u32 {
+        self.blocks_for(tokens).saturating_sub(sequence.blocks)
+    }
+
+    /// Gives a sequence the blocks for a number of tokens, or says that there are too few.
+    pub fn grow(&mut self, slot: Slot, sequence: &mut Sequence, tokens: u32) -> bool {
+        let lacking = self.lacking(sequence, tokens);
+        if lacking > self.free_blocks {
+            return false;
+        }
+        if lacking > 0 {
+            self.free_blocks -= lacking;
+            sequence.blocks += lacking;
+            if let Some(prefix) = &mut self.prefix {
+                prefix.allocate(slot, lacking);
+            }
+        }
+        true
+    }
+
+    /// Lets others find the blocks of a sequence that are full once its first so many tokens are computed.
+    pub fn publish(&mut self, slot: Slot, computed_tokens: u32) {
+        if let Some(prefix) = &mut self.prefix {
+            prefix.publish(slot, computed_tokens / self.block_tokens);
+        }
+    }
+
+    /// Takes back all that a sequence holds. What is cached stays until it is needed, the end of the sequence less long than its beginning.
+    pub fn release(&mut self, slot: Slot, sequence: &mut Sequence) {
+        match &mut self.prefix {
+            Some(prefix) => self.free_blocks += prefix.release(slot),
+            None => self.free_blocks += sequence.blocks,
+        }
+        sequence.blocks = 0;
+    }
+
+    /// What the blocks of a sequence contain: one key for each block from its beginning, and equal keys mean that all tokens up to there are equal.
+    /// Blocks beyond the keys are like no other.
+    pub fn set_keys(&mut self, slot: Slot, keys: &[u64]) {
+        if let Some(prefix) = &mut self.prefix {
+            prefix.set_keys(slot, keys);
+        }
+    }
+
+    /// The longest beginning of a sequence that is cached, of whole blocks, one token at least left to compute.
+    pub fn hit(&self, slot: Slot, sequence: &Sequence) -> Hit {
+        let most_blocks = (sequence.tokens() - 1) / self.block_tokens;
+        self.prefix.as_ref().map_or_else(Hit::default, |prefix| prefix.hit(slot, most_blocks))
+    }
+
+    /// Gives a sequence that holds nothing what is cached of it.
+    pub fn claim(&mut self, slot: Slot, sequence: &mut Sequence, hit: Hit) {
+        if let Some(prefix) = &mut self.prefix {
+            prefix.claim(slot, hit.blocks);
+            self.free_blocks -= hit.vacant_blocks;
+            sequence.blocks = hit.blocks;
+            sequence.computed_tokens = hit.blocks * self.block_tokens;
+        }
+    }
+
+    /// The cache of beginnings, where there is one.
+    pub const fn prefix_cache(&self) -> Option<&PrefixCache> {
+        self.prefix.as_ref()
+    }
+}

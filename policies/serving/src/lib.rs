@@ -1,0 +1,40 @@
+//! What decides inside a model server: batchers, and who has the blocks of its KV cache.
+//!
+//! An engine keeps a [`State`]: requests that wait, sequences that run, and a [`BlockPool`] for their keys and values. Whenever a batch may be
+//! begun, a [`Batcher`] writes a [`Plan`]: which sequences compute how many tokens, having taken blocks for them and having sent away whoever
+//! must give up its own.
+//!
+//! - [`Vllm`]: vLLM's V1 scheduler, with chunked prefill, prefix caching and preemption by recompute.
+//! - [`Sarathi`], [`VllmV0`], [`Orca`], [`Static`] (FasterTransformer), [`LightLlm`]: as Vidur has them.
+//! - [`TensorRtLlm`]: in-flight batching.
+//!
+//! Nothing here knows of seconds that pass, events or files.
+#![no_std]
+
+extern crate alloc;
+
+mod kv;
+mod lightllm;
+mod orca;
+mod pool;
+mod prefix;
+mod sarathi;
+mod sequence;
+mod state;
+mod static_batch;
+mod tensorrt;
+mod vllm;
+mod vllm_v0;
+
+pub use kv::{BlockPool, Hit};
+pub use lightllm::LightLlm;
+pub use orca::{Orca, Reservation};
+pub use pool::Limits;
+pub use prefix::PrefixCache;
+pub use sarathi::Sarathi;
+pub use sequence::{Sequence, Sequences, Slot};
+pub use state::{Batcher, Plan, PlannedChunk, State};
+pub use static_batch::Static;
+pub use tensorrt::{Capacity, TensorRtLlm};
+pub use vllm::{Order, Vllm};
+pub use vllm_v0::VllmV0;

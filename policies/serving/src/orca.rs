@@ -1,0 +1,67 @@
+//! Orca.
+
+use crate::pool::{Limits, Pool, admit, repeat};
+use crate::state::{Batcher, Plan, State, release_done};
+
+/// How much memory a request is given when it is taken, for good.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reservation {
+    /// What it may need at most: its prompt and the tokens that it asks for.
+    Limit,
+    /// What a request may need at most, of whatever length it is: so many tokens.
+    Longest(u32),
+}
+
+impl Reservation {
+    /// Tokens for a sequence that waits.
+    pub(crate) fn tokens(self, state: &State, slot: crate::Slot) -> u32 {
+        match self {
+            Self::Limit => state.sequences[slot].most_tokens(),
+            Self::Longest(tokens) => tokens,
+        }
+    }
+}
+
+/// Orca (OSDI'22): after each iteration those that are done leave and others join, first come first served; prompts are read in whole, beside those that
+/// decode; memory is reserved for the longest that a sequence may become.
+#[derive(Clone, Debug)]
+pub struct Orca {
+    limits: Limits,
+    reservation: Reservation,
+    pool: Pool,
+}
+
+impl Orca {
+    /// With the memory that each request reserves.
+    pub fn new(limits: Limits, reservation: Reservation) -> Self {
+        Self { limits, reservation, pool: Pool::default() }
+    }
+}
+
+impl Batcher for Orca {
+    fn name(&self) -> &'static str {
+        "orca"
+    }
+
+    fn compose(&mut self, state: &mut State, plan: &mut Plan) {
+        while !self.limits.fill_batch(plan) {
+            let Some(slot) = self.pool.0.pop_front() else { break };
+            let sequence = &state.sequences[slot];
+            plan.push(slot, sequence.uncomputed_tokens(), sequence.decoding);
+        }
+        while !self.limits.fill_batch(plan) {
+            let Some(&slot) = state.waiting.front() else { break };
+            let reserved = self.reservation.tokens(state, slot);
+            if !admit(state, slot, reserved) {
+                break;
+            }
+            plan.push(slot, state.sequences[slot].tokens(), false);
+        }
+        repeat(state, plan, 0);
+    }
+
+    fn conclude(&mut self, state: &mut State, plan: &Plan) {
+        self.pool.take_back(state, plan);
+        release_done(state, plan);
+    }
+}

@@ -1,0 +1,118 @@
+//! Requests inside an engine.
+
+use alloc::vec::Vec;
+
+/// A request that an engine has accepted, as a batcher sees it. Kept small: batchers walk over all that run.
+///
+/// Of its tokens (prompt and generated), `computed_tokens` have their keys and values in memory. Once all have, the next token is sampled;
+/// from then on the sequence is one token behind, and *decodes*: it computes that token, and gets the next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sequence {
+    /// When it arrived.
+    pub arrival_ns: u64,
+    /// The caller's index of the request.
+    pub request: u32,
+    /// Lower goes first, where priorities are heeded.
+    pub priority: i32,
+    /// Tokens that were submitted.
+    pub prompt_tokens: u32,
+    /// Tokens that it will generate. No batcher may look at it: it is what the model will say.
+    pub output_tokens: u32,
+    /// Tokens that it may generate at most, as the request says.
+    pub limit_tokens: u32,
+    /// Tokens generated.
+    pub generated_tokens: u32,
+    /// Tokens whose keys and values are in memory.
+    pub computed_tokens: u32,
+    /// Blocks that it holds.
+    pub blocks: u32,
+    /// Whether all but its last token are computed, so that one token is computed and one generated at a time.
+    pub decoding: bool,
+    /// Whether it is part of a batch that is under way.
+    pub in_flight: bool,
+}
+
+impl Sequence {
+    /// Tokens so far.
+    pub const fn tokens(&self) -> u32 {
+        self.prompt_tokens + self.generated_tokens
+    }
+
+    /// Tokens that are not computed.
+    pub const fn uncomputed_tokens(&self) -> u32 {
+        self.tokens() - self.computed_tokens
+    }
+
+    /// Tokens whose keys and values it may have to hold at most. The last token is generated, never computed.
+    pub const fn most_tokens(&self) -> u32 {
+        self.prompt_tokens + self.limit_tokens - 1
+    }
+
+    /// Tokens that it still generates.
+    pub const fn remaining_tokens(&self) -> u32 {
+        self.output_tokens - self.generated_tokens
+    }
+
+    /// Gives up what is computed: it must be read in again, with what it has generated.
+    pub const fn restart(&mut self) {
+        self.computed_tokens = 0;
+        self.decoding = false;
+        self.in_flight = false;
+    }
+}
+
+/// Where a sequence is kept.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Slot(pub u32);
+
+impl Slot {
+    /// As an index.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The sequences of an engine. Places are used again, so that they stay close together.
+#[derive(Clone, Default, Debug)]
+pub struct Sequences {
+    slots: Vec<Sequence>,
+    vacant: Vec<Slot>,
+}
+
+impl Sequences {
+    /// Takes a sequence in.
+    pub fn insert(&mut self, sequence: Sequence) -> Slot {
+        if let Some(slot) = self.vacant.pop() {
+            self.slots[slot.index()] = sequence;
+            slot
+        } else {
+            self.slots.push(sequence);
+            Slot(self.slots.len() as u32 - 1)
+        }
+    }
+
+    /// Lets a sequence go.
+    pub fn remove(&mut self, slot: Slot) -> Sequence {
+        self.vacant.push(slot);
+        self.slots[slot.index()]
+    }
+
+    /// How many places there are, used or not.
+    pub fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+}
+
+impl core::ops::Index<Slot> for Sequences {
+    type Output = Sequence;
+
+    fn index(&self, slot: Slot) -> &Sequence {
+        &self.slots[slot.index()]
+    }
+}
+
+impl core::ops::IndexMut<Slot> for Sequences {
+    fn index_mut(&mut self, slot: Slot) -> &mut Sequence {
+        &mut self.slots[slot.index()]
+    }
+}

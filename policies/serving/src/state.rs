@@ -1,0 +1,194 @@
+//! What a batcher decides over, and what it decides.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::kv::BlockPool;
+use crate::sequence::{Sequences, Slot};
+
+/// The requests and the memory of an engine.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// All of its sequences.
+    pub sequences: Sequences,
+    /// Those that wait, the next to be taken first.
+    pub waiting: VecDeque<Slot>,
+    /// Those that hold memory, in the order in which they were taken.
+    pub running: Vec<Slot>,
+    /// Memory for keys and values.
+    pub blocks: BlockPool,
+    /// Those that had to give up their memory since the engine last looked.
+    pub preempted: Vec<Slot>,
+    /// Those that have all their tokens and gave up their memory later than that, since the engine last looked.
+    pub released: Vec<Slot>,
+    /// Tokens of prompts that were looked for in the cache of beginnings, and those that were found.
+    pub prefix_queried_tokens: u64,
+    /// See there.
+    pub prefix_hit_tokens: u64,
+    /// Room left by sequences in their last block, counted; kept to spare its allocation.
+    room: Vec<u32>,
+}
+
+impl State {
+    /// An engine without requests.
+    pub fn new(blocks: BlockPool) -> Self {
+        Self {
+            sequences: Sequences::default(),
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            blocks,
+            preempted: Vec::new(),
+            released: Vec::new(),
+            prefix_queried_tokens: 0,
+            prefix_hit_tokens: 0,
+            room: Vec::new(),
+        }
+    }
+
+    /// Sends a sequence, which the caller has taken out of [`Self::running`], back to the front of those that wait: its memory is given up.
+    pub fn preempt(&mut self, slot: Slot) {
+        let sequence = &mut self.sequences[slot];
+        self.blocks.release(slot, sequence);
+        sequence.restart();
+        self.waiting.push_front(slot);
+        self.preempted.push(slot);
+    }
+
+    /// How often in a row the sequences may decode before one is done or blocks run out, `keep_blocks` left over; at least once, which
+    /// their blocks allow already.
+    pub fn repeats(&mut self, decodes: &[Slot], keep_blocks: u32) -> u32 {
+        let most = self.until_done(decodes);
+        let block_tokens = self.blocks.block_tokens();
+        let free = self.blocks.free_blocks().saturating_sub(keep_blocks);
+        let count = decodes.len() as u32;
+        let whole_turns = (most - 1).div_ceil(block_tokens);
+        if u64::from(count) * u64::from(whole_turns) <= u64::from(free) {
+            return most;
+        }
+        self.room.clear();
+        self.room.resize(block_tokens as usize, 0);
+        for &slot in decodes {
+            let sequence = &self.sequences[slot];
+            let room = (sequence.blocks * block_tokens).saturating_sub(sequence.computed_tokens + 1);
+            if let Some(counted) = self.room.get_mut(room as usize) {
+                *counted += 1;
+            }
+        }
+        // Turns of a whole block's tokens take one block of each sequence.
+        let mut left = free % count;
+        let mut repeats = 1 + (free / count) * block_tokens;
+        for &crossing in self.room.iter().cycle() {
+            if repeats >= most || crossing > left {
+                break;
+            }
+            left -= crossing;
+            repeats += 1;
+        }
+        repeats.min(most)
+    }
+
+    /// How often in a row the sequences may decode before one is done.
+    pub fn until_done(&self, decodes: &[Slot]) -> u32 {
+        decodes.iter().map(|&slot| self.sequences[slot].remaining_tokens()).min().unwrap_or(1).max(1)
+    }
+}
+
+/// Tokens of a sequence that an iteration reads in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PlannedChunk {
+    /// The sequence.
+    pub slot: Slot,
+    /// Tokens.
+    pub tokens: u32,
+}
+
+/// What an iteration does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// Sequences that decode, a token each.
+    pub decodes: Vec<Slot>,
+    /// Sequences that read tokens in.
+    pub chunks: Vec<PlannedChunk>,
+    /// How many iterations like this one, itself included, are sure to follow one another while nothing arrives; more than one only where nothing
+    /// is read in. The blocks for those after the first are not yet taken.
+    pub repeats: u32,
+    /// Whether an arrival could change the next iteration, if it is no later than the end of this one.
+    pub heeds_arrivals: bool,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { decodes: Vec::new(), chunks: Vec::new(), repeats: 1, heeds_arrivals: true }
+    }
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.decodes.is_empty() && self.chunks.is_empty()
+    }
+
+    /// Sequences in it.
+    pub fn len(&self) -> usize {
+        self.decodes.len() + self.chunks.len()
+    }
+
+    /// All sequences in it: those that decode first.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.decodes.iter().copied().chain(self.chunks.iter().map(|chunk| chunk.slot))
+    }
+
+    /// Empties it.
+    pub fn clear(&mut self) {
+        self.decodes.clear();
+        self.chunks.clear();
+        self.repeats = 1;
+        self.heeds_arrivals = true;
+    }
+
+    /// Adds what a sequence computes.
+    pub(crate) fn push(&mut self, slot: Slot, tokens: u32, decoding: bool) {
+        if decoding {
+            self.decodes.push(slot);
+        } else {
+            self.chunks.push(PlannedChunk { slot, tokens });
+        }
+    }
+}
+
+/// Who is part of the next iteration.
+///
+/// The engine calls [`Self::compose`] whenever a batch may be begun, carries the batch out, marks what it computed in the sequences, and calls
+/// [`Self::conclude`]. Sequences that are part of a batch under way are marked `in_flight`: with stages of a pipeline several batches are under way.
+pub trait Batcher {
+    /// Its name.
+    fn name(&self) -> &'static str;
+
+    /// Takes a new request in: behind the others, unless priorities say otherwise.
+    fn enqueue(&mut self, state: &mut State, slot: Slot) {
+        state.waiting.push_back(slot);
+    }
+
+    /// Says what the next iteration does, in an empty plan; leaves it empty where nothing can be done.
+    fn compose(&mut self, state: &mut State, plan: &mut Plan);
+
+    /// What becomes of the sequences of a plan that was carried out, as often as its `repeats` says now. Those that have all their tokens are taken out of [`State::running`], and
+    /// their memory is released, now or later: whoever still holds blocks afterwards is put into [`State::released`] once it holds none.
+    fn conclude(&mut self, state: &mut State, plan: &Plan);
+}
+
+/// Takes those of a plan that are done out of those that run, and releases their memory.
+pub(crate) fn release_done(state: &mut State, plan: &Plan) {
+    let mut any = false;
+    for slot in plan.slots() {
+        let sequence = &mut state.sequences[slot];
+        if sequence.remaining_tokens() == 0 {
+            state.blocks.release(slot, sequence);
+            any = true;
+        }
+    }
+    if any {
+        let sequences = &state.sequences;
+        state.running.retain(|&slot| sequences[slot].remaining_tokens() > 0);
+    }
+}

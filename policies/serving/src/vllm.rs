@@ -1,0 +1,207 @@
+//! vLLM's V1 scheduler.
+
+use crate::sequence::Slot;
+use crate::state::{Batcher, Plan, State, release_done};
+
+/// Who goes first.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Order {
+    /// Whoever came first.
+    #[default]
+    FirstCome,
+    /// The lowest priority, then whoever came first.
+    Priority,
+}
+
+/// vLLM V1: no phases; each iteration has a budget of tokens, which goes to those that run, in the order in which they were taken, then to those
+/// that wait. Who finds no memory takes it from the last that was taken, which is computed anew later.
+#[derive(Clone, Debug)]
+pub struct Vllm {
+    /// Sequences that run, at most (`max_num_seqs`).
+    pub max_sequences: u32,
+    /// Tokens of an iteration, at most (`max_num_batched_tokens`).
+    pub max_batched_tokens: u32,
+    /// Whether a prompt may be read in parts (`enable_chunked_prefill`).
+    pub chunked_prefill: bool,
+    /// Tokens of one sequence in an iteration, at most (`long_prefill_token_threshold`); none if 0.
+    pub long_prefill_tokens: u32,
+    /// Who goes first.
+    pub order: Order,
+    /// Blocks that are left free when a waiting request is taken beside others (`watermark`).
+    pub watermark_blocks: u32,
+    /// Whether the whole of a waiting request must fit, not its first chunk alone.
+    pub whole_prompt_must_fit: bool,
+}
+
+impl Default for Vllm {
+    fn default() -> Self {
+        Self {
+            max_sequences: 256,
+            max_batched_tokens: 2048,
+            chunked_prefill: true,
+            long_prefill_tokens: 0,
+            order: Order::FirstCome,
+            watermark_blocks: 0,
+            whole_prompt_must_fit: true,
+        }
+    }
+}
+
+impl Vllm {
+    /// Tokens that a sequence with so many uncomputed ones may compute.
+    const fn share(&self, uncomputed_tokens: u32) -> u32 {
+        if self.long_prefill_tokens > 0 && self.long_prefill_tokens < uncomputed_tokens {
+            self.long_prefill_tokens
+        } else {
+            uncomputed_tokens
+        }
+    }
+
+    /// Where in [`State::running`] is whoever must give up its memory.
+    fn victim(&self, state: &State) -> Option<usize> {
+        let idle = |&(_, slot): &(usize, &Slot)| !state.sequences[*slot].in_flight;
+        let mut candidates = state.running.iter().enumerate().filter(idle);
+        match self.order {
+            Order::FirstCome => candidates.next_back(),
+            Order::Priority => candidates.max_by_key(|&(_, &slot)| {
+                let sequence = &state.sequences[slot];
+                (sequence.priority, sequence.arrival_ns, sequence.request)
+            }),
+        }
+        .map(|(at, _)| at)
+    }
+
+    /// Puts a sequence among those that wait, by priority.
+    fn line_up(&self, state: &mut State, slot: Slot) {
+        let key = |slot: Slot| {
+            let sequence = &state.sequences[slot];
+            (sequence.priority, sequence.arrival_ns, sequence.request)
+        };
+        let at = state.waiting.partition_point(|&waiting| key(waiting) <= key(slot));
+        state.waiting.insert(at, slot);
+    }
+
+    /// Gives those that run what they may compute; the budget that is left, or none if somebody had to give up memory.
+    fn continue_running(&self, state: &mut State, plan: &mut Plan) -> Option<u32> {
+        let mut budget = self.max_batched_tokens;
+        let mut preempted = false;
+        let block_tokens = state.blocks.block_tokens();
+        let mut at = 0;
+        'running: while at < state.running.len() && budget > 0 {
+            let slot = state.running[at];
+            let sequence = &mut state.sequences[slot];
+            if sequence.in_flight {
+                at += 1;
+                continue;
+            }
+            let tokens = self.share(sequence.uncomputed_tokens()).min(budget);
+            let after = sequence.computed_tokens + tokens;
+            // Most decode in a block that they have.
+            if sequence.blocks * block_tokens < after {
+                while !state.blocks.grow(slot, &mut state.sequences[slot], after) {
+                    preempted = true;
+                    let Some(victim_at) = self.victim(state) else { break 'running };
+                    let victim = state.running.remove(victim_at);
+                    if victim_at < at {
+                        at -= 1;
+                        budget += withdraw(plan, victim);
+                    }
+                    state.preempt(victim);
+                    if self.order == Order::Priority {
+                        state.waiting.pop_front();
+                        self.line_up(state, victim);
+                    }
+                    if victim == slot {
+                        break 'running;
+                    }
+                }
+            }
+            state.blocks.publish(slot, after);
+            budget -= tokens;
+            plan.push(slot, tokens, state.sequences[slot].decoding);
+            at += 1;
+        }
+        (!preempted).then_some(budget)
+    }
+
+    /// Takes those that wait, one after another, while there is room.
+    fn admit(&self, state: &mut State, plan: &mut Plan, mut budget: u32) {
+        while budget > 0 && state.running.len() < self.max_sequences as usize {
+            let Some(&slot) = state.waiting.front() else { break };
+            let sequence = &state.sequences[slot];
+            let hit = state.blocks.hit(slot, sequence);
+            let cached = hit.blocks * state.blocks.block_tokens();
+            let uncomputed = sequence.tokens() - cached;
+            let wanted = self.share(uncomputed);
+            if !self.chunked_prefill && wanted > budget {
+                break;
+            }
+            let tokens = wanted.min(budget);
+            let must_fit = if self.whole_prompt_must_fit { sequence.tokens() } else { cached + tokens };
+            let kept = if state.running.is_empty() { 0 } else { self.watermark_blocks };
+            let needed = state.blocks.blocks_for(must_fit) - hit.blocks + hit.vacant_blocks;
+            if needed + kept > state.blocks.free_blocks() {
+                break;
+            }
+            if state.blocks.shares_prefixes() {
+                state.prefix_queried_tokens += u64::from(sequence.tokens());
+                state.prefix_hit_tokens += u64::from(cached);
+            }
+            state.waiting.pop_front();
+            let sequence = &mut state.sequences[slot];
+            state.blocks.claim(slot, sequence, hit);
+            let after = sequence.computed_tokens + tokens;
+            if !state.blocks.grow(slot, sequence, after) {
+                // Cannot be: it was counted. Should it be, the request waits on.
+                state.blocks.release(slot, sequence);
+                sequence.restart();
+                state.waiting.push_front(slot);
+                break;
+            }
+            state.blocks.publish(slot, after);
+            state.running.push(slot);
+            plan.push(slot, tokens, false);
+            budget -= tokens;
+        }
+    }
+}
+
+/// Takes a sequence out of a plan; the tokens that it was to compute.
+fn withdraw(plan: &mut Plan, slot: Slot) -> u32 {
+    if let Some(at) = plan.decodes.iter().position(|&planned| planned == slot) {
+        plan.decodes.remove(at);
+        1
+    } else if let Some(at) = plan.chunks.iter().position(|chunk| chunk.slot == slot) {
+        plan.chunks.remove(at).tokens
+    } else {
+        0
+    }
+}
+
+impl Batcher for Vllm {
+    fn name(&self) -> &'static str {
+        "vllm"
+    }
+
+    fn enqueue(&mut self, state: &mut State, slot: Slot) {
+        match self.order {
+            Order::FirstCome => state.waiting.push_back(slot),
+            Order::Priority => self.line_up(state, slot),
+        }
+    }
+
+    fn compose(&mut self, state: &mut State, plan: &mut Plan) {
+        let Some(budget) = self.continue_running(state, plan) else { return };
+        self.admit(state, plan, budget);
+        let full = state.running.len() >= self.max_sequences as usize;
+        plan.heeds_arrivals = !full && (state.waiting.is_empty() || self.order == Order::Priority);
+        // All that run decode, and who waits finds no room before one of them is done: free blocks only become fewer.
+        if plan.chunks.is_empty() && !plan.decodes.is_empty() && plan.decodes.len() == state.running.len() {
+            plan.repeats = state.repeats(&plan.decodes, 0);
+        }
+    }
+
+    fn conclude(&mut self, state: &mut State, plan: &Plan) {
+        release_done(state, plan);
+    }
+}

@@ -1,0 +1,491 @@
+//! An engine: one replica of a model that batches requests, iteration by iteration.
+
+use std::collections::VecDeque;
+
+use foretell_serving_policies::{Batcher, Plan, Sequence, Slot, State};
+
+use crate::batch::{Batch, Chunk, StepLaw};
+
+/// A request as it reaches an engine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Request<'a> {
+    /// The caller's index.
+    pub index: u32,
+    /// When it arrived, if that was before it reached the engine.
+    pub arrival_ns: u64,
+    /// Tokens of its prompt, at least one.
+    pub prompt_tokens: u32,
+    /// Tokens that it will generate, at least one.
+    pub output_tokens: u32,
+    /// Tokens that it asks for at most; batchers that reserve memory go by it.
+    pub limit_tokens: u32,
+    /// Lower goes first, where priorities are heeded.
+    pub priority: i32,
+    /// A key for each block of tokens from its beginning, as [`foretell_serving_policies::BlockPool::set_keys`] wants them.
+    pub block_keys: &'a [u64],
+}
+
+/// Why an engine does not take a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Rejection {
+    /// It would need more memory than there is, alone.
+    #[error("its {tokens} tokens do not fit into the KV cache of {cache_tokens} tokens")]
+    TooLong {
+        /// Tokens of the request, to its end.
+        tokens: u32,
+        /// Tokens that the cache has room for.
+        cache_tokens: u64,
+    },
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// The caller's index.
+    pub request: u32,
+    /// When it arrived.
+    pub arrival_ns: u64,
+    /// When the first iteration that it was part of began.
+    pub scheduled_ns: u64,
+    /// When its first token was there.
+    pub first_token_ns: u64,
+    /// When its last token was there.
+    pub last_token_ns: u64,
+    /// Tokens submitted.
+    pub prompt_tokens: u32,
+    /// Tokens generated.
+    pub output_tokens: u32,
+    /// Tokens of the prompt that were in the cache when it was first taken.
+    pub cached_tokens: u32,
+    /// How often it had to give up its memory.
+    pub preemptions: u32,
+}
+
+/// A number of like iterations.
+#[derive(Clone, Copy, Debug)]
+pub struct Iterations<'a> {
+    /// When the first began.
+    pub start_ns: u64,
+    /// When the last ended.
+    pub end_ns: u64,
+    /// How many.
+    pub count: u32,
+    /// What each computed; the context is that of the first.
+    pub batch: Batch<'a>,
+}
+
+/// What an engine tells of itself.
+pub trait Observer {
+    /// A request was taken for the first time.
+    fn scheduled(&mut self, _request: u32, _now_ns: u64) {}
+    /// The first token of a request.
+    fn first_token(&mut self, _request: u32, _now_ns: u64) {}
+    /// Further tokens, each so long after the one before it of the same request.
+    fn inter_token(&mut self, _latency_ns: u64, _tokens: u32) {}
+    /// A request gave up its memory.
+    fn preempted(&mut self, _request: u32, _now_ns: u64) {}
+    /// A request is done.
+    fn finished(&mut self, _outcome: &Outcome) {}
+    /// Iterations were carried out; what the state was while they were.
+    fn iterations(&mut self, _iterations: &Iterations<'_>, _state: &State) {}
+}
+
+/// Nobody looks.
+impl Observer for () {}
+
+/// What is remembered of a sequence beside what a batcher sees.
+#[derive(Clone, Copy, Default, Debug)]
+struct Timing {
+    scheduled_ns: Option<u64>,
+    first_token_ns: u64,
+    last_token_ns: u64,
+    cached_tokens: u32,
+    preemptions: u32,
+}
+
+/// A batch under way: one iteration, or many of which each computes a token of each sequence.
+#[derive(Clone, Default, Debug)]
+struct UnderWay {
+    plan: Plan,
+    chunks: Vec<Chunk>,
+    sampled: u32,
+    context_tokens: u64,
+    start_ns: u64,
+    /// When iterations end, counted from `origin_ns` and not rounded.
+    elapsed_ns: Vec<f64>,
+    origin_ns: u64,
+}
+
+impl UnderWay {
+    fn end_ns(&self, iteration: usize) -> u64 {
+        self.origin_ns + self.elapsed_ns[iteration].round() as u64
+    }
+
+    fn last_end_ns(&self) -> u64 {
+        self.end_ns(self.elapsed_ns.len() - 1)
+    }
+}
+
+/// A replica of a model, with its batcher and the law of its steps.
+///
+/// Iterations are events, yet not one by one. While sequences decode and nothing changes, iterations follow one another by the law alone: the k-th since
+/// the last change ends at that instant plus the rounded sum of k steps, whether somebody looks after each of them or not. An arrival that may change the
+/// next batch cuts the row after the iteration that is under way.
+pub struct Engine<L, B: ?Sized = dyn Batcher + Send> {
+    law: L,
+    state: State,
+    timings: Vec<Timing>,
+    under_way: VecDeque<UnderWay>,
+    /// Ended batches, whose memory is used again.
+    spare: Vec<UnderWay>,
+    /// When each stage of the pipeline has nothing left to do.
+    stages_free_ns: Vec<f64>,
+    /// Since when the sequences that decode are the same, how long they have, not rounded, and how many they are.
+    unchanged: Option<(u64, f64, usize)>,
+    /// No more than one iteration at a time.
+    one_by_one: bool,
+    batcher: Box<B>,
+}
+
+impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
+    /// An engine that has nothing to do.
+    pub fn new(law: L, batcher: Box<B>, state: State) -> Self {
+        let stages = law.stages();
+        Self {
+            law,
+            state,
+            timings: Vec::new(),
+            under_way: VecDeque::new(),
+            spare: Vec::new(),
+            stages_free_ns: vec![0.0; stages],
+            unchanged: None,
+            one_by_one: false,
+            batcher,
+        }
+    }
+
+    /// The same engine, which looks after each iteration: slower, to the same end.
+    #[must_use]
+    pub const fn one_by_one(mut self) -> Self {
+        self.one_by_one = true;
+        self
+    }
+
+    /// Its requests and memory.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Requests that it has and are not done.
+    pub fn requests(&self) -> usize {
+        self.state.waiting.len() + self.state.running.len()
+    }
+
+    /// When it must be told to [`Self::advance`]. None if it has nothing to do until something arrives.
+    pub fn next_ns(&self) -> Option<u64> {
+        self.under_way.front().map(UnderWay::last_end_ns)
+    }
+
+    /// Takes a request in. Whatever ends by `now_ns` must have been advanced over. Nothing else may arrive before `horizon_ns`.
+    pub fn arrive(
+        &mut self,
+        now_ns: u64,
+        request: &Request<'_>,
+        horizon_ns: u64,
+        observer: &mut impl Observer,
+    ) -> Result<(), Rejection> {
+        let tokens = request.prompt_tokens + request.output_tokens - 1;
+        let blocks = &self.state.blocks;
+        if blocks.blocks_for(tokens) > blocks.total_blocks() {
+            let cache_tokens = u64::from(blocks.total_blocks()) * u64::from(blocks.block_tokens());
+            return Err(Rejection::TooLong { tokens, cache_tokens });
+        }
+        let slot = self.state.sequences.insert(Sequence {
+            arrival_ns: request.arrival_ns,
+            request: request.index,
+            priority: request.priority,
+            prompt_tokens: request.prompt_tokens.max(1),
+            output_tokens: request.output_tokens.max(1),
+            limit_tokens: request.limit_tokens.max(request.output_tokens),
+            generated_tokens: 0,
+            computed_tokens: 0,
+            blocks: 0,
+            decoding: false,
+            in_flight: false,
+        });
+        self.timings.resize(self.state.sequences.capacity(), Timing::default());
+        self.timings[slot.index()] = Timing::default();
+        self.state.blocks.set_keys(slot, request.block_keys);
+        self.batcher.enqueue(&mut self.state, slot);
+        if self.under_way.len() < self.stages_free_ns.len() {
+            self.dispatch(now_ns, horizon_ns, observer);
+        } else if let Some(row) = self.under_way.front_mut()
+            && row.plan.heeds_arrivals
+        {
+            let origin_ns = row.origin_ns;
+            let ended =
+                row.elapsed_ns.partition_point(|elapsed| origin_ns + elapsed.round() as u64 <= now_ns);
+            row.elapsed_ns.truncate(ended + 1);
+        }
+        Ok(())
+    }
+
+    /// Carries out what ends at [`Self::next_ns`], and begins what can be begun then. Nothing may arrive before `horizon_ns`.
+    pub fn advance(&mut self, horizon_ns: u64, observer: &mut impl Observer) {
+        let Some(mut ended) = self.under_way.pop_front() else { return };
+        let now_ns = ended.last_end_ns();
+        let count = ended.elapsed_ns.len() as u32;
+        ended.plan.repeats = count;
+        observer.iterations(
+            &Iterations {
+                start_ns: ended.start_ns,
+                end_ns: now_ns,
+                count,
+                batch: Batch {
+                    decodes: ended.plan.decodes.len() as u32,
+                    decode_context_tokens: ended.context_tokens,
+                    chunks: &ended.chunks,
+                    sampled: ended.sampled,
+                },
+            },
+            &self.state,
+        );
+        let row_end = (ended.origin_ns, ended.elapsed_ns[count as usize - 1], ended.plan.decodes.len());
+        self.unchanged = ended.plan.chunks.is_empty().then_some(row_end);
+        self.credit_decodes(&ended, observer);
+        self.credit_chunks(&ended, now_ns, observer);
+        self.batcher.conclude(&mut self.state, &ended.plan);
+        self.let_go(&ended.plan, now_ns, observer);
+        ended.plan.clear();
+        self.spare.push(ended);
+        self.dispatch(now_ns, horizon_ns, observer);
+    }
+
+    /// Marks what those that decode have computed.
+    fn credit_decodes(&mut self, ended: &UnderWay, observer: &mut impl Observer) {
+        let count = ended.elapsed_ns.len() as u32;
+        let first_ns = ended.end_ns(0);
+        let last_ns = ended.last_end_ns();
+        if count > 1 {
+            self.take_blocks(&ended.plan, count);
+        }
+        // Most have their last token from the same iteration.
+        let (mut latency_ns, mut alike) = (0, 0);
+        for &slot in &ended.plan.decodes {
+            let sequence = &mut self.state.sequences[slot];
+            sequence.computed_tokens += count;
+            sequence.generated_tokens += count;
+            sequence.in_flight = false;
+            let timing = &mut self.timings[slot.index()];
+            let since_ns = first_ns - timing.last_token_ns;
+            timing.last_token_ns = last_ns;
+            if since_ns != latency_ns && alike > 0 {
+                observer.inter_token(latency_ns, alike);
+                alike = 0;
+            }
+            (latency_ns, alike) = (since_ns, alike + 1);
+        }
+        if alike > 0 {
+            observer.inter_token(latency_ns, alike);
+        }
+        let decodes = ended.plan.decodes.len() as u32;
+        let mut before_ns = first_ns;
+        for iteration in 1..count as usize {
+            let end_ns = ended.end_ns(iteration);
+            observer.inter_token(end_ns - before_ns, decodes);
+            before_ns = end_ns;
+        }
+    }
+
+    /// Takes the blocks that a row of iterations needs after its first.
+    fn take_blocks(&mut self, plan: &Plan, count: u32) {
+        let State { sequences, blocks, .. } = &mut self.state;
+        if !blocks.shares_prefixes() {
+            for &slot in &plan.decodes {
+                let sequence = &mut sequences[slot];
+                let tokens = sequence.computed_tokens + count;
+                // The batcher promised that they are there.
+                let grown = blocks.grow(slot, sequence, tokens);
+                debug_assert!(grown, "blocks for {count} iterations");
+            }
+            return;
+        }
+        // Blocks have an identity: in the order in which iteration after iteration would take them.
+        for iteration in 2..=count {
+            for &slot in &plan.decodes {
+                let sequence = &mut sequences[slot];
+                let tokens = sequence.computed_tokens + iteration;
+                let grown = blocks.grow(slot, sequence, tokens);
+                debug_assert!(grown, "blocks for {count} iterations");
+                blocks.publish(slot, tokens);
+            }
+        }
+    }
+
+    /// Marks what was read in.
+    fn credit_chunks(&mut self, ended: &UnderWay, now_ns: u64, observer: &mut impl Observer) {
+        for chunk in &ended.plan.chunks {
+            let sequence = &mut self.state.sequences[chunk.slot];
+            sequence.computed_tokens += chunk.tokens;
+            sequence.in_flight = false;
+            if sequence.uncomputed_tokens() > 0 {
+                continue;
+            }
+            sequence.generated_tokens += 1;
+            sequence.decoding = true;
+            let timing = &mut self.timings[chunk.slot.index()];
+            if sequence.generated_tokens == 1 {
+                timing.first_token_ns = now_ns;
+                observer.first_token(sequence.request, now_ns);
+            } else {
+                observer.inter_token(now_ns - timing.last_token_ns, 1);
+            }
+            timing.last_token_ns = now_ns;
+        }
+    }
+
+    /// Tells of those that are done, and forgets those that hold no memory any more.
+    fn let_go(&mut self, plan: &Plan, now_ns: u64, observer: &mut impl Observer) {
+        for slot in plan.slots() {
+            let sequence = self.state.sequences[slot];
+            if sequence.remaining_tokens() > 0 {
+                continue;
+            }
+            self.unchanged = None;
+            let timing = self.timings[slot.index()];
+            observer.finished(&Outcome {
+                request: sequence.request,
+                arrival_ns: sequence.arrival_ns,
+                scheduled_ns: timing.scheduled_ns.unwrap_or(now_ns),
+                first_token_ns: timing.first_token_ns,
+                last_token_ns: timing.last_token_ns,
+                prompt_tokens: sequence.prompt_tokens,
+                output_tokens: sequence.output_tokens,
+                cached_tokens: timing.cached_tokens,
+                preemptions: timing.preemptions,
+            });
+            if sequence.blocks == 0 {
+                self.state.sequences.remove(slot);
+            }
+        }
+        while let Some(slot) = self.state.released.pop() {
+            // Those of this very plan are gone already.
+            if !plan.slots().any(|planned| planned == slot) {
+                self.state.sequences.remove(slot);
+            }
+        }
+    }
+
+    /// Begins batches as long as the first stage of the pipeline takes them.
+    fn dispatch(&mut self, now_ns: u64, horizon_ns: u64, observer: &mut impl Observer) {
+        while self.under_way.len() < self.stages_free_ns.len() {
+            let mut next = self.spare.pop().unwrap_or_default();
+            self.batcher.compose(&mut self.state, &mut next.plan);
+            self.note_preempted(now_ns, observer);
+            if next.plan.is_empty() {
+                self.spare.push(next);
+                return;
+            }
+            self.begin(next, now_ns, horizon_ns, observer);
+        }
+    }
+
+    fn note_preempted(&mut self, now_ns: u64, observer: &mut impl Observer) {
+        for slot in self.state.preempted.drain(..) {
+            self.timings[slot.index()].preemptions += 1;
+            self.unchanged = None;
+            observer.preempted(self.state.sequences[slot].request, now_ns);
+        }
+    }
+
+    fn begin(
+        &mut self,
+        mut next: UnderWay,
+        now_ns: u64,
+        horizon_ns: u64,
+        observer: &mut impl Observer,
+    ) {
+        next.chunks.clear();
+        next.elapsed_ns.clear();
+        next.start_ns = now_ns;
+        next.context_tokens =
+            next.plan.decodes.iter().map(|&slot| u64::from(self.state.sequences[slot].computed_tokens)).sum();
+        next.sampled = next.plan.decodes.len() as u32;
+        for chunk in &next.plan.chunks {
+            let sequence = &self.state.sequences[chunk.slot];
+            next.sampled += u32::from(sequence.uncomputed_tokens() == chunk.tokens);
+            next.chunks.push(Chunk { tokens: chunk.tokens, context_tokens: sequence.computed_tokens });
+            let timing = &mut self.timings[chunk.slot.index()];
+            if timing.scheduled_ns.is_none() {
+                timing.scheduled_ns = Some(now_ns);
+                timing.cached_tokens = sequence.computed_tokens;
+                observer.scheduled(sequence.request, now_ns);
+            }
+        }
+        if self.stages_free_ns.len() > 1 {
+            self.pass_stages(&mut next, now_ns);
+        } else {
+            self.row(&mut next, now_ns, horizon_ns);
+        }
+        self.under_way.push_back(next);
+    }
+
+    /// When a batch leaves the last stage: batches pass each stage in the order in which they entered the first.
+    fn pass_stages(&mut self, next: &mut UnderWay, now_ns: u64) {
+        for slot in next.plan.slots() {
+            self.state.sequences[slot].in_flight = true;
+        }
+        let batch = Batch {
+            decodes: next.plan.decodes.len() as u32,
+            decode_context_tokens: next.context_tokens,
+            chunks: &next.chunks,
+            sampled: next.sampled,
+        };
+        let mut at_ns = now_ns as f64;
+        for (stage, free_ns) in self.stages_free_ns.iter_mut().enumerate() {
+            at_ns = at_ns.max(*free_ns) + self.law.stage_ns(&batch, stage);
+            *free_ns = at_ns;
+        }
+        next.origin_ns = now_ns;
+        next.elapsed_ns.push(at_ns - now_ns as f64);
+    }
+
+    /// When the iterations of a row end.
+    fn row(&mut self, next: &mut UnderWay, now_ns: u64, horizon_ns: u64) {
+        let decodes = next.plan.decodes.len();
+        if !next.plan.chunks.is_empty() {
+            let batch = Batch {
+                decodes: decodes as u32,
+                decode_context_tokens: next.context_tokens,
+                chunks: &next.chunks,
+                sampled: next.sampled,
+            };
+            next.origin_ns = now_ns;
+            next.elapsed_ns.push(self.law.stage_ns(&batch, 0));
+            return;
+        }
+        let (origin_ns, elapsed_ns) = match self.unchanged {
+            Some((origin_ns, elapsed_ns, before)) if before == decodes => (origin_ns, elapsed_ns),
+            _ => (now_ns, 0.0),
+        };
+        next.origin_ns = origin_ns;
+        let most = if self.one_by_one { 1 } else { next.plan.repeats };
+        let until_ns = if next.plan.heeds_arrivals { horizon_ns.saturating_sub(origin_ns) } else { u64::MAX };
+        let from = Decoding { sequences: decodes as u32, context_tokens: next.context_tokens, elapsed_ns };
+        self.law.decode_row(from, most, until_ns as f64, &mut next.elapsed_ns);
+    }
+}
+
+/// Sequences that decode, and for how long they have.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Decoding {
+    /// How many.
+    pub sequences: u32,
+    /// Tokens that they have in memory, all together.
+    pub context_tokens: u64,
+    /// For how long they have decoded since they changed.
+    pub elapsed_ns: f64,
+}
+
+/// Where a sequence is, for those who look at [`Engine::state`].
+pub type SequenceSlot = Slot;
