@@ -252,8 +252,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         );
         let row_end = (ended.origin_ns, ended.elapsed_ns[count as usize - 1], ended.plan.decodes.len());
         self.unchanged = ended.plan.chunks.is_empty().then_some(row_end);
-        self.credit_decodes(&ended, observer);
-        self.credit_chunks(&ended, now_ns, observer);
+        ended.plan.done = self.credit_decodes(&ended, observer) + self.credit_chunks(&ended, now_ns, observer);
         self.batcher.conclude(&mut self.state, &ended.plan);
         self.let_go(&ended.plan, now_ns, observer);
         ended.plan.clear();
@@ -261,8 +260,8 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         self.dispatch(now_ns, horizon_ns, observer);
     }
 
-    /// Marks what those that decode have computed.
-    fn credit_decodes(&mut self, ended: &UnderWay, observer: &mut impl Observer) {
+    /// Marks what those that decode have computed; how many are done.
+    fn credit_decodes(&mut self, ended: &UnderWay, observer: &mut impl Observer) -> u32 {
         let count = ended.elapsed_ns.len() as u32;
         let first_ns = ended.end_ns(0);
         let last_ns = ended.last_end_ns();
@@ -270,11 +269,12 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             self.take_blocks(&ended.plan, count);
         }
         // Most have their last token from the same iteration.
-        let (mut latency_ns, mut alike) = (0, 0);
+        let (mut latency_ns, mut alike, mut done) = (0, 0, 0);
         for &slot in &ended.plan.decodes {
             let sequence = &mut self.state.sequences[slot];
             sequence.computed_tokens += count;
             sequence.generated_tokens += count;
+            done += u32::from(sequence.remaining_tokens() == 0);
             sequence.in_flight = false;
             let timing = &mut self.timings[slot.index()];
             let since_ns = first_ns - timing.last_token_ns;
@@ -295,6 +295,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             observer.inter_token(end_ns - before_ns, decodes);
             before_ns = end_ns;
         }
+        done
     }
 
     /// Takes the blocks that a row of iterations needs after its first.
@@ -322,8 +323,9 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         }
     }
 
-    /// Marks what was read in.
-    fn credit_chunks(&mut self, ended: &UnderWay, now_ns: u64, observer: &mut impl Observer) {
+    /// Marks what was read in; how many are done.
+    fn credit_chunks(&mut self, ended: &UnderWay, now_ns: u64, observer: &mut impl Observer) -> u32 {
+        let mut done = 0;
         for chunk in &ended.plan.chunks {
             let sequence = &mut self.state.sequences[chunk.slot];
             sequence.computed_tokens += chunk.tokens;
@@ -332,6 +334,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
                 continue;
             }
             sequence.generated_tokens += 1;
+            done += u32::from(sequence.remaining_tokens() == 0);
             sequence.decoding = true;
             let timing = &mut self.timings[chunk.slot.index()];
             if sequence.generated_tokens == 1 {
@@ -342,10 +345,14 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             }
             timing.last_token_ns = now_ns;
         }
+        done
     }
 
     /// Tells of those that are done, and forgets those that hold no memory any more.
     fn let_go(&mut self, plan: &Plan, now_ns: u64, observer: &mut impl Observer) {
+        if plan.done == 0 {
+            return;
+        }
         for slot in plan.slots() {
             let sequence = self.state.sequences[slot];
             if sequence.remaining_tokens() > 0 {

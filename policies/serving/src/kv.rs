@@ -51,11 +51,13 @@ impl BlockPool {
     }
 
     /// Whether beginnings are shared.
+    #[inline]
     pub const fn shares_prefixes(&self) -> bool {
         self.prefix.is_some()
     }
 
     /// Blocks for a number of tokens.
+    #[inline]
     pub const fn blocks_for(&self, tokens: u32) -> u32 {
         tokens.div_ceil(self.block_tokens)
     }
@@ -66,7 +68,12 @@ impl BlockPool {
     }
 
     /// Gives a sequence the blocks for a number of tokens, or says that there are too few.
+    #[inline]
     pub fn grow(&mut self, slot: Slot, sequence: &mut Sequence, tokens: u32) -> bool {
+        tokens <= sequence.blocks * self.block_tokens || self.take(slot, sequence, tokens)
+    }
+
+    fn take(&mut self, slot: Slot, sequence: &mut Sequence, tokens: u32) -> bool {
         let lacking = self.lacking(sequence, tokens);
         if lacking > self.free_blocks {
             return false;
@@ -82,6 +89,7 @@ impl BlockPool {
     }
 
     /// Lets others find the blocks of a sequence that are full once its first so many tokens are computed.
+    #[inline]
     pub fn publish(&mut self, slot: Slot, computed_tokens: u32) {
         if let Some(prefix) = &mut self.prefix {
             prefix.publish(slot, computed_tokens / self.block_tokens);

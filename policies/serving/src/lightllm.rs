@@ -7,7 +7,7 @@ use crate::sequence::Slot;
 use crate::state::{Batcher, Plan, State, release_done};
 
 /// `LightLLM`'s router, as Vidur has it: prompts are read in by batches of their own, when nobody decodes or after a number of iterations; a request is taken if
-/// the tokens that all will hold at the worst instant fit. Blocks are of one token.
+/// the tokens that all will hold at the worst instant fit.
 #[derive(Clone, Debug)]
 pub struct LightLlm {
     limits: Limits,
@@ -50,7 +50,7 @@ impl LightLlm {
             held_before += u64::from(held);
             most = most.max(u64::from(to_come) * (before as u64 + 1) + held_before);
         }
-        most < u64::from(state.blocks.total_blocks())
+        most < u64::from(state.blocks.total_blocks()) * u64::from(state.blocks.block_tokens())
     }
 
     fn read_in(&mut self, state: &mut State, plan: &mut Plan) {

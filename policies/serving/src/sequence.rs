@@ -34,21 +34,25 @@ pub struct Sequence {
 
 impl Sequence {
     /// Tokens so far.
+    #[inline]
     pub const fn tokens(&self) -> u32 {
         self.prompt_tokens + self.generated_tokens
     }
 
     /// Tokens that are not computed.
+    #[inline]
     pub const fn uncomputed_tokens(&self) -> u32 {
         self.tokens() - self.computed_tokens
     }
 
     /// Tokens whose keys and values it may have to hold at most. The last token is generated, never computed.
+    #[inline]
     pub const fn most_tokens(&self) -> u32 {
         self.prompt_tokens + self.limit_tokens - 1
     }
 
     /// Tokens that it still generates.
+    #[inline]
     pub const fn remaining_tokens(&self) -> u32 {
         self.output_tokens - self.generated_tokens
     }
@@ -106,12 +110,14 @@ impl Sequences {
 impl core::ops::Index<Slot> for Sequences {
     type Output = Sequence;
 
+    #[inline]
     fn index(&self, slot: Slot) -> &Sequence {
         &self.slots[slot.index()]
     }
 }
 
 impl core::ops::IndexMut<Slot> for Sequences {
+    #[inline]
     fn index_mut(&mut self, slot: Slot) -> &mut Sequence {
         &mut self.slots[slot.index()]
     }

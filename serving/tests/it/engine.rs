@@ -1,0 +1,184 @@
+//! Engines: whatever the batcher, nobody can tell whether they look after every iteration.
+
+use foretell_serving::engine::Iterations;
+use foretell_serving::policies::{
+    Batcher, BlockPool, Capacity, LightLlm, Limits, Orca, Order, Reservation, Sarathi, State, Static,
+    TensorRtLlm, Vllm, VllmV0,
+};
+use foretell_serving::{Batch, Engine, Observer, Outcome, Request, StepLaw, replay};
+use proptest::prelude::*;
+
+/// A law with fractions of nanoseconds everywhere, of one stage or more.
+#[derive(Clone, Copy)]
+struct Law {
+    stages: usize,
+    fixed_ns: f64,
+    token_ns: f64,
+    context_ns: f64,
+}
+
+impl StepLaw for Law {
+    fn stages(&self) -> usize {
+        self.stages
+    }
+
+    fn stage_ns(&self, batch: &Batch<'_>, stage: usize) -> f64 {
+        let context: u64 = batch.chunks.iter().map(|chunk| u64::from(chunk.context_tokens)).sum();
+        self.fixed_ns
+            + self.token_ns * f64::from(batch.tokens())
+            + self.context_ns * (batch.decode_context_tokens + context) as f64
+            + stage as f64
+    }
+}
+
+const BLOCKS: u32 = 40;
+const BLOCK_TOKENS: u32 = 4;
+
+/// All batchers, by number.
+fn batcher(number: usize, stages: u32) -> Box<dyn Batcher + Send> {
+    let limits = Limits::of_stages(8, stages, 1);
+    let vllm = Vllm { max_sequences: 6, max_batched_tokens: 24, ..Vllm::default() };
+    let tensorrt = TensorRtLlm { max_sequences: 6, max_batched_tokens: 24, ..TensorRtLlm::default() };
+    match number {
+        0 => Box::new(vllm),
+        1 => Box::new(Vllm { order: Order::Priority, watermark_blocks: 2, ..vllm }),
+        2 => Box::new(Vllm { long_prefill_tokens: 7, whole_prompt_must_fit: false, ..vllm }),
+        3 => Box::new(Sarathi::new(limits, 24)),
+        4 => Box::new(VllmV0::new(limits, 64)),
+        5 => Box::new(Orca::new(limits, Reservation::Longest(80))),
+        6 => Box::new(Static::new(limits, Reservation::Limit)),
+        7 => Box::new(LightLlm::new(limits, 64, 5)),
+        8 => Box::new(tensorrt),
+        9 => Box::new(TensorRtLlm { capacity: Capacity::MaxUtilization, ..tensorrt }),
+        _ => Box::new(TensorRtLlm { capacity: Capacity::StaticBatch, ..tensorrt }),
+    }
+}
+
+const BATCHERS: usize = 11;
+
+/// What of a run must not depend on how it is carried out.
+#[derive(Default, PartialEq, Debug)]
+struct Seen {
+    outcomes: Vec<Outcome>,
+    preempted: Vec<(u32, u64)>,
+    latencies: Vec<u64>,
+    iterations: u64,
+    computed_tokens: u64,
+    blocks_in_use: u32,
+    hit_tokens: u64,
+}
+
+impl Observer for Seen {
+    fn finished(&mut self, outcome: &Outcome) {
+        self.outcomes.push(*outcome);
+    }
+
+    fn preempted(&mut self, request: u32, now_ns: u64) {
+        self.preempted.push((request, now_ns));
+    }
+
+    fn inter_token(&mut self, latency_ns: u64, tokens: u32) {
+        self.latencies.extend((0..tokens).map(|_| latency_ns));
+    }
+
+    fn iterations(&mut self, iterations: &Iterations<'_>, _state: &State) {
+        self.iterations += u64::from(iterations.count);
+        self.computed_tokens += u64::from(iterations.count) * u64::from(iterations.batch.tokens());
+    }
+}
+
+/// A request: milliseconds after the one before, prompt, output, priority, and whose beginning it shares.
+type Wanted = (u32, u32, u32, i32, u64);
+
+fn run(number: usize, law: Law, prefixes: bool, wanted: &[Wanted], one_by_one: bool) -> Seen {
+    let keys: Vec<Vec<u64>> = wanted
+        .iter()
+        .enumerate()
+        .map(|(index, &(_, prompt, _, _, group))| {
+            // Two blocks are of the group, further ones of the request.
+            let key = |block: u64| if block < 2 { group * 10 + block } else { 1_000 * (index as u64 + 1) + block };
+            (0..u64::from(prompt / BLOCK_TOKENS)).map(key).collect()
+        })
+        .collect();
+    let mut arrival_ns = 0;
+    let requests: Vec<Request<'_>> = wanted
+        .iter()
+        .enumerate()
+        .map(|(index, &(gap_ms, prompt_tokens, output_tokens, priority, _))| {
+            arrival_ns += u64::from(gap_ms) * 1_000_000;
+            Request {
+                index: index as u32,
+                arrival_ns,
+                prompt_tokens,
+                output_tokens,
+                limit_tokens: output_tokens + 3,
+                priority,
+                block_keys: &keys[index],
+            }
+        })
+        .collect();
+    let pool = if prefixes {
+        BlockPool::with_prefix_cache(BLOCKS, BLOCK_TOKENS)
+    } else {
+        BlockPool::new(BLOCKS, BLOCK_TOKENS)
+    };
+    let engine = Engine::new(law, batcher(number, law.stages as u32), State::new(pool));
+    let mut replicas = [if one_by_one { engine.one_by_one() } else { engine }];
+    let mut seen = Seen::default();
+    let rejected = replay(&mut replicas, requests, |_, _| 0, &mut seen);
+    assert!(rejected.is_empty(), "{rejected:?}");
+    let state = replicas[0].state();
+    assert_eq!(state.running.len() + state.waiting.len(), 0, "batcher {number} leaves nobody behind");
+    seen.blocks_in_use = state.blocks.total_blocks() - state.blocks.free_blocks();
+    seen.hit_tokens = state.prefix_hit_tokens;
+    seen
+}
+
+fn wanted() -> impl Strategy<Value = Vec<Wanted>> {
+    prop::collection::vec((0_u32..40, 1_u32..30, 1_u32..40, 0_i32..3, 0_u64..3), 1..25)
+}
+
+proptest! {
+    /// Jumping over iterations changes nothing: not a nanosecond, not a block.
+    #[test]
+    fn jumping_equals_looking_after_every_iteration(
+        number in 0..BATCHERS,
+        stages in 1_usize..4,
+        prefixes in any::<bool>(),
+        fixed_ns in 1e5_f64..5e6,
+        token_ns in 0.0_f64..1e5,
+        context_ns in 0.0_f64..3e3,
+        wanted in wanted(),
+    ) {
+        let law = Law { stages, fixed_ns, token_ns, context_ns };
+        let jumping = run(number, law, prefixes, &wanted, false);
+        prop_assert_eq!(&jumping, &run(number, law, prefixes, &wanted, true));
+        prop_assert_eq!(jumping.blocks_in_use, 0);
+    }
+
+    /// Every request gets its tokens, each once; what is computed is what was asked for and what had to be computed again.
+    #[test]
+    fn every_token_is_generated_once(
+        number in 0..BATCHERS,
+        stages in 1_usize..3,
+        prefixes in any::<bool>(),
+        wanted in wanted(),
+    ) {
+        let law = Law { stages, fixed_ns: 1e6, token_ns: 1e4, context_ns: 10.0 };
+        let seen = run(number, law, prefixes, &wanted, false);
+        prop_assert_eq!(seen.outcomes.len(), wanted.len());
+        let output: u32 = wanted.iter().map(|&(_, _, output, ..)| output).sum();
+        prop_assert_eq!(seen.latencies.len(), output as usize - wanted.len(), "all but the first tokens");
+        for outcome in &seen.outcomes {
+            prop_assert!(outcome.arrival_ns <= outcome.scheduled_ns);
+            prop_assert!(outcome.scheduled_ns < outcome.first_token_ns);
+            prop_assert!(outcome.first_token_ns <= outcome.last_token_ns);
+        }
+        let asked: u64 = wanted.iter().map(|&(_, prompt, output, ..)| u64::from(prompt + output - 1)).sum();
+        if seen.preempted.is_empty() {
+            prop_assert_eq!(seen.computed_tokens + seen.hit_tokens, asked);
+        } else {
+            prop_assert!(seen.computed_tokens + seen.hit_tokens >= asked);
+        }
+    }
+}
