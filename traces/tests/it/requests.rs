@@ -1,0 +1,6 @@
+//! Requests to model servers.
+
+mod bad_input;
+mod published;
+mod read;
+mod round_trip;
