@@ -7,18 +7,28 @@ use crate::error::TraceError;
 use crate::output::{Fields, RowWriter};
 use crate::record::expected_seconds;
 use crate::requests::record::{
-    MAX_BLOCK_TOKENS, MAX_TOKENS, RequestRecord, Seconds, most_blocks, parse_seconds_ns,
+    Lengths, MAX_BLOCK_TOKENS, MAX_TOKENS, RequestRecord, Seconds, most_blocks, parse_seconds_ns,
 };
 use crate::requests::source::{Row, Source};
 use crate::rows::{Column, Rows};
 
 /// The columns, in the order in which they are written. A file may leave out all but the first three, and may have
 /// them in any order; what is left out, or blank in a row, has its default.
-pub const COLUMNS: [&str; 8] =
-    [ARRIVAL, "prompt_tokens", "output_tokens", "session", "priority", "model", "block_tokens", BLOCKS];
+pub const COLUMNS: [&str; 9] = [
+    ARRIVAL,
+    "prompt_tokens",
+    "output_tokens",
+    "session",
+    "priority",
+    "model",
+    "block_tokens",
+    BLOCKS,
+    OUTPUT_BLOCKS,
+];
 
 pub(crate) const ARRIVAL: &str = "arrival_s";
 const BLOCKS: &str = "prompt_blocks";
+const OUTPUT_BLOCKS: &str = "output_blocks";
 
 pub(crate) struct Reader {
     rows: Rows,
@@ -30,8 +40,7 @@ pub(crate) struct Reader {
     model: Option<Column>,
     block_tokens: Option<Column>,
     blocks: Option<Column>,
-    /// Kept for its memory.
-    ids: Vec<u64>,
+    output_blocks: Option<Column>,
 }
 
 impl Reader {
@@ -46,8 +55,8 @@ impl Reader {
             model: rows.optional("model"),
             block_tokens: rows.optional("block_tokens"),
             blocks: rows.optional(BLOCKS),
+            output_blocks: rows.optional(OUTPUT_BLOCKS),
             rows,
-            ids: Vec::new(),
         })
     }
 }
@@ -63,29 +72,43 @@ impl Source for Reader {
             parse_seconds_ns(text).ok_or_else(|| rows.unexpected(ARRIVAL, &expected_seconds(), text))?;
         let prompt_tokens = rows.whole(self.prompt, 1, MAX_TOKENS)?;
         let block_tokens = rows.whole_or(self.block_tokens, 0, 0, MAX_BLOCK_TOKENS)?;
-        let blocks = self.blocks.map_or("", |column| rows.text(column));
+        let lengths = Lengths { prompt_tokens, output_tokens: rows.whole(self.output, 1, MAX_TOKENS)? };
         let most = most_blocks(prompt_tokens, block_tokens);
-        self.ids.clear();
-        if !blocks.is_empty() && !parse_blocks(blocks, most, &mut self.ids) {
-            let expected = format!("at most {most} ids of blocks such as `7 12-40`");
-            return Err(rows.unexpected(BLOCKS, &expected, blocks));
-        }
+        let prompt_blocks = blocks(rows, self.blocks, BLOCKS, most)?;
+        let most = lengths.most_output_blocks(block_tokens);
+        let output_blocks = blocks(rows, self.output_blocks, OUTPUT_BLOCKS, most)?;
         let session = self.session.filter(|&column| !rows.text(column).is_empty());
         Ok(Row::Request(RequestRecord {
             arrival_ns,
             prompt_tokens,
-            output_tokens: rows.whole(self.output, 1, MAX_TOKENS)?,
+            output_tokens: lengths.output_tokens,
             session: session.map(|column| rows.whole(column, 0, u64::MAX)).transpose()?,
             priority: rows.whole_or(self.priority, 0, i32::MIN, i32::MAX)?,
             model: rows.name_or_empty(self.model)?.into(),
             block_tokens,
-            prompt_blocks: self.ids.as_slice().into(),
+            prompt_blocks,
+            output_blocks,
         }))
     }
 
     fn unexpected_arrival(&self, expected: &str) -> TraceError {
         self.rows.unexpected(ARRIVAL, expected, self.rows.text(self.arrival))
     }
+}
+
+/// The ids in a column, at most so many; none where it is absent or its cell blank.
+fn blocks(
+    rows: &Rows,
+    column: Option<Column>,
+    name: &'static str,
+    most: usize,
+) -> Result<Box<[u64]>, TraceError> {
+    let text = column.map_or("", |column| rows.text(column));
+    let mut ids = Vec::new();
+    if text.is_empty() || parse_blocks(text, most, &mut ids) {
+        return Ok(ids.into());
+    }
+    Err(rows.unexpected(name, &format!("at most {most} ids of blocks such as `7 12-40`"), text))
 }
 
 /// Reads at most so many ids, single ones and ranges with both ends, separated by spaces. `false` if it is anything else.
@@ -135,7 +158,8 @@ fn write_row(fields: &mut Fields<'_>, request: &RequestRecord) -> csv::Result<()
     fields.number(request.priority)?;
     fields.text(&request.model)?;
     fields.number(request.block_tokens)?;
-    fields.number(Blocks(&request.prompt_blocks))
+    fields.number(Blocks(&request.prompt_blocks))?;
+    fields.number(Blocks(&request.output_blocks))
 }
 
 impl Writer {

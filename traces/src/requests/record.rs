@@ -36,6 +36,10 @@ pub struct RequestRecord {
     /// equal up to the end of that block, so that a cache can serve it. What follows the last block is shared with no
     /// one; the last block of Mooncake's prompts need not be full.
     pub prompt_blocks: Box<[u64]>,
+    /// Identities of the full blocks that follow in prompt and answer together, so that the prompt of a later turn can
+    /// find them in a cache; none where nothing is known of them, as in all published traces. The prompt's blocks are
+    /// then all its full ones.
+    pub output_blocks: Box<[u64]>,
 }
 
 impl RequestRecord {
@@ -50,6 +54,7 @@ impl RequestRecord {
             model: Box::default(),
             block_tokens: 0,
             prompt_blocks: Box::default(),
+            output_blocks: Box::default(),
         }
     }
 
@@ -100,7 +105,13 @@ impl RequestRecord {
         check_text("model", &self.model)?;
         check_whole("block_tokens", self.block_tokens, 0, MAX_BLOCK_TOKENS)?;
         check_block_count(self.prompt_tokens, self.block_tokens, self.prompt_blocks.len())
-            .map_err(|(expected, got)| InvalidField::new("prompt_blocks", expected, got))
+            .map_err(|(expected, got)| InvalidField::new("prompt_blocks", expected, got))?;
+        let (blocks, most) = (self.output_blocks.len(), self.lengths().most_output_blocks(self.block_tokens));
+        if blocks > most {
+            let expected = format!("at most {most} blocks of the answer");
+            return Err(InvalidField::new("output_blocks", expected, format!("{blocks} blocks")));
+        }
+        Ok(())
     }
 }
 
@@ -136,6 +147,14 @@ pub struct Lengths {
     pub prompt_tokens: u32,
     /// Tokens of the answer, 1 or more.
     pub output_tokens: u32,
+}
+
+impl Lengths {
+    /// Full blocks of prompt and answer together that are not full blocks of the prompt.
+    pub(crate) fn most_output_blocks(self, block_tokens: u32) -> usize {
+        let full = |tokens: u32| tokens.checked_div(block_tokens).unwrap_or(0) as usize;
+        full(self.prompt_tokens + self.output_tokens) - full(self.prompt_tokens)
+    }
 }
 
 /// Nanoseconds that are shown as seconds, without loss.

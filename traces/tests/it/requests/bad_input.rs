@@ -25,39 +25,44 @@ const TOKENS: &str = "a whole number from 1 to 67108864";
 #[test]
 fn canonical() {
     let check_row = |row: &str, expected: &str| {
-        let head = "arrival_s,prompt_tokens,output_tokens,session,block_tokens,prompt_blocks";
-        check(&format!("{head}\n1.5,10,10,,,\n{row}\n"), expected);
+        let head = "arrival_s,prompt_tokens,output_tokens,session,block_tokens,prompt_blocks,output_blocks";
+        check(&format!("{head}\n1.5,10,10,,,,\n{row}\n"), expected);
     };
-    check_row("1.5,1,1,0,16,7", "");
+    check_row("1.5,1,1,0,16,7,", "");
     check_row(
-        "1.25,1,1,,,",
+        "1.25,1,1,,,,",
         "trace:3: column \"arrival_s\": expected rows in order of arrival, at 1.5 s or later, got \"1.25\"",
     );
     for bad in ["-1", "NaN", "", "5e9"] {
         let expected = format!(
             "trace:3: column \"arrival_s\": expected a number of seconds from 0 to 4000000000, got {bad:?}"
         );
-        check_row(&format!("{bad},1,1,,,"), &expected);
+        check_row(&format!("{bad},1,1,,,,"), &expected);
     }
     for bad in ["0", "-1", "1.5", "", "67108865"] {
         check_row(
-            &format!("2,{bad},1,,,"),
+            &format!("2,{bad},1,,,,"),
             &format!("trace:3: column \"prompt_tokens\": expected {TOKENS}, got {bad:?}"),
         );
         check_row(
-            &format!("2,1,{bad},,,"),
+            &format!("2,1,{bad},,,,"),
             &format!("trace:3: column \"output_tokens\": expected {TOKENS}, got {bad:?}"),
         );
     }
     check_row(
-        "2,33,1,,16,0-3",
+        "2,33,1,,16,0-3,",
         "trace:3: column \"prompt_blocks\": expected at most 3 ids of blocks such as `7 12-40`, got \"0-3\"",
     );
     check_row(
-        "2,33,1,,,0",
+        "2,33,1,,,0,",
         "trace:3: column \"prompt_blocks\": expected at most 0 ids of blocks such as `7 12-40`, got \"0\"",
     );
-    check_row("2,33", "trace:3: expected 6 fields, got 2");
+    check_row("1.5,33,15,0,16,7-8,9", "");
+    check_row(
+        "2,33,14,0,16,7-8,9",
+        "trace:3: column \"output_blocks\": expected at most 0 ids of blocks such as `7 12-40`, got \"9\"",
+    );
+    check_row("2,33", "trace:3: expected 7 fields, got 2");
     check("arrival_s\n", "trace:1: column \"prompt_tokens\": missing; the header is \"arrival_s\"");
 }
 

@@ -101,14 +101,15 @@ fn mooncake_and_llmservingsim() {
 
 #[test]
 fn canonical() {
-    let content = "prompt_tokens,output_tokens,arrival_s,model,session,priority,block_tokens,prompt_blocks\n\
-         10,20,1.000000001,,,,,\n33,5,2,m,7,-1,16,5 7-8\n";
+    let content = "prompt_tokens,output_tokens,arrival_s,model,session,priority,block_tokens,prompt_blocks,output_blocks\n\
+         10,20,1.000000001,,,,,,\n33,15,2,m,7,-1,16,5 7,9\n";
     let full = RequestRecord {
         session: Some(7),
         priority: -1,
         block_tokens: 16,
-        prompt_blocks: [5, 7, 8].into(),
-        ..of_model(2_000_000_000, 33, 5, "m")
+        prompt_blocks: [5, 7].into(),
+        output_blocks: [9].into(),
+        ..of_model(2_000_000_000, 33, 15, "m")
     };
     check(content, RequestFormat::Canonical, &[RequestRecord::new(1_000_000_001, 10, 20), full], 0);
 }

@@ -16,10 +16,20 @@ prop_compose! {
         blocks in prop::collection::vec(prop_oneof![0..5_u64, any::<u64>()], 0..20),
     ) -> RequestRecord {
         let most = prompt_tokens.checked_div(block_tokens).unwrap_or(0) as usize;
-        let prompt_blocks = blocks.into_iter().take(most).collect();
+        let prompt_blocks = blocks.iter().copied().take(most).collect();
+        let most = output_tokens.checked_div(block_tokens).unwrap_or(0) as usize;
+        let output_blocks = blocks.into_iter().rev().take(most).collect();
         let model = model.into();
         RequestRecord {
-            arrival_ns, prompt_tokens, output_tokens, session, priority, model, block_tokens, prompt_blocks,
+            arrival_ns,
+            prompt_tokens,
+            output_tokens,
+            session,
+            priority,
+            model,
+            block_tokens,
+            prompt_blocks,
+            output_blocks,
         }
     }
 }
