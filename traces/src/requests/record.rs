@@ -68,25 +68,26 @@ impl RequestRecord {
         self.arrival_ns as f64 / SECOND_NS as f64
     }
 
-    /// The ids of the prompt's full blocks where blocks have another size: each block is cut into smaller ones, or
-    /// several make a larger one, which the last of them identifies. `None` if neither size divides the other; nothing
-    /// if nothing is known of shared prefixes. Only records that were cut alike can be compared.
+    /// The ids of the full blocks where blocks have another size, those of the prompt and then those that are known of the
+    /// answer: each block is cut into smaller ones, or several make a larger one, which the last of them identifies.
+    /// `None` if neither size divides the other; nothing if nothing is known of shared prefixes. Only records that were
+    /// cut alike can be compared.
     pub fn blocks_of(&self, block_tokens: u32) -> Option<Vec<u64>> {
         if self.block_tokens == 0 {
             return Some(Vec::new());
         }
-        let full = self.prompt_tokens.checked_div(block_tokens)? as usize;
+        let answer = if self.output_blocks.is_empty() { 0 } else { self.output_tokens };
+        let full = (self.prompt_tokens + answer).checked_div(block_tokens)? as usize;
+        let blocks = self.prompt_blocks.iter().chain(&self.output_blocks).copied();
         if self.block_tokens.is_multiple_of(block_tokens) {
             let parts = u64::from(self.block_tokens / block_tokens);
             // Ids that are numbered from 0 stay apart; hashes of 64 bits lose their upper ones.
-            let cut = |&block: &u64| (0..parts).map(move |part| block.wrapping_mul(parts).wrapping_add(part));
-            return Some(self.prompt_blocks.iter().flat_map(cut).take(full).collect());
+            let cut = |block: u64| (0..parts).map(move |part| block.wrapping_mul(parts).wrapping_add(part));
+            return Some(blocks.flat_map(cut).take(full).collect());
         }
         if block_tokens.is_multiple_of(self.block_tokens) {
             let each = (block_tokens / self.block_tokens) as usize;
-            let last_of_each =
-                self.prompt_blocks.chunks_exact(each).filter_map(|blocks| blocks.last().copied());
-            return Some(last_of_each.take(full).collect());
+            return Some(blocks.skip(each - 1).step_by(each).take(full).collect());
         }
         None
     }
@@ -243,5 +244,10 @@ mod tests {
         check(1100, &[7, 8, 9], 500, None);
         check(1100, &[7, 8, 9], 0, None);
         assert_eq!(RequestRecord::new(0, 100, 1).blocks_of(16), Some(Vec::new()));
+        // 600 tokens of the prompt and 500 of an answer whose blocks are known.
+        let turn = RequestRecord { output_tokens: 500, output_blocks: [8].into(), ..record(600, &[7]) };
+        assert_eq!(turn.blocks_of(512), Some(vec![7, 8]));
+        assert_eq!(turn.blocks_of(256), Some(vec![14, 15, 16, 17]));
+        assert_eq!(turn.blocks_of(1024), Some(vec![8]));
     }
 }

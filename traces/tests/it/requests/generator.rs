@@ -172,6 +172,13 @@ fn lengths_of_a_trace() {
 }
 
 #[test]
+fn requests_name_whom_they_ask() {
+    let target = Target { model: "chat".into(), priority: -3, max_model_tokens: 4096 };
+    let requests = generate(&RequestGeneratorConfig { target, ..base() }, 1, 10);
+    assert!(requests.iter().all(|request| (&*request.model, request.priority) == ("chat", -3)));
+}
+
+#[test]
 fn the_generator_stops_before_times_that_no_trace_may_have() {
     let config = RequestGeneratorConfig { arrival: RequestArrival::poisson(1e-8), ..base() };
     let requests: Vec<_> = RequestGenerator::new(&config, 1).unwrap().collect();
