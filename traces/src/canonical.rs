@@ -1,15 +1,10 @@
 //! foretell's own CSV: one row per job, units in the header.
 
-use std::fmt::{Display, Write as _};
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-
 use crate::error::TraceError;
+use crate::output::{Fields, RowWriter};
 use crate::record::{
     JobRecord, JobStatus, MAX_CPU_MILLI, MAX_GPUS_PER_TASK, MAX_MEMORY_BYTES, MAX_TASKS, WHOLE_GPU_MILLI,
 };
@@ -200,156 +195,46 @@ impl Iterator for Reader {
 /// Writes a canonical file, compressed if its name ends in `.gz`. The file appears under its name only when it is
 /// whole.
 pub struct Writer {
-    target: PathBuf,
-    partial: PathBuf,
-    /// `None` once the file is closed.
-    output: Option<csv::Writer<Output>>,
-    /// Lines so far.
-    rows: u64,
-    /// Where numbers are formatted, kept for its memory.
-    number: String,
+    rows: RowWriter,
 }
 
-fn write_row(output: &mut csv::Writer<Output>, number: &mut String, job: &JobRecord) -> csv::Result<()> {
-    let mut write_number = |output: &mut csv::Writer<Output>, value: &dyn Display| {
-        number.clear();
-        // Formatting a number into memory does not fail.
-        let _ = write!(number, "{value}");
-        output.write_field(&*number)
-    };
-    output.write_field(&*job.id)?;
-    output.write_field(&*job.user)?;
-    output.write_field(&*job.queue)?;
-    write_number(output, &job.submit_s)?;
-    write_number(output, &job.duration_s)?;
-    write_number(output, &job.tasks)?;
-    write_number(output, &job.gpus_per_task)?;
-    write_number(output, &job.gpu_milli)?;
-    write_number(output, &job.cpu_milli)?;
-    write_number(output, &job.memory_bytes)?;
-    output.write_field(job.gpu_models_text())?;
-    write_number(output, &job.priority)?;
-    output.write_field(job.status.name())?;
-    output.write_field(&*job.account)?;
-    output.write_field(&*job.qos)?;
-    let mut write_number_or_blank =
-        |output: &mut csv::Writer<Output>, value: Option<&dyn Display>| match value {
-            Some(value) => write_number(output, value),
-            None => output.write_field(""),
-        };
-    write_number_or_blank(output, job.limit_s.as_ref().map(|limit_s| limit_s as &dyn Display))?;
+fn write_row(fields: &mut Fields<'_>, job: &JobRecord) -> csv::Result<()> {
+    fields.text(&job.id)?;
+    fields.text(&job.user)?;
+    fields.text(&job.queue)?;
+    fields.number(job.submit_s)?;
+    fields.number(job.duration_s)?;
+    fields.number(job.tasks)?;
+    fields.number(job.gpus_per_task)?;
+    fields.number(job.gpu_milli)?;
+    fields.number(job.cpu_milli)?;
+    fields.number(job.memory_bytes)?;
+    fields.text(&job.gpu_models_text())?;
+    fields.number(job.priority)?;
+    fields.text(job.status.name())?;
+    fields.text(&job.account)?;
+    fields.text(&job.qos)?;
+    fields.number_or_blank(job.limit_s)?;
     let scaling = job.scaling.as_deref();
-    write_number_or_blank(output, scaling.map(|scaling| &scaling.min_tasks as &dyn Display))?;
-    write_number_or_blank(output, scaling.map(|scaling| &scaling.max_tasks as &dyn Display))?;
-    output.write_field(scaling.map(ScalingRecord::law_text).unwrap_or_default())?;
-    write_number_or_blank(output, job.deadline_s.as_ref().map(|deadline_s| deadline_s as &dyn Display))?;
-    // Ends the row.
-    output.write_record(None::<&[u8]>)
-}
-
-enum Output {
-    Plain(BufWriter<File>),
-    Gzip(Box<GzEncoder<BufWriter<File>>>),
-}
-
-impl Output {
-    fn close(self) -> io::Result<()> {
-        match self {
-            Self::Plain(mut file) => file.flush(),
-            Self::Gzip(encoder) => encoder.finish()?.flush(),
-        }
-    }
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(file) => file.write(bytes),
-            Self::Gzip(file) => file.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(file) => file.flush(),
-            Self::Gzip(file) => file.flush(),
-        }
-    }
+    fields.number_or_blank(scaling.map(|scaling| scaling.min_tasks))?;
+    fields.number_or_blank(scaling.map(|scaling| scaling.max_tasks))?;
+    fields.text(&scaling.map(ScalingRecord::law_text).unwrap_or_default())?;
+    fields.number_or_blank(job.deadline_s)
 }
 
 impl Writer {
     /// Begins a file.
     pub fn create(path: &Path) -> Result<Self, TraceError> {
-        // The file takes its name at the end: a link keeps what it leads to, and a device is nothing to replace.
-        let resolved = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let path = resolved.as_path();
-        if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(TraceError::file(
-                path,
-                "expected the name of a file to write, got a folder or a device",
-            ));
-        }
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(format!(".partial-{}", std::process::id()));
-        let partial = PathBuf::from(partial);
-        let io_error = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => TraceError::file(path, "the folder to write it in does not exist"),
-            _ => TraceError::io(path, &error),
-        };
-        let file = BufWriter::with_capacity(1 << 16, File::create(&partial).map_err(io_error)?);
-        let output = if path.extension().is_some_and(|extension| extension == "gz") {
-            Output::Gzip(Box::new(GzEncoder::new(file, Compression::default())))
-        } else {
-            Output::Plain(file)
-        };
-        let mut output = csv::Writer::from_writer(output);
-        let header = output.write_record(COLUMNS);
-        let target = path.to_owned();
-        let writer = Self { target, partial, output: Some(output), rows: 1, number: String::new() };
-        // Dropping the writer discards what is there of the file.
-        header.map_err(|error| TraceError::file(path, error.to_string()))?;
-        Ok(writer)
+        Ok(Self { rows: RowWriter::create(path, &COLUMNS)? })
     }
 
     /// Appends a job. It must be valid, else the file would not read back.
     pub fn write(&mut self, job: &JobRecord) -> Result<(), TraceError> {
-        let line = self.rows + 1;
-        job.check().map_err(|error| TraceError {
-            column: Some(error.column.to_owned()),
-            ..TraceError::line(
-                &self.target,
-                line,
-                format!("expected {}, got {:?}", error.expected, error.got),
-            )
-        })?;
-        self.rows = line;
-        let Some(output) = &mut self.output else { return Ok(()) };
-        write_row(output, &mut self.number, job)
-            .map_err(|error| TraceError::line(&self.target, line, error.to_string()))
+        self.rows.write(job.check(), |fields| write_row(fields, job))
     }
 
     /// Puts the file in place.
-    pub fn finish(mut self) -> Result<(), TraceError> {
-        let Some(output) = self.output.take() else { return Ok(()) };
-        let closed =
-            output.into_inner().map_err(|error| io::Error::other(error.to_string())).and_then(Output::close);
-        let placed = closed.and_then(|()| std::fs::rename(&self.partial, &self.target));
-        if placed.is_err() {
-            self.discard();
-        }
-        placed.map_err(|error| TraceError::io(&self.target, &error))
-    }
-
-    fn discard(&self) {
-        // It may not be there; then there is nothing to discard.
-        let _ = std::fs::remove_file(&self.partial);
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if self.output.is_some() {
-            self.discard();
-        }
+    pub fn finish(self) -> Result<(), TraceError> {
+        self.rows.finish()
     }
 }

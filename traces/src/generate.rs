@@ -14,8 +14,8 @@ pub use arrival::Arrival;
 pub use duration::{Duration, DurationLaw};
 pub use preset::Preset;
 
-use arrival::ArrivalSampler;
-use duration::DurationSampler;
+pub(crate) use arrival::{ArrivalSampler, exponential};
+pub(crate) use duration::DurationSampler;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::weighted::WeightedAliasIndex;
@@ -125,13 +125,13 @@ pub struct GenerateError {
 
 impl GenerateError {
     #[expect(clippy::needless_pass_by_value, reason = "most callers pass temporaries")]
-    fn new(field: impl Into<String>, expected: impl Into<String>, got: impl ToString) -> Self {
+    pub(crate) fn new(field: impl Into<String>, expected: impl Into<String>, got: impl ToString) -> Self {
         Self { field: field.into(), expected: expected.into(), got: got.to_string() }
     }
 }
 
 /// Checks that `value` lies in `range` (which no NaN does).
-fn check_range(
+pub(crate) fn check_range(
     field: impl Into<String>,
     value: f64,
     range: std::ops::RangeInclusive<f64>,

@@ -172,7 +172,7 @@ impl TraceInfo {
                 p99_s: run_times.quantile(0.99),
                 max_s: run_times.max,
             }),
-            gaps: (gaps.count > 0.0).then(|| gaps.to_gaps()),
+            gaps: gaps.gaps(),
         })
     }
 
@@ -200,7 +200,7 @@ fn most_jobs_first(shares: BTreeMap<Box<str>, Share>) -> Vec<(Box<str>, Share)> 
 
 /// Running mean and variance (Welford, 1962).
 #[derive(Default)]
-struct Moments {
+pub(crate) struct Moments {
     count: f64,
     mean: f64,
     /// Sum of squared differences from the mean.
@@ -208,11 +208,16 @@ struct Moments {
 }
 
 impl Moments {
-    fn add(&mut self, value: f64) {
+    pub(crate) fn add(&mut self, value: f64) {
         self.count += 1.0;
         let difference = value - self.mean;
         self.mean += difference / self.count;
         self.squares += difference * (value - self.mean);
+    }
+
+    /// `None` without values.
+    pub(crate) fn gaps(&self) -> Option<Gaps> {
+        (self.count > 0.0).then(|| self.to_gaps())
     }
 
     fn to_gaps(&self) -> Gaps {

@@ -1,4 +1,4 @@
-//! Readers, a writer and generators of job traces.
+//! Readers, writers and generators of job traces; [`requests`] has those of requests to model servers.
 //!
 //! ```text
 //!   openb, Philly, sacct, canonical (plain or .gz) ──► open ──┐
@@ -16,9 +16,12 @@ mod error;
 mod format;
 pub mod generate;
 pub mod info;
+mod lines;
 pub mod openb;
+mod output;
 pub mod philly;
 pub mod record;
+pub mod requests;
 mod rows;
 pub mod sacct;
 pub mod scaling;

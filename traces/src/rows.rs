@@ -13,23 +13,21 @@ use crate::record::{MAX_TEXT_BYTES, MAX_TIME_S};
 use crate::record::{expected_seconds, expected_text, expected_whole, is_text};
 
 /// Longest row in bytes. Without a limit one missing newline or closing quote would take all memory.
-const MAX_ROW_BYTES: usize = 1 << 20;
+pub(crate) const MAX_ROW_BYTES: usize = 1 << 20;
 
 /// Bytes read at a time.
-const BUFFER_BYTES: usize = 1 << 16;
+pub(crate) const BUFFER_BYTES: usize = 1 << 16;
 
 /// The first two bytes of gzip data.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// A file, decompressed if its first bytes say that it is compressed, with rows of limited length.
-fn open(path: &Path) -> Result<LimitedRows, TraceError> {
+/// A file, decompressed if its first bytes say that it is compressed.
+pub(crate) fn open_bytes(path: &Path) -> Result<Box<dyn Read + Send>, TraceError> {
     let io_error = |error| TraceError::io(path, &error);
     let file = File::open(path).map_err(io_error)?;
     let mut file = BufReader::with_capacity(BUFFER_BYTES, file);
     let compressed = file.fill_buf().map_err(io_error)?.starts_with(&GZIP_MAGIC);
-    let inner: Box<dyn Read + Send> =
-        if compressed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-    Ok(LimitedRows { inner, row_bytes: 0 })
+    Ok(if compressed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
 }
 
 /// Passes bytes on until one row has taken too many.
@@ -84,7 +82,7 @@ impl Rows {
             .delimiter(delimiter)
             .quoting(delimiter == b',')
             .buffer_capacity(1 << 16)
-            .from_reader(open(path)?);
+            .from_reader(LimitedRows { inner: open_bytes(path)?, row_bytes: 0 });
         let (path, record) = (path.to_owned(), StringRecord::new());
         let mut rows = Self { reader, path, header: Vec::new(), record, line: 0 };
         if !rows.advance()? {

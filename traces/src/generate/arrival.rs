@@ -62,7 +62,7 @@ impl Arrival {
         self
     }
 
-    pub(super) fn validate(&self) -> Result<(), GenerateError> {
+    pub(crate) fn validate(&self) -> Result<(), GenerateError> {
         check_range("arrival.rate_per_s", self.rate_per_s(), 1e-9..=1e9)?;
         match *self {
             Self::Poisson { .. } => Ok(()),
@@ -79,7 +79,7 @@ impl Arrival {
 }
 
 /// The state of an arrival process: its law and the time of the last arrival.
-pub(super) struct ArrivalSampler {
+pub(crate) struct ArrivalSampler {
     process: Process,
     now_s: f64,
 }
@@ -91,7 +91,7 @@ enum Process {
 }
 
 impl ArrivalSampler {
-    pub(super) fn new(arrival: &Arrival) -> Result<Self, GenerateError> {
+    pub(crate) fn new(arrival: &Arrival) -> Result<Self, GenerateError> {
         let process = match *arrival {
             Arrival::Poisson { rate_per_s } => Process::Poisson { mean_gap_s: rate_per_s.recip() },
             Arrival::Gamma { rate_per_s, coefficient_of_variation } => {
@@ -111,7 +111,7 @@ impl ArrivalSampler {
     }
 
     /// Moves to the next arrival and returns its time in seconds.
-    pub(super) fn next_arrival_s(&mut self, rng: &mut ChaCha8Rng) -> f64 {
+    pub(crate) fn next_arrival_s(&mut self, rng: &mut ChaCha8Rng) -> f64 {
         match &self.process {
             Process::Poisson { mean_gap_s } => self.now_s += exponential(rng) * mean_gap_s,
             Process::Gamma(gap_s) => self.now_s += gap_s.sample(rng),
@@ -129,6 +129,6 @@ impl ArrivalSampler {
 }
 
 /// An exponential draw of mean 1.
-fn exponential(rng: &mut ChaCha8Rng) -> f64 {
+pub(crate) fn exponential(rng: &mut ChaCha8Rng) -> f64 {
     Exp1.sample(rng)
 }

@@ -66,7 +66,7 @@ impl Duration {
         self.law.clamped_mean_s(self.min_s, self.max_s)
     }
 
-    pub(super) fn validate(&self, field: &str) -> Result<(), GenerateError> {
+    pub(crate) fn validate(&self, field: &str) -> Result<(), GenerateError> {
         check_range(format!("{field}.max_s"), self.max_s, 0.0..=MAX_TIME_S)?;
         check_range(format!("{field}.min_s"), self.min_s, 0.0..=self.max_s)?;
         self.law.validate(field, true)
@@ -141,7 +141,7 @@ fn normal_cdf(x: f64) -> f64 {
 }
 
 /// A [`Duration`] ready to draw from.
-pub(super) struct DurationSampler {
+pub(crate) struct DurationSampler {
     law: LawSampler,
     min_s: f64,
     max_s: f64,
@@ -156,12 +156,12 @@ enum LawSampler {
 }
 
 impl DurationSampler {
-    pub(super) fn new(duration: &Duration) -> Result<Self, GenerateError> {
+    pub(crate) fn new(duration: &Duration) -> Result<Self, GenerateError> {
         Ok(Self { law: LawSampler::new(&duration.law)?, min_s: duration.min_s, max_s: duration.max_s })
     }
 
     /// Draws a run time in seconds.
-    pub(super) fn sample(&self, rng: &mut ChaCha8Rng) -> f64 {
+    pub(crate) fn sample(&self, rng: &mut ChaCha8Rng) -> f64 {
         self.law.sample(rng).clamp(self.min_s, self.max_s)
     }
 }

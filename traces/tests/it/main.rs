@@ -6,5 +6,6 @@ mod generator;
 mod info;
 mod presets;
 mod published;
+mod requests;
 mod round_trip;
 mod sacct;
