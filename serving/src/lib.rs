@@ -1,9 +1,30 @@
 //! Model servers: what an iteration takes, and what requests get of an engine that batches them.
 //!
 //! - [`model`]: a served model, its weights and its keys and values.
-//! - [`batch`]: what an iteration computes, and the law that says what it takes.
+//! - [`batch`]: what an iteration computes, and the trait that says what it takes.
+//! - [`law`]: that trait for a model on GPUs, from [`calibration`] (what kernels reach), [`attention`], [`link`] and [`options`].
+//! - [`calibrate`]: fits a calibration on kernel timings.
+//! - [`tables`]: what was measured in place of a law.
 
+pub mod attention;
 pub mod batch;
+pub mod calibrate;
+pub mod calibration;
+mod calibration_catalog;
+mod curve;
+pub mod device;
+pub mod law;
+mod layer;
+pub mod link;
 pub mod model;
+pub mod options;
+pub mod tables;
 
 pub use batch::{Batch, Chunk, StepLaw};
+pub use calibration::Calibration;
+pub use curve::Series;
+pub use law::AnalyticLaw;
+pub use link::{Link, LinkKind};
+pub use model::Model;
+pub use model::weights::Parallelism;
+pub use options::Options;

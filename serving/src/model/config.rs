@@ -194,8 +194,8 @@ fn experts(fields: &Fields<'_>, layers: u32) -> Result<Option<Experts>, ModelErr
         }
         None => 0,
     };
-    let with = ((layers - dense_first) / every).saturating_sub(dense_named);
-    Ok(Some(Experts { count, active, width, shared_width, layers: with }))
+    let sparse = ((layers - dense_first) / every).saturating_sub(dense_named);
+    Ok(Some(Experts { count, active, width, shared_width, layers: sparse }))
 }
 
 fn window(fields: &Fields<'_>, architecture: &str, layers: u32) -> Result<Option<Window>, ModelError> {
@@ -204,7 +204,7 @@ fn window(fields: &Fields<'_>, architecture: &str, layers: u32) -> Result<Option
         return Ok(None);
     }
     let Some(tokens) = fields.optional(&["sliding_window"])? else { return Ok(None) };
-    let with = match fields.find(&["layer_types"]) {
+    let layers = match fields.find(&["layer_types"]) {
         Some((field, value)) => {
             let wrong = || ModelError::Field { field, expected: "a list", found: value.to_string() };
             let types = value.as_array().ok_or_else(wrong)?;
@@ -213,7 +213,7 @@ fn window(fields: &Fields<'_>, architecture: &str, layers: u32) -> Result<Option
         None if architecture == "gpt_oss" || architecture == "gemma2" => layers / 2,
         None => layers,
     };
-    Ok((with > 0).then_some(Window { tokens, layers: with }))
+    Ok((layers > 0).then_some(Window { tokens, layers }))
 }
 
 fn biases(fields: &Fields<'_>, architecture: &str) -> Result<Biases, ModelError> {

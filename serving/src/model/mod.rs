@@ -110,6 +110,7 @@ pub struct Experts {
 }
 
 /// Where a model has biases.
+#[expect(clippy::struct_excessive_bools, reason = "each says of one place whether it has them")]
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Biases {
     /// At the projections to queries, keys and values.

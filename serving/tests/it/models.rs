@@ -77,18 +77,18 @@ fn names_of_the_hub_are_known() {
 fn keys_and_values() {
     for (name, tensor, pipeline, expected) in [
         // 2 x 32 layers x 8 heads x 128 x 2 bytes.
-        ("llama-3.1-8b", 1, 1, 131_072.0),
-        ("llama-3.1-8b", 2, 1, 65_536.0),
+        ("llama-3.1-8b", 1, 1, 131_072),
+        ("llama-3.1-8b", 2, 1, 65_536),
         // No fewer than one head on a GPU.
-        ("llama-3.1-8b", 16, 1, 16_384.0),
-        ("llama-2-70b", 2, 2, 2.0 * 40.0 * 4.0 * 128.0 * 2.0),
+        ("llama-3.1-8b", 16, 1, 16_384),
+        ("llama-2-70b", 2, 2, 2 * 40 * 4 * 128 * 2),
         // 61 layers x (512 + 64) x 2 bytes, on every GPU whole.
-        ("deepseek-v3", 1, 1, 70_272.0),
-        ("deepseek-v3", 8, 1, 70_272.0),
+        ("deepseek-v3", 1, 1, 70_272),
+        ("deepseek-v3", 8, 1, 70_272),
     ] {
         let model = Model::named(name).unwrap();
         let split = Parallelism { tensor, pipeline, ..Parallelism::default() };
-        assert_eq!(model.kv_bytes_per_token(split, 2.0), expected, "{name} {tensor} {pipeline}");
+        assert_eq!(model.kv_bytes_per_token(split, 2.0) as u64, expected, "{name} {tensor} {pipeline}");
     }
 }
 
