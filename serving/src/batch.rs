@@ -41,6 +41,13 @@ pub trait StepLaw {
     /// Nanoseconds of a batch in one stage, what is sent to the next stage included.
     fn stage_ns(&self, batch: &Batch<'_>, stage: usize) -> f64;
 
+    /// The same where replicas share their experts (data-parallel attention): `group_tokens` are computed by all of them at once, this batch
+    /// included. They go in step: an iteration of the group takes the longest of its batches. A law without shared experts ignores it.
+    fn grouped_stage_ns(&self, batch: &Batch<'_>, stage: usize, group_tokens: u32) -> f64 {
+        let _ = group_tokens;
+        self.stage_ns(batch, stage)
+    }
+
     /// Nanoseconds of an iteration in which `decodes` sequences decode and nothing is read in, in the only stage. Iterations by the thousand are
     /// reckoned by it: an implementation should keep at hand what depends on `decodes` alone. Must equal [`Self::stage_ns`] to the bit.
     fn decode_ns(&self, decodes: u32, decode_context_tokens: u64) -> f64 {

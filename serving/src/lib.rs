@@ -1,14 +1,37 @@
 //! Model servers: what an iteration takes, and what requests get of an engine that batches them.
 //!
-//! - [`batch`]: what an iteration computes, and the law that says what it takes.
+//! - [`model`]: a served model, its weights and its keys and values.
+//! - [`batch`]: what an iteration computes, and the trait that says what it takes.
+//! - [`law`]: that trait for a model on GPUs, from [`calibration`] (what kernels reach), [`attention`], [`link`] and [`options`].
+//! - [`calibrate`]: fits a calibration on kernel timings.
+//! - [`tables`]: what was measured in place of a law.
 //! - [`engine`]: a replica, which batches requests by a policy of `foretell-serving-policies`, re-exported as [`policies`].
 
+pub mod attention;
 pub mod batch;
+pub mod calibrate;
+pub mod calibration;
+mod calibration_catalog;
+mod curve;
+pub mod device;
 pub mod engine;
+pub mod law;
+mod layer;
+pub mod link;
+pub mod model;
+pub mod options;
 mod replay;
+pub mod tables;
 
 pub use foretell_serving_policies as policies;
 
 pub use batch::{Batch, Chunk, StepLaw};
+pub use calibration::Calibration;
+pub use curve::Series;
+pub use law::AnalyticLaw;
 pub use engine::{Engine, Observer, Outcome, Rejection, Request};
+pub use link::{Link, LinkKind};
+pub use model::Model;
+pub use model::weights::Parallelism;
+pub use options::Options;
 pub use replay::replay;

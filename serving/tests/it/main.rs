@@ -1,3 +1,5 @@
 //! Tests of the crate as its users see it.
 
 mod engine;
+mod laws;
+mod models;
