@@ -25,7 +25,7 @@ pub struct Request<'a> {
     pub block_keys: &'a [u64],
 }
 
-/// Why an engine does not take a request.
+/// Why a request gets nothing of an engine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Rejection {
     /// It would need more memory than there is, alone.
@@ -35,6 +35,12 @@ pub enum Rejection {
         tokens: u32,
         /// Tokens that the cache has room for.
         cache_tokens: u64,
+    },
+    /// Nobody else is left, and it is not taken.
+    #[error("its {tokens} tokens are more than a batch may have, or than memory is kept for")]
+    NeverTaken {
+        /// Tokens of the request that must be read in.
+        tokens: u32,
     },
 }
 
@@ -179,6 +185,15 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     /// Requests that it has and are not done.
     pub fn requests(&self) -> usize {
         self.state.waiting.len() + self.state.running.len()
+    }
+
+    /// Once nothing is under way: those that no batch takes.
+    pub fn left_over(&self) -> impl Iterator<Item = (u32, Rejection)> + '_ {
+        let slots = self.under_way.is_empty().then_some(&self.state.waiting).into_iter().flatten();
+        slots.map(|&slot| {
+            let sequence = &self.state.sequences[slot];
+            (sequence.request, Rejection::NeverTaken { tokens: sequence.tokens() })
+        })
     }
 
     /// When it must be told to [`Self::advance`]. None if it has nothing to do until something arrives.
@@ -388,21 +403,28 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         while self.under_way.len() < self.stages_free_ns.len() {
             let mut next = self.spare.pop().unwrap_or_default();
             self.batcher.compose(&mut self.state, &mut next.plan);
-            self.note_preempted(now_ns, observer);
+            let preempted = self.note_preempted(now_ns, observer);
             if next.plan.is_empty() {
                 self.spare.push(next);
+                // All had to give up their memory, which there is now enough of to begin anew; no batch under way will be the occasion.
+                if preempted && self.under_way.is_empty() {
+                    continue;
+                }
                 return;
             }
             self.begin(next, now_ns, horizon_ns, observer);
         }
     }
 
-    fn note_preempted(&mut self, now_ns: u64, observer: &mut impl Observer) {
+    /// Tells of those that gave up their memory; whether there were any.
+    fn note_preempted(&mut self, now_ns: u64, observer: &mut impl Observer) -> bool {
+        let any = !self.state.preempted.is_empty();
         for slot in self.state.preempted.drain(..) {
             self.timings[slot.index()].preemptions += 1;
             self.unchanged = None;
             observer.preempted(self.state.sequences[slot].request, now_ns);
         }
+        any
     }
 
     fn begin(

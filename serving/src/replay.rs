@@ -5,7 +5,7 @@ use foretell_serving_policies::Batcher;
 use crate::batch::StepLaw;
 use crate::engine::{Engine, Observer, Rejection, Request};
 
-/// Hands requests, in order of arrival, to the replicas that `route` picks, and runs until all are done; those that no replica can hold are returned.
+/// Hands requests, in order of arrival, to the replicas that `route` picks, and runs until all are done; those that get nothing are returned.
 ///
 /// When `route` is asked, all replicas have come to the instant of the arrival.
 pub fn replay<'a, L: StepLaw, B: Batcher + ?Sized>(
@@ -33,6 +33,7 @@ pub fn replay<'a, L: StepLaw, B: Batcher + ?Sized>(
         while replica.next_ns().is_some() {
             replica.advance(u64::MAX, observer);
         }
+        rejected.extend(replica.left_over());
     }
     rejected
 }
