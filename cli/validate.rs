@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 use clap::{Args, Subcommand};
 use foretell_reports::{Curve, curve_plot};
 use foretell_validation::{
-    Cell, Error, Progress, Report, conformance, gavel, helios, nccl, openb, sia, tiresias, training,
+    Cell, Error, Progress, Report, conformance, gavel, helios, nccl, openb, sia, tiresias, training, vidur,
+    vllm,
 };
 use indicatif::ProgressBar;
 
@@ -59,6 +60,25 @@ enum Suite {
     ///
     /// Exits with 1 if a row is beyond its tolerance and with 2 if the data are unusable.
     Sia(SiaArgs),
+    /// Runs of Vidur (MLSys'24), request by request, with the operator times that it predicted.
+    ///
+    /// Runs every `*.config.json` in the data that has its `*.requests.csv`. Exits with 1 if a run is beyond its tolerance and
+    /// with 2 if the data are unusable.
+    Vidur(RunsArgs),
+    /// Real runs of vLLM beside what laws of kernels make of them, none fitted to a run.
+    ///
+    /// Runs every folder with a `meta.json` in the data. Exits with 1 if a mean is beyond its tolerance and with 2 if the data are
+    /// unusable.
+    Vllm(RunsArgs),
+}
+
+#[derive(Args)]
+struct RunsArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Only these runs.
+    #[arg(long = "run", value_name = "NAME,...", value_delimiter = ',')]
+    runs: Vec<String>,
 }
 
 #[derive(Args)]
@@ -164,6 +184,12 @@ pub(crate) fn run(args: &ValidateArgs) -> CommandResult {
         }),
         Suite::Helios(args) => run_suite(args, "helios", "runs", helios::run),
         Suite::Sia(args) => run_sia(args),
+        Suite::Vidur(args) => {
+            run_suite(&args.common, "vidur", "runs", |data, progress| vidur::run(data, &args.runs, progress))
+        }
+        Suite::Vllm(args) => {
+            run_suite(&args.common, "vllm", "runs", |data, progress| vllm::run(data, &args.runs, progress))
+        }
     }
 }
 

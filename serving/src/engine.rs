@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use foretell_serving_policies::{Batcher, Plan, Sequence, Slot, State};
+use foretell_serving_policies::{Batcher, Plan, Sequence, State};
 
 use crate::batch::{Batch, Chunk, StepLaw};
 
@@ -111,7 +111,7 @@ struct Timing {
 
 /// A batch under way: one iteration, or many of which each computes a token of each sequence.
 #[derive(Clone, Default, Debug)]
-struct UnderWay {
+pub(crate) struct UnderWay {
     plan: Plan,
     chunks: Vec<Chunk>,
     sampled: u32,
@@ -129,6 +129,22 @@ impl UnderWay {
 
     fn last_end_ns(&self) -> u64 {
         self.end_ns(self.elapsed_ns.len() - 1)
+    }
+
+    /// What it computes.
+    pub(crate) fn batch(&self) -> Batch<'_> {
+        Batch {
+            decodes: self.plan.decodes.len() as u32,
+            decode_context_tokens: self.context_tokens,
+            chunks: &self.chunks,
+            sampled: self.sampled,
+        }
+    }
+
+    /// Makes it one iteration of so many nanoseconds.
+    pub(crate) fn ends_after(&mut self, now_ns: u64, step_ns: f64) {
+        self.origin_ns = now_ns;
+        self.elapsed_ns.push(step_ns);
     }
 }
 
@@ -177,6 +193,11 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         self
     }
 
+    /// What its iterations take.
+    pub const fn law(&self) -> &L {
+        &self.law
+    }
+
     /// Its requests and memory.
     pub const fn state(&self) -> &State {
         &self.state
@@ -201,15 +222,10 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         self.under_way.front().map(UnderWay::last_end_ns)
     }
 
-    /// Takes a request in. Whatever ends by `now_ns` must have been advanced over. Nothing else may arrive before `horizon_ns`.
-    pub fn arrive(
-        &mut self,
-        now_ns: u64,
-        request: &Request<'_>,
-        horizon_ns: u64,
-        observer: &mut impl Observer,
-    ) -> Result<(), Rejection> {
-        let tokens = request.prompt_tokens + request.output_tokens - 1;
+    /// Takes a request in, to be considered with the next batch.
+    pub(crate) fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
+        let (prompt_tokens, output_tokens) = (request.prompt_tokens.max(1), request.output_tokens.max(1));
+        let tokens = prompt_tokens + output_tokens - 1;
         let blocks = &self.state.blocks;
         if blocks.blocks_for(tokens) > blocks.total_blocks() {
             let cache_tokens = u64::from(blocks.total_blocks()) * u64::from(blocks.block_tokens());
@@ -219,9 +235,9 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             arrival_ns: request.arrival_ns,
             request: request.index,
             priority: request.priority,
-            prompt_tokens: request.prompt_tokens.max(1),
-            output_tokens: request.output_tokens.max(1),
-            limit_tokens: request.limit_tokens.max(request.output_tokens),
+            prompt_tokens,
+            output_tokens,
+            limit_tokens: request.limit_tokens.max(output_tokens),
             generated_tokens: 0,
             computed_tokens: 0,
             blocks: 0,
@@ -232,6 +248,18 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         self.timings[slot.index()] = Timing::default();
         self.state.blocks.set_keys(slot, request.block_keys);
         self.batcher.enqueue(&mut self.state, slot);
+        Ok(())
+    }
+
+    /// Takes a request in. Whatever ends by `now_ns` must have been advanced over. Nothing else may arrive before `horizon_ns`.
+    pub fn arrive(
+        &mut self,
+        now_ns: u64,
+        request: &Request<'_>,
+        horizon_ns: u64,
+        observer: &mut impl Observer,
+    ) -> Result<(), Rejection> {
+        self.enqueue(request)?;
         if self.under_way.len() < self.stages_free_ns.len() {
             self.dispatch(now_ns, horizon_ns, observer);
         } else if let Some(row) = self.under_way.front_mut()
@@ -247,32 +275,29 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// Carries out what ends at [`Self::next_ns`], and begins what can be begun then. Nothing may arrive before `horizon_ns`.
     pub fn advance(&mut self, horizon_ns: u64, observer: &mut impl Observer) {
-        let Some(mut ended) = self.under_way.pop_front() else { return };
+        let Some(ended) = self.under_way.pop_front() else { return };
+        let now_ns = ended.last_end_ns();
+        self.conclude(ended, observer);
+        self.dispatch(now_ns, horizon_ns, observer);
+    }
+
+    /// Marks what a batch has computed, and lets go those that are done.
+    pub(crate) fn conclude(&mut self, mut ended: UnderWay, observer: &mut impl Observer) {
         let now_ns = ended.last_end_ns();
         let count = ended.elapsed_ns.len() as u32;
         ended.plan.repeats = count;
         observer.iterations(
-            &Iterations {
-                start_ns: ended.start_ns,
-                end_ns: now_ns,
-                count,
-                batch: Batch {
-                    decodes: ended.plan.decodes.len() as u32,
-                    decode_context_tokens: ended.context_tokens,
-                    chunks: &ended.chunks,
-                    sampled: ended.sampled,
-                },
-            },
+            &Iterations { start_ns: ended.start_ns, end_ns: now_ns, count, batch: ended.batch() },
             &self.state,
         );
         let row_end = (ended.origin_ns, ended.elapsed_ns[count as usize - 1], ended.plan.decodes.len());
         self.unchanged = ended.plan.chunks.is_empty().then_some(row_end);
-        ended.plan.done = self.credit_decodes(&ended, observer) + self.credit_chunks(&ended, now_ns, observer);
+        ended.plan.done =
+            self.credit_decodes(&ended, observer) + self.credit_chunks(&ended, now_ns, observer);
         self.batcher.conclude(&mut self.state, &ended.plan);
         self.let_go(&ended.plan, now_ns, observer);
         ended.plan.clear();
         self.spare.push(ended);
-        self.dispatch(now_ns, horizon_ns, observer);
     }
 
     /// Marks what those that decode have computed; how many are done.
@@ -401,19 +426,33 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     /// Begins batches as long as the first stage of the pipeline takes them.
     fn dispatch(&mut self, now_ns: u64, horizon_ns: u64, observer: &mut impl Observer) {
         while self.under_way.len() < self.stages_free_ns.len() {
-            let mut next = self.spare.pop().unwrap_or_default();
+            let Some(mut next) = self.prepare(now_ns, observer) else { return };
+            if self.stages_free_ns.len() > 1 {
+                self.pass_stages(&mut next, now_ns);
+            } else {
+                self.row(&mut next, now_ns, horizon_ns);
+            }
+            self.under_way.push_back(next);
+        }
+    }
+
+    /// The next batch, of which it is not yet known when it ends.
+    pub(crate) fn prepare(&mut self, now_ns: u64, observer: &mut impl Observer) -> Option<UnderWay> {
+        let mut next = self.spare.pop().unwrap_or_default();
+        loop {
             self.batcher.compose(&mut self.state, &mut next.plan);
             let preempted = self.note_preempted(now_ns, observer);
-            if next.plan.is_empty() {
-                self.spare.push(next);
-                // All had to give up their memory, which there is now enough of to begin anew; no batch under way will be the occasion.
-                if preempted && self.under_way.is_empty() {
-                    continue;
-                }
-                return;
+            if !next.plan.is_empty() {
+                break;
             }
-            self.begin(next, now_ns, horizon_ns, observer);
+            // All had to give up their memory, which there is now enough of to begin anew; no batch under way will be the occasion.
+            if !preempted || !self.under_way.is_empty() {
+                self.spare.push(next);
+                return None;
+            }
         }
+        self.describe(&mut next, now_ns, observer);
+        Some(next)
     }
 
     /// Tells of those that gave up their memory; whether there were any.
@@ -427,13 +466,8 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         any
     }
 
-    fn begin(
-        &mut self,
-        mut next: UnderWay,
-        now_ns: u64,
-        horizon_ns: u64,
-        observer: &mut impl Observer,
-    ) {
+    /// What a batch computes.
+    fn describe(&mut self, next: &mut UnderWay, now_ns: u64, observer: &mut impl Observer) {
         next.chunks.clear();
         next.elapsed_ns.clear();
         next.start_ns = now_ns;
@@ -451,12 +485,6 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
                 observer.scheduled(sequence.request, now_ns);
             }
         }
-        if self.stages_free_ns.len() > 1 {
-            self.pass_stages(&mut next, now_ns);
-        } else {
-            self.row(&mut next, now_ns, horizon_ns);
-        }
-        self.under_way.push_back(next);
     }
 
     /// When a batch leaves the last stage: batches pass each stage in the order in which they entered the first.
@@ -464,33 +492,21 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         for slot in next.plan.slots() {
             self.state.sequences[slot].in_flight = true;
         }
-        let batch = Batch {
-            decodes: next.plan.decodes.len() as u32,
-            decode_context_tokens: next.context_tokens,
-            chunks: &next.chunks,
-            sampled: next.sampled,
-        };
+        let batch = next.batch();
         let mut at_ns = now_ns as f64;
         for (stage, free_ns) in self.stages_free_ns.iter_mut().enumerate() {
             at_ns = at_ns.max(*free_ns) + self.law.stage_ns(&batch, stage);
             *free_ns = at_ns;
         }
-        next.origin_ns = now_ns;
-        next.elapsed_ns.push(at_ns - now_ns as f64);
+        next.ends_after(now_ns, at_ns - now_ns as f64);
     }
 
     /// When the iterations of a row end.
     fn row(&mut self, next: &mut UnderWay, now_ns: u64, horizon_ns: u64) {
         let decodes = next.plan.decodes.len();
         if !next.plan.chunks.is_empty() {
-            let batch = Batch {
-                decodes: decodes as u32,
-                decode_context_tokens: next.context_tokens,
-                chunks: &next.chunks,
-                sampled: next.sampled,
-            };
-            next.origin_ns = now_ns;
-            next.elapsed_ns.push(self.law.stage_ns(&batch, 0));
+            let step_ns = self.law.stage_ns(&next.batch(), 0);
+            next.ends_after(now_ns, step_ns);
             return;
         }
         let (origin_ns, elapsed_ns) = match self.unchanged {
@@ -515,6 +531,3 @@ pub struct Decoding {
     /// For how long they have decoded since they changed.
     pub elapsed_ns: f64,
 }
-
-/// Where a sequence is, for those who look at [`Engine::state`].
-pub type SequenceSlot = Slot;

@@ -6,6 +6,7 @@
 //! - [`calibrate`]: fits a calibration on kernel timings.
 //! - [`tables`]: what was measured in place of a law.
 //! - [`engine`]: a replica, which batches requests by a policy of `foretell-serving-policies`, re-exported as [`policies`].
+//! - [`group`]: engines that share their experts.
 
 pub mod attention;
 pub mod batch;
@@ -15,9 +16,11 @@ mod calibration_catalog;
 mod curve;
 pub mod device;
 pub mod engine;
+pub mod group;
 pub mod law;
 mod layer;
 pub mod link;
+pub mod memory;
 pub mod model;
 pub mod options;
 mod replay;
@@ -28,10 +31,11 @@ pub use foretell_serving_policies as policies;
 pub use batch::{Batch, Chunk, StepLaw};
 pub use calibration::Calibration;
 pub use curve::Series;
-pub use law::AnalyticLaw;
 pub use engine::{Engine, Observer, Outcome, Rejection, Request};
+pub use group::Group;
+pub use law::AnalyticLaw;
 pub use link::{Link, LinkKind};
 pub use model::Model;
 pub use model::weights::Parallelism;
 pub use options::Options;
-pub use replay::replay;
+pub use replay::{Replica, replay};

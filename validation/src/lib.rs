@@ -16,6 +16,8 @@ mod rows;
 pub mod sia;
 pub mod tiresias;
 pub mod training;
+pub mod vidur;
+pub mod vllm;
 
 pub use error::{DataError, Error};
 pub use report::{Cell, Report, Row};

@@ -100,7 +100,8 @@ impl Batcher for LightLlm {
         }
         repeat(state, plan, 0);
         self.waiting_iterations += 1;
-        plan.repeats = plan.repeats.min(1 + self.max_waiting_iterations.saturating_sub(self.waiting_iterations));
+        plan.repeats =
+            plan.repeats.min(1 + self.max_waiting_iterations.saturating_sub(self.waiting_iterations));
         // It looks at those that wait by its own count.
         plan.heeds_arrivals = false;
     }

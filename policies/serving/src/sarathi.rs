@@ -44,7 +44,8 @@ impl Batcher for Sarathi {
             }
         }
         for &slot in &self.prefills {
-            let chunk = state.sequences[slot].uncomputed_tokens().min(self.chunk_tokens.saturating_sub(tokens));
+            let chunk =
+                state.sequences[slot].uncomputed_tokens().min(self.chunk_tokens.saturating_sub(tokens));
             if chunk == 0 {
                 self.skipped.push(slot);
             } else {

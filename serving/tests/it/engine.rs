@@ -96,7 +96,8 @@ fn run(number: usize, law: Law, prefixes: bool, wanted: &[Wanted], one_by_one: b
         .enumerate()
         .map(|(index, &(_, prompt, _, _, group))| {
             // Two blocks are of the group, further ones of the request.
-            let key = |block: u64| if block < 2 { group * 10 + block } else { 1_000 * (index as u64 + 1) + block };
+            let key =
+                |block: u64| if block < 2 { group * 10 + block } else { 1_000 * (index as u64 + 1) + block };
             (0..u64::from(prompt / BLOCK_TOKENS)).map(key).collect()
         })
         .collect();

@@ -2,4 +2,5 @@
 
 mod engine;
 mod laws;
+mod memory;
 mod models;

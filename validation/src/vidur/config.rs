@@ -102,12 +102,15 @@ impl Config {
         let mlp_matrices = if model.use_gated_mlp { 3.0 } else { 2.0 };
         let layer_parameters = hidden * head * (query_heads + 2.0 * kv_heads)
             + hidden * head * query_heads
-            + mlp_matrices * hidden * f64::from((model.mlp_hidden_dim).div_ceil(replica.tensor_parallel_size));
+            + mlp_matrices
+                * hidden
+                * f64::from((model.mlp_hidden_dim).div_ceil(replica.tensor_parallel_size));
         let stages = f64::from(replica.num_pipeline_stages);
         let weights = 2.0 * layer_parameters * (layers / stages).floor();
         let most_tokens = f64::from(self.request_generator_config.max_tokens);
-        let memory =
-            replica.device_config.total_memory_gb * 1024.0_f64.powi(3) * (1.0 - replica.memory_margin_fraction);
+        let memory = replica.device_config.total_memory_gb
+            * 1024.0_f64.powi(3)
+            * (1.0 - replica.memory_margin_fraction);
         let request = 2.0 * 2.0 * head * kv_heads * most_tokens * layers;
         let slots = ((memory - weights) / request).floor() * stages;
         (slots * most_tokens / f64::from(scheduler.block_size)) as u32
@@ -128,9 +131,7 @@ impl Config {
             "vllm" => Box::new(VllmV0::new(limits, batched)),
             "orca" => Box::new(Orca::new(limits, longest)),
             "faster_transformer" => Box::new(Static::new(limits, longest)),
-            "lightllm" => {
-                Box::new(LightLlm::new(limits, batched, scheduler.max_waiting_iters.unwrap_or(10)))
-            }
+            "lightllm" => Box::new(LightLlm::new(limits, batched, scheduler.max_waiting_iters.unwrap_or(10))),
             name => return Err(name.to_owned()),
         })
     }

@@ -96,7 +96,10 @@ fn runs(folder: &Path) -> Result<Vec<(String, PathBuf)>, DataError> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|error| DataError::io(folder, error))? {
         let path = entry.map_err(|error| DataError::io(folder, error))?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".config.json"));
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .and_then(|name| name.strip_suffix(".config.json"));
         if let Some(name) = name {
             found.push((name.to_owned(), path.clone()));
         }
@@ -226,7 +229,7 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 /// The value that this share of the others does not exceed, between neighbours where there is none.
-fn quantile(values: &[f64], share: f64) -> f64 {
+pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let at = share * (sorted.len() - 1) as f64;

@@ -13,10 +13,7 @@ struct Bench {
 
 impl Bench {
     fn new(blocks: u32) -> Self {
-        Self {
-            pool: BlockPool::with_prefix_cache(blocks, BLOCK_TOKENS),
-            sequences: Sequences::default(),
-        }
+        Self { pool: BlockPool::with_prefix_cache(blocks, BLOCK_TOKENS), sequences: Sequences::default() }
     }
 
     /// A sequence of these contents and some tokens more, which takes what is cached and computes the rest: what was cached.
