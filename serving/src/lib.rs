@@ -6,6 +6,7 @@
 //! - [`calibrate`]: fits a calibration on kernel timings.
 //! - [`tables`]: what was measured in place of a law.
 //! - [`engine`]: a replica, which batches requests by a policy of `foretell-serving-policies`, re-exported as [`policies`].
+//! - [`metrics`]: what users feel, and what GPUs do.
 //! - [`group`]: engines that share their experts.
 
 pub mod attention;
@@ -21,6 +22,7 @@ pub mod law;
 mod layer;
 pub mod link;
 pub mod memory;
+pub mod metrics;
 pub mod model;
 pub mod options;
 mod replay;
@@ -38,4 +40,4 @@ pub use link::{Link, LinkKind};
 pub use model::Model;
 pub use model::weights::Parallelism;
 pub use options::Options;
-pub use replay::{Replica, replay};
+pub use replay::{Arrivals, Replica, drive, replay};

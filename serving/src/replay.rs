@@ -1,9 +1,9 @@
 //! Requests that arrive at given times, and replicas that take them.
 
-use foretell_serving_policies::Batcher;
+use foretell_serving_policies::{Batcher, State};
 
 use crate::batch::StepLaw;
-use crate::engine::{Engine, Observer, Rejection, Request};
+use crate::engine::{Engine, Iterations, Observer, Outcome, Rejection, Request};
 use crate::group::Group;
 
 /// What requests can be sent to: an [`Engine`], or a [`Group`] of them.
@@ -86,35 +86,111 @@ impl<L: StepLaw, B: Batcher + ?Sized> Replica for Group<L, B> {
     }
 }
 
-/// Hands requests, in order of arrival, to the replicas that `route` picks, and runs until all are done; those that get nothing are returned.
+/// Where requests come from.
+pub trait Arrivals {
+    /// When the next one arrives; none if nothing does until something is done.
+    fn next_ns(&mut self) -> Option<u64>;
+
+    /// The one that arrives then, and when the one after it arrives as far as is known (a hint that spares work).
+    fn take(&mut self) -> Option<(Request<'_>, u64)>;
+
+    /// A request is done, or was turned away: whoever sent it may send another.
+    fn done(&mut self, _request: u32, _now_ns: u64) {}
+}
+
+/// Requests that arrive whatever becomes of the others.
+struct Open<'a, I: Iterator<Item = Request<'a>>>(std::iter::Peekable<I>);
+
+impl<'a, I: Iterator<Item = Request<'a>>> Arrivals for Open<'a, I> {
+    fn next_ns(&mut self) -> Option<u64> {
+        self.0.peek().map(|next| next.arrival_ns)
+    }
+
+    fn take(&mut self) -> Option<(Request<'_>, u64)> {
+        let request = self.0.next()?;
+        let horizon_ns = self.0.peek().map_or(u64::MAX, |next| next.arrival_ns);
+        Some((request, horizon_ns))
+    }
+}
+
+/// Listens, and remembers who is done.
+struct Listening<'o, O> {
+    observer: &'o mut O,
+    done: &'o mut Vec<(u32, u64)>,
+}
+
+impl<O: Observer> Observer for Listening<'_, O> {
+    fn scheduled(&mut self, request: u32, now_ns: u64) {
+        self.observer.scheduled(request, now_ns);
+    }
+
+    fn first_token(&mut self, request: u32, now_ns: u64) {
+        self.observer.first_token(request, now_ns);
+    }
+
+    fn inter_token(&mut self, latency_ns: u64, tokens: u32) {
+        self.observer.inter_token(latency_ns, tokens);
+    }
+
+    fn preempted(&mut self, request: u32, now_ns: u64) {
+        self.observer.preempted(request, now_ns);
+    }
+
+    fn finished(&mut self, outcome: &Outcome) {
+        self.done.push((outcome.request, outcome.last_token_ns));
+        self.observer.finished(outcome);
+    }
+
+    fn iterations(&mut self, iterations: &Iterations<'_>, state: &State) {
+        self.observer.iterations(iterations, state);
+    }
+}
+
+/// Hands requests to the replicas that `route` picks, and runs until all are done; those that get nothing are returned. Each replica has its observer.
 ///
-/// When `route` is asked, all replicas have come to the instant of the arrival.
-pub fn replay<'a, R: Replica>(
+/// What ends at an instant ends before what arrives then. When `route` is asked, all replicas have come to the instant of the arrival.
+pub fn drive<R: Replica, A: Arrivals, O: Observer>(
     replicas: &mut [R],
-    requests: impl IntoIterator<Item = Request<'a>>,
+    arrivals: &mut A,
     mut route: impl FnMut(&[R], &Request<'_>) -> usize,
-    observer: &mut impl Observer,
+    observers: &mut [O],
 ) -> Vec<(u32, Rejection)> {
     let mut rejected = Vec::new();
-    let mut requests = requests.into_iter().peekable();
-    while let Some(request) = requests.next() {
-        let now_ns = request.arrival_ns;
-        for replica in replicas.iter_mut() {
-            while replica.next_ns().is_some_and(|next_ns| next_ns <= now_ns) {
-                replica.advance(now_ns, observer);
+    let mut done = Vec::new();
+    loop {
+        let arrival_ns = arrivals.next_ns();
+        let first =
+            replicas.iter().enumerate().filter_map(|(one, replica)| Some((replica.next_ns()?, one))).min();
+        if let Some((next_ns, one)) = first
+            && arrival_ns.is_none_or(|arrival_ns| next_ns <= arrival_ns)
+        {
+            let mut observer = Listening { observer: &mut observers[one], done: &mut done };
+            replicas[one].advance(arrival_ns.unwrap_or(u64::MAX), &mut observer);
+            for (request, now_ns) in done.drain(..) {
+                arrivals.done(request, now_ns);
             }
+            continue;
         }
-        let horizon_ns = requests.peek().map_or(u64::MAX, |next| next.arrival_ns);
-        let replica = route(replicas, &request);
-        if let Err(rejection) = replicas[replica].arrive(now_ns, &request, horizon_ns, observer) {
-            rejected.push((request.index, rejection));
+        let Some(now_ns) = arrival_ns else { break };
+        let Some((request, horizon_ns)) = arrivals.take() else { break };
+        let one = route(replicas, &request);
+        let index = request.index;
+        let mut observer = Listening { observer: &mut observers[one], done: &mut done };
+        if let Err(rejection) = replicas[one].arrive(now_ns, &request, horizon_ns, &mut observer) {
+            rejected.push((index, rejection));
+            arrivals.done(index, now_ns);
         }
     }
-    for replica in replicas {
-        while replica.next_ns().is_some() {
-            replica.advance(u64::MAX, observer);
-        }
-        rejected.extend(replica.left_over());
-    }
+    rejected.extend(replicas.iter().flat_map(Replica::left_over));
     rejected
+}
+
+/// [`drive`] with requests that arrive in this order whatever becomes of the others.
+pub fn replay<'a, R: Replica, O: Observer>(
+    replicas: &mut [R],
+    requests: impl IntoIterator<Item = Request<'a>>,
+    route: impl FnMut(&[R], &Request<'_>) -> usize,
+    observers: &mut [O],
+) -> Vec<(u32, Rejection)> {
+    drive(replicas, &mut Open(requests.into_iter().peekable()), route, observers)
 }

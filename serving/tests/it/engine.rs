@@ -125,8 +125,9 @@ fn run(number: usize, law: Law, prefixes: bool, wanted: &[Wanted], one_by_one: b
     };
     let engine = Engine::new(law, batcher(number, law.stages as u32), State::new(pool));
     let mut replicas = [if one_by_one { engine.one_by_one() } else { engine }];
-    let mut seen = Seen::default();
-    let rejected = replay(&mut replicas, requests, |_, _| 0, &mut seen);
+    let mut observers = [Seen::default()];
+    let rejected = replay(&mut replicas, requests, |_, _| 0, &mut observers);
+    let [mut seen] = observers;
     assert!(rejected.is_empty(), "{rejected:?}");
     let state = replicas[0].state();
     assert_eq!(state.running.len() + state.waiting.len(), 0, "batcher {number} leaves nobody behind");

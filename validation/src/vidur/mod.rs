@@ -178,7 +178,8 @@ fn compare(folder: &Path, name: &str, config_path: &Path) -> Result<Comparison, 
             Ok(Engine::new(law.clone(), batcher, config.state(blocks)))
         })
         .collect::<Result<Vec<_>, Error>>()?;
-    let mut observer = Outcomes { by_request: vec![None; requests.len()], batches: 0 };
+    let mut observers: Vec<Outcomes> =
+        replicas.iter().map(|_| Outcomes { by_request: vec![None; requests.len()], batches: 0 }).collect();
     let by_load = match config.cluster_config.global_scheduler_config.name.as_str() {
         "round_robin" => false,
         "lor" => true,
@@ -194,12 +195,13 @@ fn compare(folder: &Path, name: &str, config_path: &Path) -> Result<Comparison, 
             (turn - 1) % replicas.len()
         }
     };
-    let rejected = replay(&mut replicas, requests.iter().copied(), route, &mut observer);
+    let rejected = replay(&mut replicas, requests.iter().copied(), route, &mut observers);
     let wall_s = begun.elapsed().as_secs_f64();
     if let Some((request, rejection)) = rejected.first() {
         return Err(cannot(format!("request {request}: {rejection}")));
     }
-    let outcomes: Vec<Outcome> = observer.by_request.iter().copied().flatten().collect();
+    let of = |request: usize| observers.iter().find_map(|observer| observer.by_request[request]);
+    let outcomes: Vec<Outcome> = (0..requests.len()).filter_map(of).collect();
     if outcomes.len() != rows.len() {
         return Err(cannot(format!("{} of {} requests never end", rows.len() - outcomes.len(), rows.len())));
     }
@@ -214,7 +216,7 @@ fn compare(folder: &Path, name: &str, config_path: &Path) -> Result<Comparison, 
             rows.iter().map(|(_, row)| u64::from(row.request_num_restarts)).sum(),
         ),
         per_s: rows.len() as f64 / arrival_s.max(f64::MIN_POSITIVE),
-        batches: observer.batches,
+        batches: observers.iter().map(|observer| observer.batches).sum(),
         wall_s,
     })
 }

@@ -206,7 +206,7 @@ fn through<R: Replica>(
     sent: &[Request<'_>],
     outcomes: &mut Outcomes,
 ) -> Vec<(u32, foretell_serving::Rejection)> {
-    replay(&mut [replica], sent.iter().copied(), |_, _| 0, outcomes)
+    replay(&mut [replica], sent.iter().copied(), |_, _| 0, std::slice::from_mut(outcomes))
 }
 
 /// A replica as a run had it.

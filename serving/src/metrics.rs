@@ -1,0 +1,446 @@
+//! What users of a model server feel, and what its GPUs do meanwhile.
+
+use foretell_serving_policies::State;
+
+use crate::engine::{Iterations, Observer, Outcome};
+
+/// Intervals of a timeline at most; beyond, pairs of them become one.
+const MOST_INTERVALS: usize = 1024;
+
+/// Nanoseconds of an interval at first.
+const FIRST_INTERVAL_NS: u64 = 100_000_000;
+
+/// An interval of a timeline; sums over time are in nanoseconds times what is counted.
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+pub struct Interval {
+    /// Time in which something was computed.
+    pub busy_ns: f64,
+    /// Sequences that run, over time.
+    pub running: f64,
+    /// Requests that wait, over time.
+    pub waiting: f64,
+    /// Blocks held, over time.
+    pub blocks: f64,
+    /// Tokens read in.
+    pub prefill_tokens: f64,
+    /// Tokens generated.
+    pub output_tokens: f64,
+    /// Requests that gave up their memory.
+    pub preemptions: f64,
+}
+
+impl Interval {
+    fn add(&mut self, other: &Self, share: f64) {
+        self.busy_ns += share * other.busy_ns;
+        self.running += share * other.running;
+        self.waiting += share * other.waiting;
+        self.blocks += share * other.blocks;
+        self.prefill_tokens += share * other.prefill_tokens;
+        self.output_tokens += share * other.output_tokens;
+        self.preemptions += share * other.preemptions;
+    }
+}
+
+/// Sums over all iterations.
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+pub struct Totals {
+    /// Iterations.
+    pub iterations: u64,
+    /// Time in which iterations were under way.
+    pub busy_ns: f64,
+    /// Tokens computed, those that were computed again among them.
+    pub computed_tokens: u64,
+    /// Tokens generated.
+    pub output_tokens: u64,
+    /// Pairs of a computed token and one that it attends to.
+    pub attended_pairs: f64,
+    /// Tokens of context whose keys and values were read.
+    pub read_context_tokens: f64,
+    /// Blocks held, over time, while iterations were under way, and the tokens in them.
+    pub blocks_ns: f64,
+    /// See there.
+    pub held_tokens_ns: f64,
+    /// Most blocks held at once.
+    pub most_blocks: u32,
+    /// How often requests gave up their memory.
+    pub preemptions: u64,
+}
+
+/// Listens to one replica.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    /// What became of requests, in the order in which they were done.
+    pub outcomes: Vec<Outcome>,
+    /// Time from one token of a request to the next, and for how many tokens it was that long.
+    pub inter_token: Vec<(u64, u32)>,
+    /// Sums.
+    pub totals: Totals,
+    /// The course of time.
+    pub timeline: Vec<Interval>,
+    /// Nanoseconds of one interval of it.
+    pub interval_ns: u64,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self {
+            outcomes: Vec::new(),
+            inter_token: Vec::new(),
+            totals: Totals::default(),
+            timeline: Vec::new(),
+            interval_ns: FIRST_INTERVAL_NS,
+        }
+    }
+}
+
+impl Recorder {
+    /// Makes room for an instant.
+    fn reach(&mut self, now_ns: u64) {
+        while now_ns / self.interval_ns >= MOST_INTERVALS as u64 {
+            self.coarsen();
+        }
+        let needed = (now_ns / self.interval_ns) as usize + 1;
+        if self.timeline.len() < needed {
+            self.timeline.resize(needed, Interval::default());
+        }
+    }
+
+    fn coarsen(&mut self) {
+        self.interval_ns *= 2;
+        self.timeline = self
+            .timeline
+            .chunks(2)
+            .map(|pair| {
+                let mut sum = pair[0];
+                if let Some(second) = pair.get(1) {
+                    sum.add(second, 1.0);
+                }
+                sum
+            })
+            .collect();
+    }
+
+    /// Spreads sums evenly over a span.
+    fn spread(&mut self, start_ns: u64, end_ns: u64, sums: &Interval) {
+        self.reach(end_ns);
+        let length = (end_ns - start_ns).max(1) as f64;
+        let mut from_ns = start_ns;
+        while from_ns < end_ns {
+            let index = from_ns / self.interval_ns;
+            let until_ns = end_ns.min((index + 1) * self.interval_ns);
+            self.timeline[index as usize].add(sums, (until_ns - from_ns) as f64 / length);
+            from_ns = until_ns;
+        }
+    }
+
+    /// Puts what another replica did beside this.
+    pub fn merge(&mut self, mut other: Self) {
+        while self.interval_ns < other.interval_ns {
+            self.coarsen();
+        }
+        while other.interval_ns < self.interval_ns {
+            other.coarsen();
+        }
+        if self.timeline.len() < other.timeline.len() {
+            self.timeline.resize(other.timeline.len(), Interval::default());
+        }
+        for (mine, theirs) in self.timeline.iter_mut().zip(&other.timeline) {
+            mine.add(theirs, 1.0);
+        }
+        self.outcomes.append(&mut other.outcomes);
+        self.inter_token.append(&mut other.inter_token);
+        let (mine, theirs) = (&mut self.totals, other.totals);
+        mine.iterations += theirs.iterations;
+        mine.busy_ns += theirs.busy_ns;
+        mine.computed_tokens += theirs.computed_tokens;
+        mine.output_tokens += theirs.output_tokens;
+        mine.attended_pairs += theirs.attended_pairs;
+        mine.read_context_tokens += theirs.read_context_tokens;
+        mine.blocks_ns += theirs.blocks_ns;
+        mine.held_tokens_ns += theirs.held_tokens_ns;
+        mine.most_blocks += theirs.most_blocks;
+        mine.preemptions += theirs.preemptions;
+    }
+}
+
+impl Observer for Recorder {
+    fn inter_token(&mut self, latency_ns: u64, tokens: u32) {
+        match self.inter_token.last_mut() {
+            Some((last_ns, count)) if *last_ns == latency_ns => *count += tokens,
+            _ => self.inter_token.push((latency_ns, tokens)),
+        }
+    }
+
+    fn preempted(&mut self, _request: u32, now_ns: u64) {
+        self.totals.preemptions += 1;
+        self.reach(now_ns);
+        self.timeline[(now_ns / self.interval_ns) as usize].preemptions += 1.0;
+    }
+
+    fn finished(&mut self, outcome: &Outcome) {
+        self.outcomes.push(*outcome);
+    }
+
+    fn iterations(&mut self, iterations: &Iterations<'_>, state: &State) {
+        let Iterations { start_ns, end_ns, count, batch } = *iterations;
+        let length = (end_ns - start_ns) as f64;
+        let count_f = f64::from(count);
+        let decodes = f64::from(batch.decodes);
+        let chunk_tokens = batch.tokens() - batch.decodes;
+        // Those that decode have a token more of context in each further iteration.
+        let context = count_f * (batch.decode_context_tokens as f64 + decodes * (count_f - 1.0) / 2.0);
+        let (mut pairs, mut read) = (context + count_f * decodes, context);
+        for chunk in batch.chunks {
+            let (own, before) = (f64::from(chunk.tokens), f64::from(chunk.context_tokens));
+            pairs += own * (before + (own + 1.0) / 2.0);
+            read += before;
+        }
+        let used = state.blocks.total_blocks() - state.blocks.free_blocks();
+        // Held: what was there before, half of what each further iteration adds, and the chunks.
+        let held = (batch.decode_context_tokens as f64
+            + decodes * (count_f + 1.0) / 2.0
+            + batch.chunks.iter().map(|chunk| f64::from(chunk.tokens + chunk.context_tokens)).sum::<f64>())
+        .min(f64::from(used) * f64::from(state.blocks.block_tokens()));
+        let totals = &mut self.totals;
+        totals.iterations += u64::from(count);
+        totals.busy_ns += length;
+        totals.computed_tokens += u64::from(count) * u64::from(batch.decodes) + u64::from(chunk_tokens);
+        totals.output_tokens += u64::from(count) * u64::from(batch.sampled);
+        totals.attended_pairs += pairs;
+        totals.read_context_tokens += read;
+        totals.blocks_ns += length * f64::from(used);
+        totals.held_tokens_ns += length * held;
+        totals.most_blocks = totals.most_blocks.max(used);
+        let sums = Interval {
+            busy_ns: length,
+            running: length * state.running.len() as f64,
+            waiting: length * state.waiting.len() as f64,
+            blocks: length * f64::from(used),
+            prefill_tokens: f64::from(chunk_tokens),
+            output_tokens: count_f * f64::from(batch.sampled),
+            preemptions: 0.0,
+        };
+        self.spread(start_ns, end_ns, &sums);
+    }
+}
+
+/// How a figure is spread over requests or tokens.
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+pub struct Spread {
+    /// How many.
+    pub count: u64,
+    /// Mean.
+    pub mean: f64,
+    /// Median.
+    pub p50: f64,
+    /// Nine of ten are no more.
+    pub p90: f64,
+    /// Nineteen of twenty are no more.
+    pub p95: f64,
+    /// 99 of 100 are no more.
+    pub p99: f64,
+    /// The most.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of values; percentiles lie on the line between the two nearest values, as `NumPy` has it.
+    pub fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let Some(&max) = values.last() else { return Self::default() };
+        let at = |share: f64| {
+            let place = share * (values.len() - 1) as f64;
+            let (below, above) = (values[place.floor() as usize], values[place.ceil() as usize]);
+            below + (place - place.floor()) * (above - below)
+        };
+        Self {
+            count: values.len() as u64,
+            mean: values.iter().sum::<f64>() / values.len() as f64,
+            p50: at(0.5),
+            p90: at(0.9),
+            p95: at(0.95),
+            p99: at(0.99),
+            max,
+        }
+    }
+
+    /// Of values that come as often as said; percentiles are the least value that so many do not exceed.
+    pub fn of_counted(mut values: Vec<(u64, u32)>, scale: f64) -> Self {
+        values.sort_unstable();
+        let count: u64 = values.iter().map(|&(_, count)| u64::from(count)).sum();
+        let Some(&(max, _)) = values.last() else { return Self::default() };
+        let sum: f64 = values.iter().map(|&(value, count)| value as f64 * f64::from(count)).sum();
+        let at = |share: f64| {
+            let wanted = (share * count as f64).ceil().max(1.0) as u64;
+            let mut seen = 0;
+            let found = values.iter().find(|&&(_, count)| {
+                seen += u64::from(count);
+                seen >= wanted
+            });
+            found.map_or(max, |&(value, _)| value) as f64 * scale
+        };
+        Self {
+            count,
+            mean: sum / count as f64 * scale,
+            p50: at(0.5),
+            p90: at(0.9),
+            p95: at(0.95),
+            p99: at(0.99),
+            max: max as f64 * scale,
+        }
+    }
+}
+
+/// What is promised to users; what is not said is not promised.
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+pub struct Objective {
+    /// Time to the first token.
+    pub ttft_s: Option<f64>,
+    /// Mean time of a further token.
+    pub tpot_s: Option<f64>,
+    /// Time to the last token.
+    pub e2e_s: Option<f64>,
+}
+
+const NS_PER_S: f64 = 1e9;
+
+impl Outcome {
+    /// Seconds from arrival to when it was first taken.
+    pub fn queue_s(&self) -> f64 {
+        (self.scheduled_ns - self.arrival_ns) as f64 / NS_PER_S
+    }
+
+    /// Time to first token: seconds from arrival to the first token.
+    pub fn ttft_s(&self) -> f64 {
+        (self.first_token_ns - self.arrival_ns) as f64 / NS_PER_S
+    }
+
+    /// Time per output token: seconds from the first to the last token, by the tokens after the first. None for one token.
+    pub fn tpot_s(&self) -> Option<f64> {
+        let further = f64::from(self.output_tokens.checked_sub(1).filter(|&further| further > 0)?);
+        Some((self.last_token_ns - self.first_token_ns) as f64 / NS_PER_S / further)
+    }
+
+    /// End to end: seconds from arrival to the last token.
+    pub fn e2e_s(&self) -> f64 {
+        (self.last_token_ns - self.arrival_ns) as f64 / NS_PER_S
+    }
+
+    /// Whether all that is promised was kept.
+    pub fn meets(&self, objective: &Objective) -> bool {
+        let within = |value: f64, most: Option<f64>| most.is_none_or(|most| value <= most);
+        within(self.ttft_s(), objective.ttft_s)
+            && self.tpot_s().is_none_or(|tpot_s| within(tpot_s, objective.tpot_s))
+            && within(self.e2e_s(), objective.e2e_s)
+    }
+}
+
+/// What a service comes to.
+#[derive(Clone, PartialEq, Default, Debug)]
+pub struct Summary {
+    /// Requests done.
+    pub requests: u64,
+    /// Requests that got nothing.
+    pub rejected: u64,
+    /// From the first arrival to the last token.
+    pub duration_s: f64,
+    /// Seconds to be taken.
+    pub queue_s: Spread,
+    /// Seconds to the first token.
+    pub ttft_s: Spread,
+    /// Seconds of a further token, request by request.
+    pub tpot_s: Spread,
+    /// Seconds from one token to the next, token by token.
+    pub itl_s: Spread,
+    /// Seconds to the last token.
+    pub e2e_s: Spread,
+    /// Share of requests (rejected ones count) for which all that is promised was kept.
+    pub slo_attainment: f64,
+    /// The same a second.
+    pub goodput_per_s: f64,
+    /// Requests done a second.
+    pub requests_per_s: f64,
+    /// Tokens generated a second.
+    pub output_tokens_per_s: f64,
+    /// Tokens submitted a second.
+    pub prompt_tokens_per_s: f64,
+    /// Share of the time in which something is computed, by replica.
+    pub busy_share: f64,
+    /// Requests that run, on average over time, of all replicas.
+    pub running: f64,
+    /// Requests that wait, likewise.
+    pub waiting: f64,
+    /// Share of blocks held, on average while busy.
+    pub kv_use: f64,
+    /// The same at the most, of all replicas (their peaks need not coincide).
+    pub kv_peak: f64,
+    /// Share of the room in blocks held in which there is no token, while busy.
+    pub kv_waste: f64,
+    /// Share of prompts that was found in the cache.
+    pub prefix_hit_rate: f64,
+    /// How often requests gave up their memory.
+    pub preemptions: u64,
+    /// Sums over iterations.
+    pub totals: Totals,
+}
+
+/// What [`Summary::new`] must know beside what was recorded.
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+pub struct Capacity {
+    /// Replicas.
+    pub replicas: u32,
+    /// Blocks of all of them.
+    pub blocks: u64,
+    /// Tokens of a block.
+    pub block_tokens: u32,
+    /// Tokens of prompts that were looked for in caches, and those that were found.
+    pub prefix_tokens: (u64, u64),
+}
+
+impl Summary {
+    /// Of what was recorded.
+    pub fn new(recorder: &Recorder, capacity: &Capacity, objective: &Objective, rejected: u64) -> Self {
+        let outcomes = &recorder.outcomes;
+        let of = |value: fn(&Outcome) -> f64| Spread::of(outcomes.iter().map(value).collect());
+        let first_ns = outcomes.iter().map(|one| one.arrival_ns).min().unwrap_or(0);
+        let last_ns = outcomes.iter().map(|one| one.last_token_ns).max().unwrap_or(0);
+        let duration_s = last_ns.saturating_sub(first_ns) as f64 / NS_PER_S;
+        let per_s = |count: f64| if duration_s > 0.0 { count / duration_s } else { 0.0 };
+        let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
+        let kept = outcomes.iter().filter(|one| one.meets(objective)).count() as f64;
+        let totals = recorder.totals;
+        let sum = |of: fn(&Interval) -> f64| recorder.timeline.iter().map(of).sum::<f64>();
+        let prompt_tokens: u64 = outcomes.iter().map(|one| u64::from(one.prompt_tokens)).sum();
+        let duration_ns = duration_s * NS_PER_S;
+        Self {
+            requests: outcomes.len() as u64,
+            rejected,
+            duration_s,
+            queue_s: of(Outcome::queue_s),
+            ttft_s: of(Outcome::ttft_s),
+            tpot_s: Spread::of(outcomes.iter().filter_map(Outcome::tpot_s).collect()),
+            itl_s: Spread::of_counted(recorder.inter_token.clone(), 1.0 / NS_PER_S),
+            e2e_s: of(Outcome::e2e_s),
+            slo_attainment: share(kept, outcomes.len() as f64 + rejected as f64),
+            goodput_per_s: per_s(kept),
+            requests_per_s: per_s(outcomes.len() as f64),
+            output_tokens_per_s: per_s(totals.output_tokens as f64),
+            prompt_tokens_per_s: per_s(prompt_tokens as f64),
+            busy_share: share(totals.busy_ns, duration_ns * f64::from(capacity.replicas)),
+            running: share(sum(|interval| interval.running), duration_ns),
+            waiting: share(sum(|interval| interval.waiting), duration_ns),
+            kv_use: share(
+                totals.blocks_ns,
+                totals.busy_ns * capacity.blocks as f64 / f64::from(capacity.replicas.max(1)),
+            ),
+            kv_peak: share(f64::from(totals.most_blocks), capacity.blocks as f64),
+            kv_waste: share(
+                totals.blocks_ns * f64::from(capacity.block_tokens) - totals.held_tokens_ns,
+                totals.blocks_ns * f64::from(capacity.block_tokens),
+            ),
+            prefix_hit_rate: share(capacity.prefix_tokens.1 as f64, capacity.prefix_tokens.0 as f64),
+            preemptions: totals.preemptions,
+            totals,
+        }
+    }
+}
