@@ -1,11 +1,14 @@
 //! Fits the constants of the laws on kernel timings.
 //!
-//! Readers turn the timings of [`vidur`], [`aiconfigurator`] and [`llmservingsim`] into operations and bytes; [`calibrate`] fits each family on
+//! Readers turn the timings of [`vidur`], aiconfigurator (a feature of this crate) and [`llmservingsim`] into operations and bytes; [`calibrate`] fits each family on
 //! relative errors and says what the error is on shapes (or models) that were held out.
 
+#[cfg(feature = "aiconfigurator")]
+pub mod aiconfigurator;
 mod fit;
 pub mod llmservingsim;
 mod read;
+pub mod vidur;
 
 use std::collections::BTreeMap;
 
@@ -253,6 +256,12 @@ fn errors(mut relative: Vec<f64>) -> Errors {
 /// Constants of a family, and their error on shapes that were held out, a fifth in turn; where there is but one shape, on points.
 pub fn fit_family(device: &Device, family: Family, timings: &[Timing]) -> Constants {
     let (form, peaks) = (Form::of(family), Peaks::of(device, family));
+    // What is faster than the hardware was not captured whole (a cache may serve more bytes than memory, but not four times as many).
+    let possible = |timing: &Timing| {
+        let least = (timing.flops / (2.0 * peaks.flops)).max(timing.bytes / (4.0 * peaks.bytes_per_s));
+        form != Form::Product || timing.seconds > least
+    };
+    let timings: Vec<Timing> = timings.iter().copied().filter(possible).collect();
     let fitted = |on: &[&Timing]| {
         let values = least_squares(&form.ranges(), |values, into| {
             let constants = form.constants(values);

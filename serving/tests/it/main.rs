@@ -1,4 +1,5 @@
 //! Tests of the crate.
 
+mod calibrations;
 mod laws;
 mod models;
