@@ -13,6 +13,7 @@ const ACTIVATION_BYTES: f64 = 2.0;
 /// Matrix products of one precision.
 #[derive(Clone, Debug)]
 struct Products {
+    family: Family,
     constants: Constants,
     peak_flops: f64,
     weight_bytes: f64,
@@ -50,7 +51,7 @@ impl<'a> Layer<'a> {
         let known = |families: &[Family]| {
             let mut last = Err(CalibrationError::Missing { device: device.name.clone(), family: "matrix" });
             for &family in families {
-                last = calibration.of(family).cloned();
+                last = calibration.of(family).map(|of| (family, of.clone()));
                 if last.is_ok() {
                     break;
                 }
@@ -59,7 +60,8 @@ impl<'a> Layer<'a> {
         };
         let peak = if options.weights.eight_bits() { device.flops_8bit } else { device.flops_16bit };
         let weight_bytes = options.weights.bytes();
-        let products = |constants| Products {
+        let products = |(family, constants)| Products {
+            family,
             constants,
             peak_flops: peak,
             weight_bytes,
@@ -74,6 +76,7 @@ impl<'a> Layer<'a> {
             measured,
             products: products(known(of_products)?),
             half: Products {
+                family: Family::Matrix,
                 constants: calibration.of(Family::Matrix)?.clone(),
                 peak_flops: device.flops_16bit,
                 weight_bytes: 2.0,
@@ -95,6 +98,10 @@ impl<'a> Layer<'a> {
         let bytes = products.weight_bytes * inner * outer * bytes_left
             + rows * (inner * products.activation_bytes + outer * ACTIVATION_BYTES);
         let bandwidth = self.calibration.device.memory_bytes_per_s;
+        let table = self.measured.products.get(&products.family);
+        if let Some(efficiency) = table.and_then(|table| table.efficiency(rows, inner, outer)) {
+            return (flops / products.peak_flops).max(bytes / bandwidth) / efficiency;
+        }
         products.constants.seconds(flops, bytes, products.peak_flops, bandwidth)
     }
 

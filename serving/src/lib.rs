@@ -4,7 +4,7 @@
 //! - [`batch`]: what an iteration computes, and the trait that says what it takes.
 //! - [`law`]: that trait for a model on GPUs, from [`calibration`] (what kernels reach), [`attention`], [`link`] and [`options`].
 //! - [`calibrate`]: fits a calibration on kernel timings.
-//! - [`tables`]: what was measured in place of a law.
+//! - [`tables`] and [`products`]: what was measured in place of a law.
 
 pub mod attention;
 pub mod batch;
@@ -18,6 +18,7 @@ mod layer;
 pub mod link;
 pub mod model;
 pub mod options;
+pub mod products;
 pub mod tables;
 
 pub use batch::{Batch, Chunk, StepLaw};

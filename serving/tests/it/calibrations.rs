@@ -54,7 +54,7 @@ fn errors_are_as_good_as_can_be_had() {
     for (name, family, at_most) in [
         ("a100", Family::Matrix, 10.7),
         ("h100", Family::Matrix, 9.5),
-        ("h100", Family::MatrixFp8, 24.4),
+        ("h100", Family::MatrixFp8, 16.0),
         ("a40", Family::Matrix, 7.5),
         ("rtx-pro-6000", Family::Matrix, 9.0),
         ("rtx-pro-6000", Family::AttentionDecode, 7.5),
@@ -235,4 +235,39 @@ fn timings_that_are_no_times_are_left_out() {
         timings.push(Family::AttentionDecode, Timing::decode(&shape, 1, 16.0, seconds, 0));
     }
     assert_eq!(timings.families[&Family::AttentionDecode].len(), 1);
+}
+
+/// Products as measured, by efficiency: on rows that were held out, and on shapes.
+#[cfg(feature = "aiconfigurator")]
+#[test]
+fn products_by_efficiency() {
+    use foretell_serving::calibrate::{aiconfigurator, product_points};
+    use foretell_serving::products::{ProductPoint, ProductTable};
+    let folder = data_or_skip!().join("aiconfigurator-silicon");
+    for (name, system, family, rows_at_most, shapes_at_most) in [
+        ("a100", "a100_sxm", Family::Matrix, 0.085, 0.065),
+        ("h100", "h100_sxm", Family::Matrix, 0.06, 0.05),
+        ("h100", "h100_sxm", Family::MatrixFp8, 0.05, 0.05),
+    ] {
+        let timings = aiconfigurator::timings(&folder, system).unwrap();
+        let device = Calibration::named(name).unwrap().device;
+        let points = product_points(&device, family, &timings.families[&family]);
+        let mean = |held: &dyn Fn(&ProductPoint) -> bool| {
+            let rest: Vec<ProductPoint> = points.iter().copied().filter(|point| !held(point)).collect();
+            let table = ProductTable::new(&rest);
+            let held: Vec<&ProductPoint> = points.iter().filter(|point| held(point)).collect();
+            let error = |point: &&ProductPoint| {
+                let efficiency = table.efficiency(point.rows, point.inner, point.outer).unwrap();
+                (point.ideal_s / efficiency / point.seconds - 1.0).abs()
+            };
+            held.iter().map(error).sum::<f64>() / held.len() as f64
+        };
+        let mut rows: Vec<u64> = points.iter().map(|point| point.rows as u64).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        let every_second = mean(&|point| rows.binary_search(&(point.rows as u64)).unwrap() % 2 == 1);
+        let of_shapes = mean(&|point| (point.inner as u64 / 128 + point.outer as u64 / 128) % 5 == 0);
+        assert!(every_second < rows_at_most, "{name}: {every_second}");
+        assert!(of_shapes < shapes_at_most, "{name}: {of_shapes}");
+    }
 }
