@@ -13,6 +13,7 @@ const ACTIVATION_BYTES: f64 = 2.0;
 /// Matrix products of one precision.
 #[derive(Clone, Debug)]
 struct Products {
+    family: Family,
     constants: Constants,
     peak_flops: f64,
     weight_bytes: f64,
@@ -50,7 +51,7 @@ impl<'a> Layer<'a> {
         let known = |families: &[Family]| {
             let mut last = Err(CalibrationError::Missing { device: device.name.clone(), family: "matrix" });
             for &family in families {
-                last = calibration.of(family).cloned();
+                last = calibration.of(family).map(|of| (family, of.clone()));
                 if last.is_ok() {
                     break;
                 }
@@ -59,7 +60,8 @@ impl<'a> Layer<'a> {
         };
         let peak = if options.weights.eight_bits() { device.flops_8bit } else { device.flops_16bit };
         let weight_bytes = options.weights.bytes();
-        let products = |constants| Products {
+        let products = |(family, constants)| Products {
+            family,
             constants,
             peak_flops: peak,
             weight_bytes,
@@ -74,6 +76,7 @@ impl<'a> Layer<'a> {
             measured,
             products: products(known(of_products)?),
             half: Products {
+                family: Family::Matrix,
                 constants: calibration.of(Family::Matrix)?.clone(),
                 peak_flops: device.flops_16bit,
                 weight_bytes: 2.0,
@@ -95,6 +98,10 @@ impl<'a> Layer<'a> {
         let bytes = products.weight_bytes * inner * outer * bytes_left
             + rows * (inner * products.activation_bytes + outer * ACTIVATION_BYTES);
         let bandwidth = self.calibration.device.memory_bytes_per_s;
+        let table = self.measured.products.get(&products.family);
+        if let Some(efficiency) = table.and_then(|table| table.efficiency(rows, inner, outer)) {
+            return (flops / products.peak_flops).max(bytes / bandwidth) / efficiency;
+        }
         products.constants.seconds(flops, bytes, products.peak_flops, bandwidth)
     }
 
@@ -109,6 +116,16 @@ impl<'a> Layer<'a> {
     /// As measured, else by the law.
     fn measured_or(&self, operator: Operator, tokens: u32, law: impl FnOnce() -> f64) -> f64 {
         self.measured.operator_s(operator, tokens).unwrap_or_else(law)
+    }
+
+    /// A product as measured, but no shorter than its weights take from memory: profiled again and again, small ones are found in the cache,
+    /// where a model has the weights of all other layers to read in between.
+    fn measured_product_s(&self, operator: Operator, tokens: u32, inner: f64, outer: f64) -> f64 {
+        let law = || self.product_s(&self.products, f64::from(tokens), inner, outer);
+        let weights = 2.0 * inner * outer;
+        let share = self.half.constants.bandwidth_share.min(1.0);
+        let cold = weights / (self.calibration.device.memory_bytes_per_s * share);
+        self.measured.operator_s(operator, tokens).map_or_else(law, |seconds| seconds.max(cold))
     }
 
     fn tensor(&self) -> f64 {
@@ -132,9 +149,8 @@ impl<'a> Layer<'a> {
                 let head_size = f64::from(head_size);
                 let cached = f64::from((kv_heads / self.parallelism.tensor).max(1)) * head_size;
                 let queries = heads * head_size;
-                seconds += self.measured_or(Operator::QueriesKeysValues, tokens, || {
-                    product(width, queries + 2.0 * cached)
-                });
+                let outer = queries + 2.0 * cached;
+                seconds += self.measured_product_s(Operator::QueriesKeysValues, tokens, width, outer);
                 let moved = 2.0 * rows * (queries + cached) * ACTIVATION_BYTES;
                 let rotary = || self.elementwise_s(Family::Rotary, moved);
                 seconds += self.measured_or(Operator::Rotary, tokens, rotary);
@@ -142,7 +158,7 @@ impl<'a> Layer<'a> {
                     let norm = || self.elementwise_s(Family::QueryKeyNorm, moved);
                     seconds += self.measured_or(Operator::QueryKeyNorm, tokens, norm);
                 }
-                seconds += self.measured_or(Operator::Output, tokens, || product(queries, width));
+                seconds += self.measured_product_s(Operator::Output, tokens, queries, width);
             }
             Attention::Latent { query_rank, kv_rank, plain_size, rotated_size, value_size } => {
                 let key_size = f64::from(plain_size + rotated_size);
@@ -178,11 +194,10 @@ impl<'a> Layer<'a> {
         let rows = f64::from(tokens);
         let inner = f64::from(self.model.ffn_width) / self.tensor();
         let up = if self.model.gated { 2.0 } else { 1.0 };
-        let product = |inner, outer| self.product_s(&self.products, rows, inner, outer);
         let (width, moved) = (self.width(), (up + 1.0) * rows * inner * ACTIVATION_BYTES);
-        self.measured_or(Operator::Up, tokens, || product(width, up * inner))
+        self.measured_product_s(Operator::Up, tokens, width, up * inner)
             + self.measured_or(Operator::Activation, tokens, || self.elementwise_s(Family::Activation, moved))
-            + self.measured_or(Operator::Down, tokens, || product(inner, width))
+            + self.measured_product_s(Operator::Down, tokens, inner, width)
             + self.reduce_s(rows)
     }
 

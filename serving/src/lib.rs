@@ -4,7 +4,7 @@
 //! - [`batch`]: what an iteration computes, and the trait that says what it takes.
 //! - [`law`]: that trait for a model on GPUs, from [`calibration`] (what kernels reach), [`attention`], [`link`] and [`options`].
 //! - [`calibrate`]: fits a calibration on kernel timings.
-//! - [`tables`]: what was measured in place of a law.
+//! - [`tables`] and [`products`]: what was measured in place of a law.
 //! - [`engine`]: a replica, which batches requests by a policy of `foretell-serving-policies`, re-exported as [`policies`].
 //! - [`metrics`]: what users feel, and what GPUs do.
 //! - [`group`]: engines that share their experts.
@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod model;
 pub mod options;
 mod replay;
+pub mod products;
 pub mod tables;
 
 pub use foretell_serving_policies as policies;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::calibration::Family;
 use crate::curve::{Series, segment};
+use crate::products::ProductTable;
 
 /// An operator that depends on the number of tokens (or of sequences) alone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -42,6 +44,8 @@ pub struct Measured {
     pub attention: Option<AttentionGrid>,
     /// Experts of a layer.
     pub experts: Option<ExpertGrid>,
+    /// Matrix products of any model on the GPU, by family.
+    pub products: BTreeMap<Family, ProductTable>,
 }
 
 impl Measured {

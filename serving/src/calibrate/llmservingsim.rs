@@ -82,8 +82,10 @@ pub fn measured(
     let mut all = operators(&path("dense"), "tokens")?;
     all.extend(operators(&path("per_sequence"), "sequences")?);
     for (_, operator) in OPERATORS {
+        // Norms of queries and keys are profiled on one GPU and written down for all: under tensor parallelism each has its share of heads.
+        let share = if operator == Operator::QueryKeyNorm { f64::from(tensor) } else { 1.0 };
         let of = all.iter().filter(|(one, ..)| *one == operator);
-        let series = Series::new(of.map(|&(_, count, seconds)| (count, seconds)).collect());
+        let series = Series::new(of.map(|&(_, count, seconds)| (count * share, seconds)).collect());
         if !series.is_empty() {
             measured.operators.insert(operator, series);
         }
@@ -147,7 +149,10 @@ fn push_operators(timings: &mut Timings, model: &Model, tensor: u32, of: Vec<(Op
             Operator::Norm | Operator::LastNorm => (Family::Norm, moving(8.0 * count * width)),
             Operator::Activation => (Family::Activation, moving(6.0 * count * inner)),
             Operator::Rotary => (Family::Rotary, moving(4.0 * count * (queries + cached))),
-            Operator::QueryKeyNorm => (Family::QueryKeyNorm, moving(4.0 * count * (queries + cached))),
+            // Of the whole model, whatever the parallelism (see `measured`).
+            Operator::QueryKeyNorm => {
+                (Family::QueryKeyNorm, moving(4.0 * split * count * (queries + cached)))
+            }
             Operator::Embedding => (Family::Embedding, moving(4.0 * count * width)),
             Operator::Sampler => (Family::Sampler, moving(4.0 * count * vocabulary)),
         };

@@ -1,11 +1,14 @@
 //! Fits the constants of the laws on kernel timings.
 //!
-//! Readers turn the timings of [`vidur`], [`aiconfigurator`] and [`llmservingsim`] into operations and bytes; [`calibrate`] fits each family on
+//! Readers turn the timings of [`vidur`], aiconfigurator (a feature of this crate) and [`llmservingsim`] into operations and bytes; [`calibrate`] fits each family on
 //! relative errors and says what the error is on shapes (or models) that were held out.
 
+#[cfg(feature = "aiconfigurator")]
+pub mod aiconfigurator;
 mod fit;
 pub mod llmservingsim;
 mod read;
+pub mod vidur;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +19,7 @@ use crate::batch::Chunk;
 use crate::calibration::{Calibration, Collective, Constants, Errors, Family};
 use crate::device::Device;
 use crate::link::norm;
+use crate::products::ProductPoint;
 use fit::{Range, least_squares};
 
 /// One timing of a kernel.
@@ -211,6 +215,11 @@ impl Peaks {
         }
     }
 
+    /// What is faster than the hardware was not captured whole (a cache may serve more bytes than memory, but not four times as many).
+    fn can_be(&self, timing: &Timing) -> bool {
+        timing.seconds > (timing.flops / (2.0 * self.flops)).max(timing.bytes / (4.0 * self.bytes_per_s))
+    }
+
     /// What the law of a form gives for a timing.
     fn law_s(&self, form: Form, of: &Constants, timing: &Timing) -> f64 {
         let blocks = of.block_us * 1e-6 * timing.blocks / self.multiprocessors;
@@ -250,9 +259,27 @@ fn errors(mut relative: Vec<f64>) -> Errors {
     }
 }
 
+/// Products of a family as measured, by efficiency (see [`Measured::products`](crate::tables::Measured::products)).
+pub fn product_points(device: &Device, family: Family, timings: &[Timing]) -> Vec<ProductPoint> {
+    let peaks = Peaks::of(device, family);
+    let point = |timing: &Timing| {
+        let (inner, outer) = ((timing.shape >> 32) as f64, (timing.shape & 0xffff_ffff) as f64);
+        ProductPoint {
+            rows: libm::round(timing.flops / (2.0 * inner * outer)),
+            inner,
+            outer,
+            ideal_s: (timing.flops / peaks.flops).max(timing.bytes / peaks.bytes_per_s),
+            seconds: timing.seconds,
+        }
+    };
+    timings.iter().filter(|timing| peaks.can_be(timing)).map(point).collect()
+}
+
 /// Constants of a family, and their error on shapes that were held out, a fifth in turn; where there is but one shape, on points.
 pub fn fit_family(device: &Device, family: Family, timings: &[Timing]) -> Constants {
     let (form, peaks) = (Form::of(family), Peaks::of(device, family));
+    let possible = |timing: &&Timing| form != Form::Product || peaks.can_be(timing);
+    let timings: Vec<Timing> = timings.iter().filter(possible).copied().collect();
     let fitted = |on: &[&Timing]| {
         let values = least_squares(&form.ranges(), |values, into| {
             let constants = form.constants(values);

@@ -85,6 +85,11 @@ impl Table {
         Ok(Self { path: path.to_owned(), columns, rows })
     }
 
+    /// Whether it has a column.
+    pub(crate) fn has(&self, column: &str) -> bool {
+        self.columns.contains_key(column)
+    }
+
     fn place(&self, column: &str) -> Result<usize, ReadError> {
         let missing = || ReadError::Column { path: self.path.clone(), column: column.to_owned() };
         self.columns.get(column).copied().ok_or_else(missing)

@@ -1,5 +1,6 @@
 //! Tests of the crate as its users see it.
 
+mod calibrations;
 mod engine;
 mod laws;
 mod memory;
