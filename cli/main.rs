@@ -10,6 +10,7 @@ mod progress;
 mod run;
 mod scenario;
 mod schedule;
+mod serve;
 mod topology;
 mod trace;
 mod train;
@@ -37,6 +38,8 @@ struct Cli {
 enum Command {
     /// Run a scenario under one or more policies.
     Run(run::RunArgs),
+    /// Serve the requests of a scenario's model servers: latencies, throughput, memory.
+    Serve(serve::ServeArgs),
     /// Say why a job waits or was evicted, or what a node's failure takes down.
     Explain(explain::ExplainArgs),
     /// Run scheduling cycles over Kubernetes manifests and say why what waits waits.
@@ -66,6 +69,7 @@ enum Outcome {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schedule(args) => schedule::run(&args),
         Command::Scenario(args) => scenario::run(&args),

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use foretell_reports::{Manifest, PolicyRuns};
 use foretell_scenarios::registry::{self, Durations, Scaling};
+use foretell_scenarios::service::Served;
 use foretell_scenarios::sim::log::{RunResult, RunSummary};
 use foretell_scenarios::{Plan, RunError, Scenario, load};
 use rayon::prelude::*;
@@ -88,6 +89,12 @@ pub(crate) fn run(args: &RunArgs) -> CommandResult {
             foretell_reports::comparison_table(summaries, output::width()) + &told
         }
     };
+    let services = runs.iter().filter(|run| !run.services.is_empty()).map(|run| {
+        let of =
+            if runs.len() > 1 { format!("\nUnder {}:\n", run.first.summary.policy) } else { "\n".to_owned() };
+        of + &foretell_reports::service_table(&run.services, output::width())
+    });
+    let summary = summary + &services.collect::<String>();
     // First the files: whoever reads the summary may hang up.
     foretell_reports::write_run_dir(&out, &manifest, &runs)?;
     output::print(&summary)?;
@@ -143,17 +150,24 @@ fn run_all(scenario: &Scenario) -> Result<Vec<PolicyRuns>, RunError> {
     let run = |(index, (plan, policy)): (usize, (&Plan, &String))| {
         let bar = bars.add(policy, plan.jobs(), "jobs");
         let mut jobs_done = JobsDone::new(bar.clone());
-        let result = plan.run(policy, &mut jobs_done, &mut |progress| show_time(&bar, progress));
+        let mut progress = |progress| show_time(&bar, progress);
+        let kept = if index < policies.len() {
+            let run = plan.run_and_serve(policy, &mut jobs_done, &mut progress);
+            run.map(|(result, services)| Kept::Whole(Box::new((result, services))))
+        } else {
+            plan.run(policy, &mut jobs_done, &mut progress).map(|result| Kept::Figures(result.summary))
+        };
         bar.finish_and_clear();
-        result.map(
-            |result| if index < policies.len() { Kept::Whole(result) } else { Kept::Figures(result.summary) },
-        )
+        kept
     };
     let kept: Vec<Kept> = all.into_par_iter().enumerate().map(run).collect::<Result<_, _>>()?;
     let mut runs: Vec<PolicyRuns> = Vec::with_capacity(policies.len());
     for (index, kept) in kept.into_iter().enumerate() {
         match kept {
-            Kept::Whole(first) => runs.push(PolicyRuns { first, others: Vec::new() }),
+            Kept::Whole(whole) => {
+                let (first, services) = *whole;
+                runs.push(PolicyRuns { first, others: Vec::new(), services });
+            }
             Kept::Figures(summary) => runs[index % policies.len()].others.push(summary),
         }
     }
@@ -162,6 +176,6 @@ fn run_all(scenario: &Scenario) -> Result<Vec<PolicyRuns>, RunError> {
 
 /// What is kept of a run.
 enum Kept {
-    Whole(RunResult),
+    Whole(Box<(RunResult, Vec<Served>)>),
     Figures(RunSummary),
 }

@@ -61,6 +61,7 @@ fn describe(scenario: &Scenario) -> String {
         models => line("GPUs", format_args!("{} ({})", scenario.gpu_count(), models.join(", "))),
     }
     match &scenario.workload {
+        Workload::None => line("workload", format_args!("no jobs")),
         Workload::Trace(trace) => line("workload", format_args!("{}", trace.path.display())),
         Workload::Synthetic(synthetic) => line(
             "workload",

@@ -211,13 +211,13 @@ fn micro_gpu(milli: f64) -> u64 {
 }
 
 /// Cells gathered into rows in one reused buffer.
-struct Rows<'a, W> {
+pub(crate) struct Rows<'a, W> {
     out: &'a mut W,
     buffer: Vec<u8>,
 }
 
 impl<'a, W: Write> Rows<'a, W> {
-    fn new(out: &'a mut W, header: &str) -> Self {
+    pub(crate) fn new(out: &'a mut W, header: &str) -> Self {
         let mut buffer = Vec::with_capacity(BUFFER_BYTES + 4096);
         buffer.extend_from_slice(header.as_bytes());
         buffer.push(b'\n');
@@ -225,22 +225,22 @@ impl<'a, W: Write> Rows<'a, W> {
     }
 
     /// A cell that needs no quoting.
-    fn raw(&mut self, cell: &[u8]) {
+    pub(crate) fn raw(&mut self, cell: &[u8]) {
         self.buffer.extend_from_slice(cell);
         self.buffer.push(b',');
     }
 
-    fn text(&mut self, cell: &str) {
+    pub(crate) fn text(&mut self, cell: &str) {
         push_quoted(&mut self.buffer, cell);
         self.buffer.push(b',');
     }
 
-    fn decimal(&mut self, units: u64, decimals: usize) {
+    pub(crate) fn decimal(&mut self, units: u64, decimals: usize) {
         push_decimal(&mut self.buffer, units, decimals);
         self.buffer.push(b',');
     }
 
-    fn seconds(&mut self, nanos: u64) {
+    pub(crate) fn seconds(&mut self, nanos: u64) {
         self.decimal(nanos, NANO_DECIMALS);
     }
 
@@ -266,14 +266,14 @@ impl<'a, W: Write> Rows<'a, W> {
         self.seconds(nanos as u64);
     }
 
-    fn end(&mut self) -> io::Result<()> {
+    pub(crate) fn end(&mut self) -> io::Result<()> {
         // The comma after the row's last cell.
         self.buffer.pop();
         self.buffer.push(b'\n');
         if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.write_all(&self.buffer)?;
         self.buffer.clear();
         Ok(())

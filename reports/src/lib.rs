@@ -21,6 +21,7 @@ mod explain;
 mod plots;
 mod recompute;
 mod run_dir;
+mod service;
 mod table;
 mod units;
 mod wire;
@@ -34,7 +35,11 @@ pub use error::ReportError;
 pub use explain::{explain_job, explain_node};
 pub use plots::{Curve, Plot, curve_plot, plots};
 pub use recompute::{Recomputed, recompute};
-pub use run_dir::{PolicyRuns, check_target, read_run_dir, write_run_dir};
+pub use run_dir::{PolicyRuns, check_target, read_run_dir, write_run_dir, write_service_dir};
+pub use service::{
+    REQUESTS_HEADER, ReplicaRecord, SERVICE_TIMELINE_HEADER, ServiceRecord, service_table, write_requests,
+    write_service_timeline,
+};
 pub use table::{plain_table, summary_table};
 pub use wire::{
     CommunicationRecord, DistributionRecord, FORMAT_VERSION, FaultKindRecord, FaultsRecord, GroupRecord,

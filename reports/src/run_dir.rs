@@ -10,6 +10,8 @@
 //! OUT/<policy>/timeline.csv  one row per sample
 //! OUT/<policy>/evictions.csv one row per job and cycle in which pods of it were evicted
 //! OUT/<policy>/faults.csv    one row per fault and job that it hit, where anything fails
+//! OUT/services.json          the figures of every service, where there are services
+//! OUT/<policy>/service-<name>/requests.csv and timeline.csv, of each; of `foretell serve` without the policy's folder
 //! ```
 
 use std::collections::BTreeSet;
@@ -17,12 +19,14 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use foretell_serving::served::Served;
 use foretell_sim::log::{RunResult, RunSummary};
 
 use crate::comparison::comparison_table;
 use crate::csv::{write_evictions, write_faults, write_jobs, write_timeline};
 use crate::error::ReportError;
-use crate::plots::plots;
+use crate::plots::{plots, service_plots};
+use crate::service::{ServiceRecord, service_table, write_requests, write_service_timeline};
 use crate::table::summary_table;
 use crate::wire::{FORMAT_NAME, FORMAT_VERSION, Manifest, ManifestFile, PolicyRecord, SummaryFile};
 
@@ -32,12 +36,14 @@ const PLOTS: &str = "plots";
 const SUMMARY_TXT_COLUMNS: u16 = 80;
 
 /// The runs of one policy. Files and plots are of the first; the others, with other seeds, are summed up only.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub struct PolicyRuns {
     /// With the scenario's own seed.
     pub first: RunResult,
     /// With the seeds after it.
     pub others: Vec<RunSummary>,
+    /// Services, by replicas as the first run placed them.
+    pub services: Vec<Served>,
 }
 
 impl PolicyRuns {
@@ -57,6 +63,47 @@ pub fn write_run_dir(out: &Path, manifest: &Manifest, runs: &[PolicyRuns]) -> Re
     let staging = Staging::create(out)?;
     write_files(&staging.files(), manifest, runs)?;
     staging.publish(out)
+}
+
+/// Writes what services came to, by replicas as this policy placed them, under `out`, as [`write_run_dir`] does.
+pub fn write_service_dir(
+    out: &Path,
+    manifest: &Manifest,
+    policy: &str,
+    services: &[Served],
+) -> Result<(), ReportError> {
+    let out = &resolved(out)?;
+    check_resolved(out)?;
+    let staging = Staging::create(out)?;
+    let directory = &staging.files();
+    write_services(directory, services)?;
+    let plot_directory = directory.join(PLOTS);
+    create_dir(&plot_directory)?;
+    for plot in service_plots(manifest, services)? {
+        write_file(&plot_directory.join(plot.file), |file| file.write_all(plot.svg.as_bytes()))?;
+    }
+    write_json(directory, SERVICES, &records(services.iter().map(|served| (policy, served))))?;
+    let text = service_table(services, SUMMARY_TXT_COLUMNS);
+    write_file(&directory.join("summary.txt"), |file| file.write_all(text.as_bytes()))?;
+    write_manifest(directory, manifest, Vec::new())?;
+    staging.publish(out)
+}
+
+const SERVICES: &str = "services.json";
+
+fn records<'a>(services: impl Iterator<Item = (&'a str, &'a Served)>) -> Vec<ServiceRecord<'a>> {
+    services.map(|(policy, served)| ServiceRecord::new(policy, served)).collect()
+}
+
+/// A folder for each service.
+fn write_services(directory: &Path, services: &[Served]) -> Result<(), ReportError> {
+    for served in services {
+        let own = directory.join(format!("service-{}", served.service));
+        create_dir(&own)?;
+        write_file(&own.join("requests.csv"), |file| write_requests(served, file))?;
+        write_file(&own.join("timeline.csv"), |file| write_service_timeline(served, file))?;
+    }
+    Ok(())
 }
 
 /// Whether [`write_run_dir`] would accept `out`: it is absent, empty, or wholly written by a previous run, and there is
@@ -147,17 +194,34 @@ fn write_files(directory: &Path, manifest: &Manifest, runs: &[PolicyRuns]) -> Re
             write_file(&own.join("faults.csv"), |file| write_faults(run, file))?;
         }
     }
+    for (run, policy) in runs.iter().zip(&policies) {
+        write_services(&directory.join(&policy.directory), &run.services)?;
+    }
+    if runs.iter().any(|run| !run.services.is_empty()) {
+        let placed = runs
+            .iter()
+            .flat_map(|run| run.services.iter().map(|served| (run.first.summary.policy.as_str(), served)));
+        write_json(directory, SERVICES, &records(placed))?;
+    }
     let plot_directory = directory.join(PLOTS);
     create_dir(&plot_directory)?;
     for plot in plots(manifest, &first)? {
         write_file(&plot_directory.join(plot.file), |file| file.write_all(plot.svg.as_bytes()))?;
     }
-    write_file(&directory.join(SCENARIO), |file| file.write_all(manifest.scenario_text.as_bytes()))?;
     let summary = SummaryFile::new(runs.iter().flat_map(PolicyRuns::summaries));
     write_json(directory, "summary.json", &summary)?;
     let text = summary_text(runs);
     write_file(&directory.join("summary.txt"), |file| file.write_all(text.as_bytes()))?;
+    write_manifest(directory, manifest, policies)
+}
 
+/// Writes the scenario, and what was run with a list of all files.
+fn write_manifest(
+    directory: &Path,
+    manifest: &Manifest,
+    policies: Vec<PolicyRecord>,
+) -> Result<(), ReportError> {
+    write_file(&directory.join(SCENARIO), |file| file.write_all(manifest.scenario_text.as_bytes()))?;
     let mut files = Vec::new();
     list_files(directory, "", &mut files).map_err(ReportError::io("read", directory))?;
     let manifest = ManifestFile {
@@ -178,6 +242,11 @@ fn summary_text(runs: &[PolicyRuns]) -> String {
     let summaries: Vec<&RunSummary> = runs.iter().flat_map(PolicyRuns::summaries).collect();
     let first = runs.iter().map(|runs| &runs.first.summary);
     let mut parts: Vec<String> = first.map(|summary| summary_table(summary, SUMMARY_TXT_COLUMNS)).collect();
+    parts.extend(
+        runs.iter()
+            .map(|run| service_table(&run.services, SUMMARY_TXT_COLUMNS))
+            .filter(|text| !text.is_empty()),
+    );
     if summaries.len() > 1 {
         parts.push(comparison_table(summaries, SUMMARY_TXT_COLUMNS));
     }

@@ -38,6 +38,7 @@ use crate::scenario::{
     self, Cycle, FabricError, GpuChoice, JobTrace, JobTraceFormat, JobTraits, Ordering, Preemption,
     QueueNodes, Reservation, Retry, Scenario, Synthetic, Timeline, Workload,
 };
+use crate::service::ServiceError;
 use crate::solver::simplex;
 
 /// Why a scenario could not be run.
@@ -97,6 +98,9 @@ pub enum RunError {
     /// Collectives of which nothing is known.
     #[error(transparent)]
     Collective(#[from] EstimateError),
+    /// A service that cannot be served.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
     /// The simulation broke off.
     #[error(transparent)]
     Simulation(SimulationError<TraceError>),
@@ -384,7 +388,8 @@ impl Plan {
             node_affinity,
             ..TaskSpec::default()
         };
-        let endless = matches!(&self.scenario.workload, Workload::Trace(trace) if trace.arrivals_only);
+        let endless = job.duration_s.is_infinite()
+            || matches!(&self.scenario.workload, Workload::Trace(trace) if trace.arrivals_only);
         let scaling = job.scaling.as_ref();
         let sizes = scaling.filter(|_| chooses_size).map(|scaling| (scaling.min_tasks, scaling.max_tasks));
         let scaling = scaling.map(|scaling| laws.of(self, scaling, job.tasks)).transpose()?;
@@ -456,7 +461,7 @@ impl Plan {
     const fn rate_factor(&self) -> f64 {
         match &self.scenario.workload {
             Workload::Trace(trace) => trace.rate_factor,
-            Workload::Synthetic(_) => 1.0,
+            Workload::Synthetic(_) | Workload::None => 1.0,
         }
     }
 
@@ -469,7 +474,7 @@ impl Plan {
     fn trace_error(&self, message: String) -> TraceError {
         let path = match &self.scenario.workload {
             Workload::Trace(trace) => trace.path.clone(),
-            Workload::Synthetic(_) => PathBuf::new(),
+            Workload::Synthetic(_) | Workload::None => PathBuf::new(),
         };
         TraceError { path, line: None, column: None, message }
     }
@@ -531,9 +536,15 @@ fn ordering(scenario: &Scenario) -> OrderingConfig {
 /// Jobs, with what they are beyond what a trace tells.
 type TraitJobs<'a> = Box<dyn Iterator<Item = Result<(JobRecord, Option<&'a JobTraits>), TraceError>> + 'a>;
 
-/// The jobs of the workload in order of submission; times count from where the scenario begins, or from the first job.
+/// Replicas of services, then the jobs of the workload in order of submission; times count from where the scenario begins, or from the first job.
 fn jobs(scenario: &Scenario) -> Result<TraitJobs<'_>, RunError> {
+    let replicas = scenario.services.iter().flat_map(|service| service.pods());
+    Ok(Box::new(replicas.map(|pod| Ok((pod, None))).chain(workload(scenario)?)))
+}
+
+fn workload(scenario: &Scenario) -> Result<TraitJobs<'_>, RunError> {
     match &scenario.workload {
+        Workload::None => Ok(Box::new(std::iter::empty())),
         Workload::Synthetic(Synthetic { config, jobs, traits }) => {
             let mut generator = Generator::new(config.clone(), scenario.seed)?;
             let jobs = std::iter::from_fn(move || generator.next_with_size()).take(limit(*jobs));

@@ -8,6 +8,7 @@ mod faults;
 mod queue;
 mod reservation;
 mod run;
+mod service;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,11 @@ pub use reservation::ReservationFile;
 pub use run::{
     BudgetFile, CheckpointFile, CheckpointInterval, GpuChoice, LateJobs, MetricsFile, OrderingFile,
     PreemptionFile, ProfileFile, RestartStepFile, Retry, SchedulerFile,
+};
+pub use service::{
+    BatcherFile, CapacityFile, ClosedUsersFile, CompilationFile, CountFile, EngineFile, KvCacheFile,
+    MmppStateFile, RequestArrivalFile, RequestTraceFile, RequestsFile, ServiceFile, SessionsFile, SloFile,
+    SyntheticRequestsFile, WeightsFile,
 };
 pub use workload::{
     ArrivalFile, ComponentFile, DeadlineFile, DurationFile, JobTraceFile, JobTraceFormat, PhaseFile,
@@ -61,8 +67,12 @@ pub struct ScenarioFile {
     pub seeds: u64,
     /// The nodes.
     pub cluster: ClusterFile,
-    /// The jobs.
+    /// The jobs. None if absent, where there are services.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub workload: WorkloadFile,
+    /// Models that are served.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub service: Vec<ServiceFile>,
     /// Queues and what they are entitled to. Jobs of other queues go to a queue that is entitled to nothing.
     #[serde(default, skip_serializing_if = "is_default")]
     pub queue: Vec<ClusterQueueFile>,

@@ -30,6 +30,7 @@ mod profiles;
 mod resolve;
 pub mod scenario;
 mod schema;
+pub mod service;
 mod solver;
 mod structure;
 mod suggest;
@@ -47,5 +48,6 @@ pub use units::{ByteSize, InvalidByteSize};
 
 pub use foretell_fabric as fabric;
 pub use foretell_registry as registry;
+pub use foretell_serving as serving;
 pub use foretell_sim as sim;
 pub use foretell_training as training;

@@ -9,6 +9,7 @@ mod fabric;
 mod faults;
 mod queue;
 mod reservation;
+mod service;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -59,6 +60,7 @@ pub(crate) fn resolve(
     let queues = resolver.queues(&file.queue);
     let reservations = resolver.reservations(&file.reservation, &nodes);
     let workload = resolver.workload(file, &nodes, &tiers);
+    let services = resolver.services(file, &nodes);
     let communication = resolver.communication(file.workload.communication.as_ref(), &nodes, fabric.as_ref());
     let scheduler = resolver.scheduler(file);
     let preemption = resolver.preemption(file);
@@ -77,6 +79,7 @@ pub(crate) fn resolve(
         queues,
         reservations,
         workload: workload?,
+        services,
         communication,
         queue_nodes: file.workload.queue_nodes,
         scheduler,

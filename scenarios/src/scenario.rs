@@ -18,6 +18,7 @@ use crate::catalog::{Catalog, NodeType};
 pub use crate::file::{
     GpuChoice, JobTraceFormat, LateJobs, QueueNodes, Retry, TaintEffect, TaintFile as Taint,
 };
+pub use crate::service::{Service, ServiceRequests};
 
 /// Everything that a run needs to know, but for the policies' code.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +45,8 @@ pub struct Scenario {
     pub reservations: Vec<Reservation>,
     /// Where the jobs come from.
     pub workload: Workload,
+    /// Models that are served.
+    pub services: Vec<Service>,
     /// What jobs communicate, if that is said.
     pub communication: Option<Communication>,
     /// Which nodes the jobs of a queue may use.
@@ -224,6 +227,8 @@ pub const VIRTUAL_CLUSTER_LABEL: &str = "foretell.dev/virtual-cluster";
 /// Where the jobs come from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Workload {
+    /// There are none.
+    None,
     /// Read from a file.
     Trace(JobTrace),
     /// Drawn from distributions.

@@ -6,7 +6,7 @@
 //! - [`calibrate`]: fits a calibration on kernel timings.
 //! - [`tables`] and [`products`]: what was measured in place of a law.
 //! - [`engine`]: a replica, which batches requests by a policy of `foretell-serving-policies`, re-exported as [`policies`].
-//! - [`metrics`]: what users feel, and what GPUs do.
+//! - [`metrics`] and [`served`]: what users feel, and what GPUs do.
 //! - [`group`]: engines that share their experts.
 
 pub mod attention;
@@ -25,8 +25,9 @@ pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod options;
-mod replay;
 pub mod products;
+mod replay;
+pub mod served;
 pub mod tables;
 
 pub use foretell_serving_policies as policies;

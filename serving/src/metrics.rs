@@ -1,6 +1,7 @@
 //! What users of a model server feel, and what its GPUs do meanwhile.
 
 use foretell_serving_policies::State;
+use serde::Serialize;
 
 use crate::engine::{Iterations, Observer, Outcome};
 
@@ -42,7 +43,7 @@ impl Interval {
 }
 
 /// Sums over all iterations.
-#[derive(Clone, Copy, PartialEq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Default, Debug, Serialize)]
 pub struct Totals {
     /// Iterations.
     pub iterations: u64,
@@ -225,7 +226,7 @@ impl Observer for Recorder {
 }
 
 /// How a figure is spread over requests or tokens.
-#[derive(Clone, Copy, PartialEq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Default, Debug, Serialize)]
 pub struct Spread {
     /// How many.
     pub count: u64,
@@ -292,7 +293,7 @@ impl Spread {
 }
 
 /// What is promised to users; what is not said is not promised.
-#[derive(Clone, Copy, PartialEq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Default, Debug, Serialize)]
 pub struct Objective {
     /// Time to the first token.
     pub ttft_s: Option<f64>,
@@ -336,7 +337,7 @@ impl Outcome {
 }
 
 /// What a service comes to.
-#[derive(Clone, PartialEq, Default, Debug)]
+#[derive(Clone, PartialEq, Default, Debug, Serialize)]
 pub struct Summary {
     /// Requests done.
     pub requests: u64,

@@ -43,7 +43,7 @@ pub(super) enum Kind {
     Area,
 }
 
-const TIME: &str = "time since the start of the run";
+pub(super) const TIME: &str = "time since the start of the run";
 /// Per cent of load that share one mean in the plot of fragmentation.
 const LOAD_BIN: f64 = 5.0;
 /// Windows over which allocation is averaged where several runs would hide each other.
@@ -192,7 +192,6 @@ fn distribution(
     nothing: &'static str,
     duration_nanos: impl Fn(&JobResult) -> Option<u64>,
 ) -> Chart {
-    let seconds = |nanos: u64| nanos as f64 / 1e9;
     let sorted: Vec<Vec<u64>> = runs
         .iter()
         .map(|run| {
@@ -201,6 +200,21 @@ fn distribution(
             nanos
         })
         .collect();
+    let of: Vec<usize> = runs.iter().map(|run| run.jobs.len()).collect();
+    cumulative(&sorted, &of, title, label, "jobs", verb, nothing)
+}
+
+/// Cumulative shares of durations in nanoseconds, each list in order; of how many each list is.
+pub(super) fn cumulative(
+    sorted: &[Vec<u64>],
+    of: &[usize],
+    title: &str,
+    label: &str,
+    what: &str,
+    verb: &str,
+    nothing: &'static str,
+) -> Chart {
+    let seconds = |nanos: u64| nanos as f64 / 1e9;
     let smallest =
         sorted.iter().filter_map(|nanos| nanos.get(nanos.partition_point(|nanos| *nanos == 0))).min();
     let largest = sorted.iter().filter_map(|nanos| nanos.last()).max();
@@ -220,16 +234,16 @@ fn distribution(
         Shape { run, kind: Kind::Line, points: steps(&points) }
     };
     // The share is of those that got so far: say so where not all did.
-    let remark = |(run, nanos): (&&RunResult, &Vec<u64>)| {
-        let share = nanos.len() as f64 / run.jobs.len() as f64;
+    let remark = |(of, nanos): (&usize, &Vec<u64>)| {
+        let share = nanos.len() as f64 / *of as f64;
         (share < 1.0).then(|| format!("({} {verb})", percent(share)))
     };
     Chart {
         title: format!("{title}: cumulative distribution"),
         shapes: sorted.iter().enumerate().map(line).collect(),
-        remarks: iter::zip(runs, &sorted).map(remark).collect(),
+        remarks: iter::zip(of, sorted).map(remark).collect(),
         x,
-        y: Axis::percent(&format!("jobs that {verb}")),
+        y: Axis::percent(&format!("{what} that {verb}")),
         key: None,
         nothing,
     }

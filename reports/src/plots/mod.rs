@@ -5,6 +5,7 @@
 //! series   fewer points without losing what the eye would see
 //! curves   bandwidth by size, measured and predicted
 //! axis     ranges, ticks and their labels
+//! services what users of model servers feel
 //! draw     how to show it
 //! ```
 
@@ -13,10 +14,13 @@ mod charts;
 mod curves;
 mod draw;
 mod series;
+mod services;
 
 use foretell_sim::log::RunResult;
 
 pub use curves::{Curve, curve_plot};
+
+use foretell_serving::served::Served;
 
 use crate::error::ReportError;
 use crate::wire::Manifest;
@@ -40,6 +44,20 @@ pub fn plots(manifest: &Manifest, runs: &[&RunResult]) -> Result<Vec<Plot>, Repo
         ("jct_cdf.svg", charts::completion_time(runs)),
         ("fragmentation.svg", charts::fragmentation(runs)),
     ];
+    drawn(manifest, &policies, charts)
+}
+
+/// All plots of services.
+pub(crate) fn service_plots(manifest: &Manifest, services: &[Served]) -> Result<Vec<Plot>, ReportError> {
+    let names: Vec<&str> = services.iter().map(|served| served.service.as_str()).collect();
+    drawn(manifest, &names, services::charts(services))
+}
+
+fn drawn<const N: usize>(
+    manifest: &Manifest,
+    names: &[&str],
+    charts: [(&'static str, charts::Chart); N],
+) -> Result<Vec<Plot>, ReportError> {
     let digest: String = manifest.scenario_blake3.chars().take(12).collect();
     let caption = draw::Caption {
         subtitle: manifest.scenario.clone(),
@@ -50,7 +68,7 @@ pub fn plots(manifest: &Manifest, runs: &[&RunResult]) -> Result<Vec<Plot>, Repo
     };
     let plot = |(file, chart): (&'static str, charts::Chart)| {
         let svg =
-            draw::draw(&chart, &caption, &policies).map_err(|message| ReportError::Plot { file, message })?;
+            draw::draw(&chart, &caption, names).map_err(|message| ReportError::Plot { file, message })?;
         Ok(Plot { file, svg })
     };
     charts.into_iter().map(plot).collect()

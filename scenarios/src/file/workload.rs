@@ -11,8 +11,8 @@ use super::is_default;
 use super::queue::{NetworkTopologyFile, RoleFile};
 use crate::units::ByteSize;
 
-/// The jobs: exactly one of `trace` and `synthetic`.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+/// The jobs: exactly one of `trace` and `synthetic`, or neither where there are services.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WorkloadFile {
     /// Jobs read from a file.

@@ -45,6 +45,7 @@ impl Resolver<'_, '_> {
                     .collect();
                 Some(Workload::Synthetic(synthetic))
             }
+            (None, None) if !scenario.service.is_empty() => Some(Workload::None),
             (both, _) => {
                 let message = "expected exactly one of `trace` and `synthetic`, got ";
                 let got = if both.is_some() { "both" } else { "neither" };
@@ -267,7 +268,7 @@ fn arrival_law(file: &ArrivalFile) -> Arrival {
     }
 }
 
-fn duration_law(file: &DurationFile) -> generate::Duration {
+pub(super) fn duration_law(file: &DurationFile) -> generate::Duration {
     let (law, min_s, max_s) = match file {
         DurationFile::Fixed { value_s } => (DurationLaw::Fixed { seconds: *value_s }, 0.0, None),
         DurationFile::Exponential { mean_s, min_s, max_s } => {

@@ -1,0 +1,189 @@
+//! What users of model servers feel, and what replicas do meanwhile. Services are overlaid.
+
+use foretell_serving::metrics::Interval;
+use foretell_serving::served::Served;
+
+use super::axis::Axis;
+use super::charts::{Chart, Kind, Shape, TIME, cumulative};
+use super::series::{Point, thinned, window_means};
+
+/// Values of a distribution that come counted are drawn from about so many.
+const COUNTED_MAX: u64 = 20_000;
+
+const NS_PER_S: f64 = 1e9;
+
+pub(super) fn charts(services: &[Served]) -> [(&'static str, Chart); 7] {
+    [
+        ("ttft_cdf.svg", ttft(services)),
+        ("tpot_cdf.svg", tpot(services)),
+        ("itl_cdf.svg", itl(services)),
+        ("e2e_cdf.svg", e2e(services)),
+        ("requests.svg", requests(services)),
+        ("tokens.svg", tokens(services)),
+        ("kv_use.svg", kv_use(services)),
+    ]
+}
+
+fn sorted(mut values: Vec<u64>) -> Vec<u64> {
+    values.sort_unstable();
+    values
+}
+
+fn all(services: &[Served]) -> Vec<usize> {
+    services.iter().map(|served| served.outcomes.len() + served.rejected.len()).collect()
+}
+
+fn ttft(services: &[Served]) -> Chart {
+    let of = |served: &Served| {
+        sorted(served.outcomes.iter().map(|(_, one)| one.first_token_ns - one.arrival_ns).collect())
+    };
+    let values: Vec<_> = services.iter().map(of).collect();
+    let of = all(services);
+    cumulative(
+        &values,
+        &of,
+        "Time to first token (TTFT)",
+        "time to first token",
+        "requests",
+        "were served",
+        NOTHING,
+    )
+}
+
+const NOTHING: &str = "no request was served";
+
+fn e2e(services: &[Served]) -> Chart {
+    let of = |served: &Served| {
+        sorted(served.outcomes.iter().map(|(_, one)| one.last_token_ns - one.arrival_ns).collect())
+    };
+    let values: Vec<_> = services.iter().map(of).collect();
+    let of = all(services);
+    cumulative(
+        &values,
+        &of,
+        "Time to last token (E2E)",
+        "time to last token",
+        "requests",
+        "were served",
+        NOTHING,
+    )
+}
+
+fn tpot(services: &[Served]) -> Chart {
+    let of = |served: &Served| {
+        let each =
+            served.outcomes.iter().filter_map(|(_, one)| Some((one.tpot_s()? * NS_PER_S).round() as u64));
+        sorted(each.collect())
+    };
+    let values: Vec<_> = services.iter().map(of).collect();
+    let of: Vec<usize> = values.iter().map(Vec::len).collect();
+    let title = "Time per output token (TPOT)";
+    cumulative(&values, &of, title, "time per output token", "requests", "had two tokens or more", NOTHING)
+}
+
+/// Token by token. Of very many, evenly chosen ones by rank.
+fn itl(services: &[Served]) -> Chart {
+    let of = |served: &Served| {
+        let mut counted = served.recorder.inter_token.clone();
+        counted.sort_unstable();
+        let count: u64 = counted.iter().map(|&(_, count)| u64::from(count)).sum();
+        let each = count.div_ceil(COUNTED_MAX).max(1);
+        let mut values = Vec::new();
+        let (mut seen, mut next) = (0, 0);
+        for (value, count) in counted {
+            seen += u64::from(count);
+            while next < seen {
+                values.push(value);
+                next += each;
+            }
+        }
+        values
+    };
+    let values: Vec<_> = services.iter().map(of).collect();
+    let of: Vec<usize> = values.iter().map(Vec::len).collect();
+    let title = "Inter-token latency (ITL)";
+    cumulative(&values, &of, title, "time from one token to the next", "tokens", "followed another", NOTHING)
+}
+
+/// Points about which several services are averaged.
+const WINDOWS: f64 = 200.0;
+
+fn time_axis(services: &[Served]) -> Axis {
+    let end = |served: &Served| served.recorder.timeline.len() as f64 * served.recorder.interval_ns as f64;
+    let most_s = services.iter().map(end).fold(0.0, f64::max) / NS_PER_S;
+    Axis::time(TIME, 0.0, if most_s > 0.0 { most_s } else { 1.0 })
+}
+
+fn over_time(
+    services: &[Served],
+    x: &Axis,
+    kind: Kind,
+    value: impl Fn(&Served, &Interval) -> f64,
+) -> Vec<Shape> {
+    let width_s = (x.max - x.min) / WINDOWS;
+    let shape = |(run, served): (usize, &Served)| {
+        let interval_s = served.recorder.interval_ns as f64 / NS_PER_S;
+        let at = |index: usize| (index as f64 + 0.5) * interval_s;
+        let points: Vec<Point> = served
+            .recorder
+            .timeline
+            .iter()
+            .enumerate()
+            .map(|(index, one)| (at(index), value(served, one)))
+            .collect();
+        let points = if interval_s < width_s { window_means(&points, width_s) } else { thinned(&points) };
+        Shape { run, kind, points }
+    };
+    services.iter().enumerate().map(shape).collect()
+}
+
+fn highest(shapes: &[Shape]) -> f64 {
+    shapes.iter().flat_map(|shape| &shape.points).map(|point| point.1).fold(0.0, f64::max)
+}
+
+fn chart(title: &str, x: Axis, y: Axis, shapes: Vec<Shape>, key: Option<&str>, services: usize) -> Chart {
+    Chart {
+        title: title.to_owned(),
+        x,
+        y,
+        shapes,
+        remarks: vec![None; services],
+        key: key.map(str::to_owned),
+        nothing: NOTHING,
+    }
+}
+
+fn requests(services: &[Served]) -> Chart {
+    let x = time_axis(services);
+    let mean = |sum: f64, served: &Served| sum / served.recorder.interval_ns as f64;
+    let mut shapes = over_time(services, &x, Kind::PaleLine, |served, one| mean(one.waiting, served));
+    shapes.extend(over_time(services, &x, Kind::Line, |served, one| mean(one.running, served)));
+    let y = Axis::quantity("requests that run, that wait", highest(&shapes), "");
+    chart("Requests over time", x, y, shapes, Some("pale: waiting"), services.len())
+}
+
+fn tokens(services: &[Served]) -> Chart {
+    let x = time_axis(services);
+    let per_s = |tokens: f64, served: &Served| tokens * NS_PER_S / served.recorder.interval_ns as f64;
+    let mut shapes = over_time(services, &x, Kind::PaleLine, |served, one| per_s(one.prefill_tokens, served));
+    shapes.extend(over_time(services, &x, Kind::Line, |served, one| per_s(one.output_tokens, served)));
+    let y = Axis::quantity("tokens a second", highest(&shapes), "");
+    chart("Tokens over time", x, y, shapes, Some("line: generated; pale: prompts read in"), services.len())
+}
+
+fn kv_use(services: &[Served]) -> Chart {
+    let x = time_axis(services);
+    let share = |served: &Served, one: &Interval| {
+        let blocks: u64 = served.replicas.iter().map(|replica| replica.blocks).sum();
+        100.0 * one.blocks / served.recorder.interval_ns as f64 / blocks.max(1) as f64
+    };
+    let shapes = over_time(services, &x, Kind::Line, share);
+    chart(
+        "KV cache in use over time",
+        x,
+        Axis::percent("blocks held by requests"),
+        shapes,
+        None,
+        services.len(),
+    )
+}

@@ -1,0 +1,296 @@
+//! Model servers: their tables and files.
+
+use std::io::{self, Write};
+
+use comfy_table::{Cell, Row};
+use foretell_serving::metrics::{Objective, Spread, Summary};
+use foretell_serving::served::Served;
+use serde::Serialize;
+
+use crate::csv::Rows;
+use crate::table::{WIDTH_MIN, align_right, new_table, render};
+use crate::units::{count, duration, fixed, percent, quantity};
+
+/// Header of `requests.csv`.
+pub const REQUESTS_HEADER: &str = "request,replica,arrival_s,scheduled_s,first_token_s,last_token_s,prompt_tokens,\
+                                   output_tokens,cached_tokens,preemptions,queue_s,ttft_s,tpot_s,e2e_s,slo_met,\
+                                   status";
+
+/// Header of a service's `timeline.csv`.
+pub const SERVICE_TIMELINE_HEADER: &str =
+    "time_s,busy,running,waiting,kv_blocks,prompt_tokens_per_s,output_tokens_per_s,preemptions";
+
+/// What services came to, no line wider than `width` (at least 72): one after another, and side by side where there are several.
+pub fn service_table(services: &[Served], width: u16) -> String {
+    let width = width.max(WIDTH_MIN);
+    let mut sections: Vec<String> = services.iter().map(|served| one(served, width)).collect();
+    if services.len() > 1 {
+        sections.push(side_by_side(services, width));
+    }
+    sections.join("\n")
+}
+
+fn one(served: &Served, width: u16) -> String {
+    [heading(served, width), latencies(&served.summary, width), figures(served, width)].concat()
+}
+
+fn heading(served: &Served, width: u16) -> String {
+    let summary = &served.summary;
+    let mut table = new_table(width);
+    table.add_row([
+        "Service",
+        &format!("{}: {}, batched by {}", served.service, served.model, served.batcher),
+    ]);
+    let mut kinds: Vec<(String, usize)> = Vec::new();
+    for replica in &served.replicas {
+        let kind = format!(
+            "{} {} with {} KV blocks of {} tokens",
+            replica.gpus,
+            replica.gpu,
+            count(replica.blocks),
+            replica.block_tokens
+        );
+        match kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, number)) => *number += 1,
+            None => kinds.push((kind, 1)),
+        }
+    }
+    let kinds: Vec<String> = kinds.into_iter().map(|(kind, number)| format!("{number} x {kind}")).collect();
+    table.add_row(["Replicas", &kinds.join(", ")]);
+    let rejected = match summary.rejected {
+        0 => String::new(),
+        rejected => format!(", {} got nothing", count(rejected)),
+    };
+    table.add_row([
+        "Requests",
+        &format!("{} done{rejected} in {}", count(summary.requests), duration(summary.duration_s)),
+    ]);
+    render(&table)
+}
+
+fn latencies(summary: &Summary, width: u16) -> String {
+    let mut table = new_table(width);
+    table.set_header(["", "mean", "p50", "p90", "p95", "p99", "max"]);
+    for (name, spread) in [
+        ("Queueing", summary.queue_s),
+        ("TTFT", summary.ttft_s),
+        ("TPOT", summary.tpot_s),
+        ("ITL", summary.itl_s),
+        ("E2E", summary.e2e_s),
+    ] {
+        let Spread { count, mean, p50, p90, p95, p99, max } = spread;
+        let (unit, scale) = if mean < 1.0 { ("ms", 1e3) } else { ("s", 1.0) };
+        let mut row = Row::from([format!("{name}, {unit}")]);
+        for value in [mean, p50, p90, p95, p99, max] {
+            row.add_cell(Cell::new(if count > 0 { quantity(value * scale) } else { "-".to_owned() }));
+        }
+        table.add_row(row);
+    }
+    align_right(&mut table, &[1, 2, 3, 4, 5, 6]);
+    render(&table)
+}
+
+fn figures(served: &Served, width: u16) -> String {
+    let summary = &served.summary;
+    let promised = served.objective != Objective::default();
+    let promise = |value: String| if promised { value } else { "-".to_owned() };
+    let rows = [
+        ("Requests/s", quantity(summary.requests_per_s), "Busy", percent(summary.busy_share)),
+        (
+            "Output tokens/s",
+            quantity(summary.output_tokens_per_s),
+            "Running, mean",
+            quantity(summary.running),
+        ),
+        (
+            "Prompt tokens/s",
+            quantity(summary.prompt_tokens_per_s),
+            "Waiting, mean",
+            quantity(summary.waiting),
+        ),
+        (
+            "SLO attained",
+            promise(percent(summary.slo_attainment)),
+            "KV in use, busy",
+            percent(summary.kv_use),
+        ),
+        (
+            "Goodput, requests/s",
+            promise(quantity(summary.goodput_per_s)),
+            "  at its peak",
+            percent(summary.kv_peak),
+        ),
+        ("MFU", percent(served.mfu), "  without a token", percent(summary.kv_waste)),
+        ("Memory bandwidth", percent(served.bandwidth_use), "Prefix hits", percent(summary.prefix_hit_rate)),
+        ("Iterations", count(summary.totals.iterations), "Preemptions", count(summary.preemptions)),
+    ];
+    let mut table = new_table(width);
+    for (label, value, other_label, other) in rows {
+        table.add_row([label, &value, "   ", other_label, &other]);
+    }
+    align_right(&mut table, &[1, 4]);
+    render(&table)
+}
+
+/// One row for each service. In one unit for each column, so that rows compare at a glance.
+fn side_by_side(services: &[Served], width: u16) -> String {
+    let mut table = new_table(width);
+    table.set_header([
+        "Service",
+        "TTFT\nmean s",
+        "TTFT\np99 s",
+        "TPOT\nmean ms",
+        "E2E\nmean s",
+        "out\ntok/s",
+        "KV\nuse",
+        "SLO",
+    ]);
+    for served in services {
+        let summary = &served.summary;
+        let slo = if served.objective == Objective::default() {
+            "-".to_owned()
+        } else {
+            percent(summary.slo_attainment)
+        };
+        table.add_row([
+            served.service.clone(),
+            quantity(summary.ttft_s.mean),
+            quantity(summary.ttft_s.p99),
+            quantity(1e3 * summary.tpot_s.mean),
+            quantity(summary.e2e_s.mean),
+            fixed(summary.output_tokens_per_s, 0),
+            percent(summary.kv_use),
+            slo,
+        ]);
+    }
+    align_right(&mut table, &[1, 2, 3, 4, 5, 6, 7]);
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((1, 0));
+    });
+    render(&table)
+}
+
+/// Writes one row for each request, in order of arrival; those that got nothing have no times.
+pub fn write_requests(served: &Served, out: &mut impl Write) -> io::Result<()> {
+    let mut rows = Rows::new(out, REQUESTS_HEADER);
+    let mut rejected = served.rejected.iter().peekable();
+    let mut refuse = |rows: &mut Rows<'_, _>, before: u32| -> io::Result<()> {
+        while let Some((request, why)) = rejected.next_if(|(request, _)| *request < before) {
+            rows.decimal(u64::from(*request), 0);
+            (0..14).for_each(|_| rows.raw(b""));
+            rows.text(&why.to_string());
+            rows.end()?;
+        }
+        Ok(())
+    };
+    for &(replica, outcome) in &served.outcomes {
+        refuse(&mut rows, outcome.request)?;
+        rows.decimal(u64::from(outcome.request), 0);
+        let number = served.replicas.get(replica as usize).map_or(replica, |of| of.replica);
+        rows.decimal(u64::from(number), 0);
+        for at in [outcome.arrival_ns, outcome.scheduled_ns, outcome.first_token_ns, outcome.last_token_ns] {
+            rows.seconds(at);
+        }
+        for tokens in
+            [outcome.prompt_tokens, outcome.output_tokens, outcome.cached_tokens, outcome.preemptions]
+        {
+            rows.decimal(u64::from(tokens), 0);
+        }
+        rows.seconds(outcome.scheduled_ns - outcome.arrival_ns);
+        rows.seconds(outcome.first_token_ns - outcome.arrival_ns);
+        match outcome.tpot_s() {
+            Some(tpot_s) => rows.seconds((tpot_s * 1e9).round() as u64),
+            None => rows.raw(b""),
+        }
+        rows.seconds(outcome.last_token_ns - outcome.arrival_ns);
+        rows.decimal(u64::from(outcome.meets(&served.objective)), 0);
+        rows.raw(b"done");
+        rows.end()?;
+    }
+    refuse(&mut rows, u32::MAX)?;
+    rows.flush()
+}
+
+/// Writes one row for each interval of time: means over it, and sums of preemptions.
+pub fn write_service_timeline(served: &Served, out: &mut impl Write) -> io::Result<()> {
+    let mut rows = Rows::new(out, SERVICE_TIMELINE_HEADER);
+    let interval_ns = served.recorder.interval_ns;
+    let mean = |sum: f64| (sum / interval_ns as f64 * 1e3).round() as u64;
+    for (index, one) in served.recorder.timeline.iter().enumerate() {
+        rows.seconds(index as u64 * interval_ns);
+        for sum in [one.busy_ns, one.running, one.waiting, one.blocks] {
+            rows.decimal(mean(sum), 3);
+        }
+        for tokens in [one.prefill_tokens, one.output_tokens] {
+            rows.decimal(mean(tokens * 1e9), 3);
+        }
+        rows.decimal(one.preemptions.round() as u64, 0);
+        rows.end()?;
+    }
+    rows.flush()
+}
+
+/// A service in `services.json`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ServiceRecord<'a> {
+    /// The policy that placed its replicas.
+    pub policy: &'a str,
+    /// Its name.
+    pub service: &'a str,
+    /// Its model.
+    pub model: &'a str,
+    /// Its batcher.
+    pub batcher: &'a str,
+    /// What was promised.
+    pub objective: Objective,
+    /// Replicas that served.
+    pub replicas: Vec<ReplicaRecord<'a>>,
+    /// See `foretell_serving::served::Served`.
+    pub mfu: f64,
+    /// See there.
+    pub bandwidth_use: f64,
+    /// What it came to.
+    pub summary: &'a Summary,
+}
+
+/// A replica in `services.json`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ReplicaRecord<'a> {
+    /// Its number.
+    pub replica: u32,
+    /// Since when it served.
+    pub ready_s: f64,
+    /// The model of its GPUs.
+    pub gpu: &'a str,
+    /// How many.
+    pub gpus: u32,
+    /// Blocks of keys and values.
+    pub kv_blocks: u64,
+}
+
+impl<'a> ServiceRecord<'a> {
+    /// Of a service that this policy placed.
+    pub(crate) fn new(policy: &'a str, served: &'a Served) -> Self {
+        Self {
+            policy,
+            service: &served.service,
+            model: &served.model,
+            batcher: &served.batcher,
+            objective: served.objective,
+            replicas: served
+                .replicas
+                .iter()
+                .map(|replica| ReplicaRecord {
+                    replica: replica.replica,
+                    ready_s: replica.ready_s,
+                    gpu: &replica.gpu,
+                    gpus: replica.gpus,
+                    kv_blocks: replica.blocks,
+                })
+                .collect(),
+            mfu: served.mfu,
+            bandwidth_use: served.bandwidth_use,
+            summary: &served.summary,
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Model servers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use foretell_serving::metrics::Objective;
+use foretell_serving::options::{Compilation, Weights};
+use foretell_serving::{Model, Options, Parallelism};
+use foretell_traces::generate::{Arrival, GenerateError};
+use foretell_traces::requests::generate::{
+    ClosedLoop, ClosedLoopConfig, CountLaw, Groups, LengthsLaw, MmppState, RequestArrival, RequestGenerator,
+    RequestGeneratorConfig, Sessions, SessionsConfig, Target,
+};
+use foretell_traces::requests::read_lengths;
+
+use super::Resolver;
+use super::workload::duration_law;
+use crate::catalog::Catalog;
+use crate::file::{
+    BatcherFile, ClosedUsersFile, CompilationFile, CountFile, KvCacheFile, RequestArrivalFile, RequestsFile,
+    ScenarioFile, ServiceFile, SessionsFile, SyntheticRequestsFile, WeightsFile,
+};
+use crate::scenario::NodeGroup;
+use crate::service::{Service, ServiceRequests, calibration_of};
+
+impl Resolver<'_, '_> {
+    /// The services of a scenario on these nodes.
+    pub(super) fn services(&mut self, scenario: &ScenarioFile, nodes: &[NodeGroup]) -> Vec<Service> {
+        let mut names = BTreeSet::new();
+        let mut services = Vec::new();
+        for (index, file) in scenario.service.iter().enumerate() {
+            let path = format!("service[{index}]");
+            if !names.insert(&file.name) {
+                self.problem(
+                    &format!("{path}.name"),
+                    format!("there is another service `{}`", file.name),
+                    None,
+                );
+            }
+            let plain = |character: char| character.is_alphanumeric() || "-_.".contains(character);
+            if !file.name.chars().all(plain) {
+                let message = "expected letters, digits, `-`, `_` and `.`: files are called so";
+                self.problem(&format!("{path}.name"), message, None);
+            }
+            services.extend(self.service(&path, file, scenario.seed, nodes));
+        }
+        services
+    }
+
+    fn service(&mut self, path: &str, file: &ServiceFile, seed: u64, nodes: &[NodeGroup]) -> Option<Service> {
+        let model = self.served_model(&format!("{path}.model"), &file.model);
+        let gpu_models: Vec<String> =
+            file.gpu_models.iter().map(|name| Catalog::builtin().canonical_gpu(name).to_owned()).collect();
+        let parallelism = Parallelism {
+            tensor: file.tensor_parallel,
+            pipeline: file.pipeline_parallel,
+            data: file.data_parallel,
+            expert: if file.expert_parallel { file.tensor_parallel * file.data_parallel } else { 1 },
+        };
+        if let Some(model) = &model
+            && let Err(error) = parallelism.check(model)
+        {
+            self.problem(path, error.to_string(), None);
+        }
+        if file.data_parallel > 1 && file.pipeline_parallel > 1 {
+            let message = "expected 1 beside `data_parallel`: groups that go in step have one stage";
+            self.problem(&format!("{path}.pipeline_parallel"), message, None);
+        }
+        let pods = self.pods(path, &gpu_models, parallelism.gpus(), nodes);
+        let engine = file.engine.clone();
+        if engine.batcher == BatcherFile::Vllm && engine.max_batched_tokens < engine.max_sequences {
+            let message = format!(
+                "expected at least engine.max_sequences ({}), one token for each, got {}",
+                engine.max_sequences, engine.max_batched_tokens
+            );
+            self.problem(&format!("{path}.engine.max_batched_tokens"), message, None);
+        }
+        let requests = self.requests(&format!("{path}.requests"), &file.requests, file, seed);
+        let startup = self.span(&format!("{path}.startup_s"), file.startup_s);
+        let options = Options {
+            weights: match file.weights {
+                WeightsFile::Bits16 => Weights::Bits16,
+                WeightsFile::Fp8 => Weights::Fp8,
+                WeightsFile::Fp8Block => Weights::Fp8Block,
+                WeightsFile::Int8 => Weights::Int8,
+                WeightsFile::Int4 => Weights::Int4,
+            },
+            cache_number_bytes: match file.kv_cache {
+                KvCacheFile::Bits16 => 2.0,
+                KvCacheFile::Bits8 => 1.0,
+            },
+            compilation: match file.compilation {
+                CompilationFile::Graphs => Compilation::Graphs,
+                CompilationFile::Eager => Compilation::Eager,
+                CompilationFile::Tensorrt => Compilation::TensorRt,
+            },
+            step_overhead_us: engine.step_overhead_us,
+            sequence_overhead_us: engine.sequence_overhead_us,
+            max_tokens: engine.max_batched_tokens,
+            max_sequences: engine.max_sequences,
+            ..Options::default()
+        };
+        Some(Service {
+            name: file.name.clone(),
+            model: model?,
+            replicas: file.replicas,
+            gpu_models,
+            parallelism,
+            pods: pods?,
+            cpu_milli: (file.cpus * 1000.0).round() as u64,
+            memory_bytes: file.memory.0,
+            queue: file.queue.clone(),
+            priority: file.priority,
+            startup,
+            options,
+            engine,
+            requests: requests?,
+            objective: Objective { ttft_s: file.slo.ttft_s, tpot_s: file.slo.tpot_s, e2e_s: file.slo.e2e_s },
+        })
+    }
+
+    /// A model of the catalogue, or that of a configuration file.
+    fn served_model(&mut self, path: &str, name: &str) -> Option<Arc<Model>> {
+        let read = if std::path::Path::new(name).extension().is_some_and(|extension| extension == "json") {
+            let file = self.locate(path, name)?;
+            let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or("model").to_owned();
+            match std::fs::read_to_string(&file) {
+                Ok(text) => Model::from_config(&stem, &text).map_err(|error| error.to_string()),
+                Err(error) => Err(format!("{}: {error}", file.display())),
+            }
+        } else {
+            Model::named(name).map_err(|error| error.to_string())
+        };
+        match read {
+            Ok(model) => Some(Arc::new(model)),
+            Err(message) => {
+                self.problem(path, message, None);
+                None
+            }
+        }
+    }
+
+    /// Pods of a replica and GPUs of each: as few pods as the largest node allows.
+    fn pods(
+        &mut self,
+        path: &str,
+        gpu_models: &[String],
+        gpus: u32,
+        nodes: &[NodeGroup],
+    ) -> Option<(u32, u32)> {
+        let accepted = nodes
+            .iter()
+            .filter_map(|group| group.node_type.gpus.as_ref())
+            .filter(|of_node| gpu_models.is_empty() || gpu_models.contains(&of_node.model));
+        let mut largest = 0;
+        for of_node in accepted {
+            largest = largest.max(of_node.count);
+            if let Err(error) = calibration_of(&of_node.model) {
+                let help = "say with `gpu_models` which GPUs replicas may have".to_owned();
+                self.problem(path, error.to_string(), Some(help));
+                return None;
+            }
+        }
+        if largest == 0 {
+            if !nodes.is_empty() {
+                self.problem(path, "the cluster has no node with GPUs that its replicas may have", None);
+            }
+            return None;
+        }
+        let each = (1..=largest.min(gpus)).rev().find(|each| gpus.is_multiple_of(*each)).unwrap_or(1);
+        Some((gpus / each, each))
+    }
+
+    fn requests(
+        &mut self,
+        path: &str,
+        file: &RequestsFile,
+        service: &ServiceFile,
+        seed: u64,
+    ) -> Option<ServiceRequests> {
+        let RequestsFile { trace, synthetic, sessions, users } = file;
+        let given = [trace.is_some(), synthetic.is_some(), sessions.is_some(), users.is_some()];
+        if given.iter().filter(|&&given| given).count() != 1 {
+            let message = "expected exactly one of `trace`, `synthetic`, `sessions` and `users`";
+            self.problem(path, message, None);
+            return None;
+        }
+        if let Some(trace) = trace {
+            let located = self.locate(&format!("{path}.trace.path"), &trace.path)?;
+            return Some(ServiceRequests::Trace {
+                path: located,
+                limit: trace.limit.unwrap_or(u64::MAX),
+                rate_factor: trace.rate_factor,
+            });
+        }
+        let (kind, checked) = if let Some(synthetic) = synthetic {
+            let config = self.open_requests(&format!("{path}.synthetic"), synthetic)?;
+            let checked = RequestGenerator::new(&config, seed).map(drop);
+            ("synthetic", checked.map(|()| ServiceRequests::Open { config, count: synthetic.count }))
+        } else if let Some(sessions) = sessions {
+            let config = conversations(sessions, service.engine.block_tokens);
+            ("sessions", Sessions::new(config.clone(), seed).map(|_| ServiceRequests::Sessions(config)))
+        } else {
+            let config = closed_loop(users.as_ref()?);
+            ("users", ClosedLoop::new(&config, seed).map(|_| ServiceRequests::Users(config)))
+        };
+        match checked {
+            Ok(requests) => Some(requests),
+            Err(GenerateError { field, expected, got }) => {
+                self.problem(
+                    &format!("{path}.{kind}.{field}"),
+                    format!("expected {expected}, got {got}"),
+                    None,
+                );
+                None
+            }
+        }
+    }
+
+    fn open_requests(&mut self, path: &str, file: &SyntheticRequestsFile) -> Option<RequestGeneratorConfig> {
+        let lengths = match (&file.prompt, &file.output, &file.lengths) {
+            (Some(prompt), Some(output), None) => {
+                LengthsLaw::Independent { prompt: count_law(prompt), output: count_law(output) }
+            }
+            (None, None, Some(lengths)) => {
+                let located = self.locate(&format!("{path}.lengths"), lengths)?;
+                match read_lengths(&located, None) {
+                    Ok(lengths) => LengthsLaw::Trace { lengths: lengths.into(), drawn: false },
+                    Err(error) => {
+                        self.problem(&format!("{path}.lengths"), error.to_string(), None);
+                        return None;
+                    }
+                }
+            }
+            _ => {
+                let message = "expected either `prompt` and `output`, or `lengths`";
+                self.problem(path, message, None);
+                return None;
+            }
+        };
+        Some(RequestGeneratorConfig {
+            arrival: arrival(&file.arrival),
+            lengths,
+            target: target(file.max_model_tokens),
+        })
+    }
+}
+
+fn target(max_model_tokens: u32) -> Target {
+    Target { model: String::new(), priority: 0, max_model_tokens }
+}
+
+fn conversations(file: &SessionsFile, block_tokens: u32) -> SessionsConfig {
+    SessionsConfig {
+        arrival: arrival(&file.arrival),
+        turns: count_law(&file.turns),
+        groups: Groups { count: file.system_prompts, zipf_exponent: 0.0, system_tokens: file.system_tokens },
+        user: count_law(&file.user),
+        output: count_law(&file.output),
+        think: duration_law(&file.think),
+        block_tokens,
+        target: target(file.max_model_tokens),
+        sessions: Some(file.count),
+    }
+}
+
+fn closed_loop(file: &ClosedUsersFile) -> ClosedLoopConfig {
+    ClosedLoopConfig {
+        users: file.users,
+        think: duration_law(&file.think),
+        lengths: LengthsLaw::Independent { prompt: count_law(&file.prompt), output: count_law(&file.output) },
+        target: target(file.max_model_tokens),
+        requests: Some(file.count),
+    }
+}
+
+fn arrival(file: &RequestArrivalFile) -> RequestArrival {
+    match file {
+        RequestArrivalFile::Constant { rate_per_s } => RequestArrival::Constant { rate_per_s: *rate_per_s },
+        RequestArrivalFile::Poisson { rate_per_s } => RequestArrival::poisson(*rate_per_s),
+        RequestArrivalFile::Gamma { rate_per_s, coefficient_of_variation } => {
+            RequestArrival::Law(Arrival::Gamma {
+                rate_per_s: *rate_per_s,
+                coefficient_of_variation: *coefficient_of_variation,
+            })
+        }
+        RequestArrivalFile::Diurnal { rate_per_s, peak_to_trough, peak_s, period_s } => {
+            RequestArrival::Law(Arrival::Diurnal {
+                rate_per_s: *rate_per_s,
+                peak_to_trough: *peak_to_trough,
+                peak_s: *peak_s,
+                period_s: *period_s,
+            })
+        }
+        RequestArrivalFile::Mmpp { states } => RequestArrival::Mmpp {
+            states: states
+                .iter()
+                .map(|state| MmppState { rate_per_s: state.rate_per_s, mean_sojourn_s: state.mean_sojourn_s })
+                .collect(),
+        },
+    }
+}
+
+fn count_law(file: &CountFile) -> CountLaw {
+    match *file {
+        CountFile::Constant { count } => CountLaw::Constant { count },
+        CountFile::Uniform { min, max } => CountLaw::Uniform { min, max },
+        CountFile::LogNormal { median, sigma, min, max } => CountLaw::LogNormal { median, sigma, min, max },
+        CountFile::Zipf { min, max, exponent } => CountLaw::Zipf { min, max, exponent },
+    }
+}

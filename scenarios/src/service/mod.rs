@@ -1,0 +1,108 @@
+//! Models that are served: what a scenario says of them, their pods, and what becomes of their requests.
+
+mod link;
+mod replica;
+mod run;
+mod source;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foretell_serving::metrics::Objective;
+use foretell_serving::{Model, Options, Parallelism};
+use foretell_traces::requests::generate::{ClosedLoopConfig, RequestGeneratorConfig, SessionsConfig};
+use foretell_traces::{JobRecord, JobStatus};
+
+pub use crate::file::{BatcherFile, CapacityFile, EngineFile};
+pub use foretell_serving::served::{Served, ServedBy};
+pub(crate) use replica::calibration_of;
+pub use replica::{Built, Place, ServiceError};
+pub use run::{Placed, Started, serve};
+
+/// A model that is served.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// The model.
+    pub model: Arc<Model>,
+    /// Number of replicas.
+    pub replicas: u32,
+    /// GPU models that they may have, as the catalogue calls them; any if empty.
+    pub gpu_models: Vec<String>,
+    /// How a replica is spread over GPUs.
+    pub parallelism: Parallelism,
+    /// Pods of a replica, and GPUs of each.
+    pub pods: (u32, u32),
+    /// CPUs of a pod, thousandths.
+    pub cpu_milli: u64,
+    /// Memory of a pod.
+    pub memory_bytes: u64,
+    /// The queue of its pods.
+    pub queue: String,
+    /// Their priority.
+    pub priority: i32,
+    /// Time from when a replica is placed until it serves.
+    pub startup: Duration,
+    /// Numbers, kernels and overheads.
+    pub options: Options,
+    /// Batcher and memory.
+    pub engine: EngineFile,
+    /// Where requests come from.
+    pub requests: ServiceRequests,
+    /// What is promised.
+    pub objective: Objective,
+}
+
+/// Where requests come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ServiceRequests {
+    /// A file.
+    Trace {
+        /// Which.
+        path: PathBuf,
+        /// Requests of it, at most.
+        limit: u64,
+        /// How much faster than in the file they arrive.
+        rate_factor: f64,
+    },
+    /// Drawn, and arriving whatever becomes of the others.
+    Open {
+        /// From what.
+        config: RequestGeneratorConfig,
+        /// How many.
+        count: u64,
+    },
+    /// Conversations.
+    Sessions(SessionsConfig),
+    /// Users who wait.
+    Users(ClosedLoopConfig),
+}
+
+impl Service {
+    /// The job of each of its replicas: there from the beginning, and for good.
+    pub(crate) fn pods(&self) -> impl Iterator<Item = JobRecord> + '_ {
+        let (tasks, gpus_per_task) = self.pods;
+        (0..self.replicas).map(move |replica| JobRecord {
+            id: format!("{}-{replica}", self.name).into(),
+            user: "".into(),
+            queue: self.queue.as_str().into(),
+            submit_s: 0.0,
+            duration_s: f64::INFINITY,
+            tasks,
+            gpus_per_task,
+            gpu_milli: foretell_traces::record::WHOLE_GPU_MILLI,
+            cpu_milli: self.cpu_milli,
+            memory_bytes: self.memory_bytes,
+            gpu_models: self.gpu_models.clone(),
+            priority: self.priority,
+            status: JobStatus::Completed,
+            account: "".into(),
+            qos: "".into(),
+            limit_s: None,
+            scaling: None,
+            deadline_s: None,
+        })
+    }
+}

@@ -1,0 +1,278 @@
+//! A replica on the GPUs that it got.
+
+use foretell_serving::calibration::CalibrationError;
+use foretell_serving::law::LawError;
+use foretell_serving::memory::{Beside, VISIBLE_SHARE, blocks};
+use foretell_serving::policies::{
+    Batcher, BlockPool, Capacity, LightLlm, Limits, Orca, Order, Reservation, Sarathi, State, Static,
+    TensorRtLlm, Vllm, VllmV0,
+};
+use foretell_serving::{
+    AnalyticLaw, Calibration, Engine, Group, Observer, Rejection, Replica as Serving, Request,
+};
+use foretell_traces::TraceError;
+use foretell_traces::generate::GenerateError;
+use thiserror::Error;
+
+use super::link::link;
+use super::{BatcherFile, CapacityFile, Service};
+use crate::scenario::{Fabric, NodeGroup};
+
+/// Why a service could not be run.
+#[derive(Debug, Error)]
+pub enum ServiceError {
+    /// GPUs of which nothing is known.
+    #[error("service `{service}`: {cause}")]
+    Calibration {
+        /// The service.
+        service: String,
+        /// What is missing.
+        cause: CalibrationError,
+    },
+    /// A model that cannot be served so.
+    #[error("service `{service}`: {cause}")]
+    Law {
+        /// The service.
+        service: String,
+        /// Why.
+        cause: LawError,
+    },
+    /// Weights that leave no room.
+    #[error(
+        "service `{service}`: the weights of {model} leave no room for keys and values on {gpu}: split it over more GPUs (tensor_parallel), or keep weights in fewer bits"
+    )]
+    NoRoom {
+        /// The service.
+        service: String,
+        /// Its model.
+        model: String,
+        /// The GPU.
+        gpu: String,
+    },
+    /// Replicas that were never placed.
+    #[error("service `{service}`: none of its replicas was placed: {why}")]
+    NotPlaced {
+        /// The service.
+        service: String,
+        /// What is known of it.
+        why: String,
+    },
+    /// A trace that cannot be read.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// Distributions that are not valid.
+    #[error("service: {0}")]
+    Generator(#[from] GenerateError),
+}
+
+/// Where a replica is.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// Nodes of one kind.
+    pub group: &'a NodeGroup,
+    /// The network between them.
+    pub fabric: Option<&'a Fabric>,
+}
+
+/// The calibration for a GPU of the catalogue: by its name, or by what comes before the size of its memory (`A100-80`).
+pub(crate) fn calibration_of(gpu: &str) -> Result<Calibration, CalibrationError> {
+    let lower = gpu.to_ascii_lowercase();
+    let start = lower.split('-').next().unwrap_or_default();
+    let names = Calibration::names();
+    let name =
+        names.iter().find(|&&name| name == lower).or_else(|| names.iter().find(|&&name| name == start));
+    Calibration::named(name.copied().unwrap_or(gpu))
+}
+
+/// An engine or a group of them.
+pub(super) enum Replica {
+    One(Engine<AnalyticLaw>),
+    Group(Group<AnalyticLaw>),
+}
+
+/// What a report says of a replica beside what it did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Built {
+    /// Blocks of keys and values.
+    pub blocks: u64,
+    /// GPUs.
+    pub gpus: u32,
+    /// The GPU.
+    pub gpu: String,
+    /// Peak operations a second of one, in the numbers that products run in.
+    pub peak_flops: f64,
+    /// Peak bytes a second of one.
+    pub memory_bytes_per_s: f64,
+    /// Bytes of weights on the GPU that holds most.
+    pub weight_bytes: f64,
+    /// Bytes of a token's keys and values there.
+    pub token_bytes: f64,
+}
+
+impl Replica {
+    pub(super) fn new(service: &Service, place: Place<'_>) -> Result<(Self, Built), ServiceError> {
+        let gpus = place.group.node_type.gpus.as_ref();
+        let gpu = gpus.map_or("", |gpus| gpus.model.as_str());
+        let name = || service.name.clone();
+        let calibration =
+            calibration_of(gpu).map_err(|cause| ServiceError::Calibration { service: name(), cause })?;
+        let machine = place.group.machine(place.fabric);
+        let parallelism = service.parallelism;
+        // Layers are split within a node as far as it goes.
+        let per_node = parallelism.tensor.min(service.pods.1);
+        let nodes = parallelism.tensor.div_ceil(per_node.max(1));
+        let link = link(machine.as_ref(), &calibration, per_node, nodes);
+        let law = AnalyticLaw::new(&service.model, parallelism, &calibration, &link, &service.options)
+            .map_err(|cause| ServiceError::Law { service: name(), cause })?;
+        let memory_bytes = gpus
+            .map(|gpus| gpus.memory_bytes as f64)
+            .filter(|&bytes| bytes > 0.0)
+            .unwrap_or(calibration.device.memory_bytes);
+        let engine = &service.engine;
+        let beside =
+            Beside::estimate(&service.model, parallelism, engine.max_batched_tokens, engine.max_sequences);
+        let weight_bytes = service.options.weights.bytes();
+        let counted = blocks(
+            &service.model,
+            parallelism,
+            memory_bytes * VISIBLE_SHARE,
+            engine.memory_utilization,
+            beside,
+            weight_bytes,
+            service.options.cache_number_bytes,
+            engine.block_tokens,
+        );
+        let blocks = engine.kv_blocks.or(counted).ok_or_else(|| ServiceError::NoRoom {
+            service: name(),
+            model: service.model.name.clone(),
+            gpu: gpu.to_owned(),
+        })?;
+        let built = Built {
+            blocks: u64::from(blocks) * u64::from(parallelism.data),
+            gpus: parallelism.gpus(),
+            gpu: gpu.to_owned(),
+            peak_flops: if matches!(weight_bytes, 0.9..1.5) {
+                calibration.device.flops_8bit
+            } else {
+                calibration.device.flops_16bit
+            },
+            memory_bytes_per_s: calibration.device.memory_bytes_per_s,
+            weight_bytes: service.model.weight_bytes(parallelism, weight_bytes),
+            token_bytes: service.model.kv_bytes_per_token(parallelism, service.options.cache_number_bytes),
+        };
+        let one = || Engine::new(law.clone(), batcher(service, blocks), state(service, blocks));
+        let replica = if parallelism.data > 1 {
+            Self::Group(Group::new((0..parallelism.data).map(|_| one()).collect()))
+        } else {
+            Self::One(one())
+        };
+        Ok((replica, built))
+    }
+
+    /// Tokens that were looked for in the cache of beginnings, and those that were found.
+    pub(super) fn prefix_tokens(&self) -> (u64, u64) {
+        let of = |engine: &Engine<AnalyticLaw>| {
+            let state = engine.state();
+            (state.prefix_queried_tokens, state.prefix_hit_tokens)
+        };
+        match self {
+            Self::One(engine) => of(engine),
+            Self::Group(group) => {
+                group.ranks().iter().map(of).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+            }
+        }
+    }
+}
+
+fn state(service: &Service, blocks: u32) -> State {
+    let engine = &service.engine;
+    let shares = matches!(engine.batcher, BatcherFile::Vllm | BatcherFile::TensorrtLlm);
+    State::new(if engine.prefix_caching && shares {
+        BlockPool::with_prefix_cache(blocks, engine.block_tokens)
+    } else {
+        BlockPool::new(blocks, engine.block_tokens)
+    })
+}
+
+/// vLLM's share of blocks that stay free when a request is taken, before its V1.
+const WATERMARK: f64 = 0.01;
+
+/// Iterations after which `LightLLM` looks for prompts.
+const LIGHTLLM_ITERATIONS: u32 = 10;
+
+fn batcher(service: &Service, blocks: u32) -> Box<dyn Batcher + Send> {
+    let engine = &service.engine;
+    let watermark = (WATERMARK * f64::from(blocks)) as u32;
+    let limits = |watermark| Limits::of_stages(engine.max_sequences, service.parallelism.pipeline, watermark);
+    let reservation = engine.reserved_tokens.map_or(Reservation::Limit, Reservation::Longest);
+    match engine.batcher {
+        BatcherFile::Vllm => Box::new(Vllm {
+            max_sequences: engine.max_sequences,
+            max_batched_tokens: engine.max_batched_tokens,
+            chunked_prefill: engine.chunked_prefill,
+            long_prefill_tokens: engine.long_prefill_tokens,
+            order: if engine.priorities { Order::Priority } else { Order::FirstCome },
+            ..Vllm::default()
+        }),
+        BatcherFile::VllmV0 => Box::new(VllmV0::new(limits(watermark), engine.max_batched_tokens)),
+        BatcherFile::Sarathi => Box::new(Sarathi::new(limits(watermark), engine.max_batched_tokens)),
+        BatcherFile::Orca => Box::new(Orca::new(limits(0), reservation)),
+        BatcherFile::Static => Box::new(Static::new(limits(0), reservation)),
+        BatcherFile::LightLlm => {
+            Box::new(LightLlm::new(limits(0), engine.max_batched_tokens, LIGHTLLM_ITERATIONS))
+        }
+        BatcherFile::TensorrtLlm => Box::new(TensorRtLlm {
+            capacity: match engine.capacity {
+                CapacityFile::GuaranteedNoEvict => Capacity::GuaranteedNoEvict,
+                CapacityFile::MaxUtilization => Capacity::MaxUtilization,
+                CapacityFile::StaticBatch => Capacity::StaticBatch,
+            },
+            max_sequences: engine.max_sequences,
+            max_batched_tokens: engine.max_batched_tokens,
+            chunked_context: engine.chunked_prefill,
+        }),
+    }
+}
+
+impl Serving for Replica {
+    fn next_ns(&self) -> Option<u64> {
+        match self {
+            Self::One(engine) => engine.next_ns(),
+            Self::Group(group) => group.next_ns(),
+        }
+    }
+
+    fn arrive(
+        &mut self,
+        now_ns: u64,
+        request: &Request<'_>,
+        horizon_ns: u64,
+        observer: &mut impl Observer,
+    ) -> Result<(), Rejection> {
+        match self {
+            Self::One(engine) => engine.arrive(now_ns, request, horizon_ns, observer),
+            Self::Group(group) => group.arrive(now_ns, request, observer),
+        }
+    }
+
+    fn advance(&mut self, horizon_ns: u64, observer: &mut impl Observer) {
+        match self {
+            Self::One(engine) => engine.advance(horizon_ns, observer),
+            Self::Group(group) => group.advance(observer),
+        }
+    }
+
+    fn requests(&self) -> usize {
+        match self {
+            Self::One(engine) => engine.requests(),
+            Self::Group(group) => Serving::requests(group),
+        }
+    }
+
+    fn left_over(&self) -> Vec<(u32, Rejection)> {
+        match self {
+            Self::One(engine) => engine.left_over().collect(),
+            Self::Group(group) => group.left_over().collect(),
+        }
+    }
+}

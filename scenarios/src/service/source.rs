@@ -1,0 +1,143 @@
+//! Requests on their way to replicas.
+
+use std::collections::BTreeMap;
+
+use foretell_serving::{Arrivals, Request};
+use foretell_traces::TraceError;
+use foretell_traces::requests::generate::{ClosedLoop, RequestGenerator, Sessions};
+use foretell_traces::requests::{self, Open, RequestRecord, RequestSource};
+
+use super::replica::ServiceError;
+use super::{Service, ServiceRequests};
+
+/// Requests in order of arrival, with those that follow from others.
+pub(super) struct Feed {
+    source: Box<dyn RequestSource>,
+    /// The next of those that arrive whatever happens.
+    open: Option<RequestRecord>,
+    /// Those that follow, by arrival and by when they became known.
+    following: BTreeMap<(u64, u64), RequestRecord>,
+    followed: u64,
+    /// Sessions by request.
+    sessions: Vec<Option<u64>>,
+    /// Nobody is served before that.
+    ready_ns: u64,
+    /// The first arrival of a file, from which its times count, once it is known.
+    origin_ns: Option<u64>,
+    rate_factor: f64,
+    left: u64,
+    block_tokens: u32,
+    keys: Vec<u64>,
+    error: Option<TraceError>,
+}
+
+impl Feed {
+    pub(super) fn new(service: &Service, seed: u64, ready_ns: u64) -> Result<Self, ServiceError> {
+        let (source, left, rate_factor): (Box<dyn RequestSource>, u64, f64) = match &service.requests {
+            ServiceRequests::Trace { path, limit, rate_factor } => {
+                (Box::new(Open(requests::open(path, None)?)), *limit, *rate_factor)
+            }
+            ServiceRequests::Open { config, count } => {
+                (Box::new(Open(RequestGenerator::new(config, seed)?.map(Ok))), *count, 1.0)
+            }
+            ServiceRequests::Sessions(config) => {
+                (Box::new(Sessions::new(config.clone(), seed)?), u64::MAX, 1.0)
+            }
+            ServiceRequests::Users(config) => (Box::new(ClosedLoop::new(config, seed)?), u64::MAX, 1.0),
+        };
+        let of_file = matches!(service.requests, ServiceRequests::Trace { .. });
+        let mut feed = Self {
+            source,
+            open: None,
+            following: BTreeMap::new(),
+            followed: 0,
+            sessions: Vec::new(),
+            ready_ns,
+            origin_ns: (!of_file).then_some(0),
+            rate_factor,
+            left,
+            block_tokens: service.engine.block_tokens,
+            keys: Vec::new(),
+            error: None,
+        };
+        feed.draw();
+        Ok(feed)
+    }
+
+    /// What went wrong, if something did; there are no more requests then.
+    pub(super) fn take_error(&mut self) -> Option<TraceError> {
+        self.error.take()
+    }
+
+    fn draw(&mut self) {
+        if self.left == 0 {
+            return;
+        }
+        self.left -= 1;
+        match self.source.next_open() {
+            Some(Ok(mut record)) => {
+                let origin_ns = *self.origin_ns.get_or_insert(record.arrival_ns);
+                let since_ns = record.arrival_ns.saturating_sub(origin_ns);
+                record.arrival_ns = if self.rate_factor == 1.0 {
+                    since_ns
+                } else {
+                    (since_ns as f64 / self.rate_factor).round() as u64
+                };
+                self.open = Some(record);
+            }
+            Some(Err(error)) => self.error = Some(error),
+            None => {}
+        }
+    }
+
+    /// When the next one arrives, and whether it follows from another.
+    fn peek(&self) -> Option<(u64, bool)> {
+        let open = self.open.as_ref().map(|record| record.arrival_ns);
+        let following = self.following.keys().next().map(|&(arrival_ns, _)| arrival_ns);
+        match (open, following) {
+            (Some(open), Some(following)) if following < open => Some((following, true)),
+            (Some(open), _) => Some((open, false)),
+            (None, following) => following.map(|following| (following, true)),
+        }
+    }
+}
+
+impl Arrivals for Feed {
+    fn next_ns(&mut self) -> Option<u64> {
+        self.peek().map(|(arrival_ns, _)| arrival_ns.max(self.ready_ns))
+    }
+
+    fn take(&mut self) -> Option<(Request<'_>, u64)> {
+        let (_, follows) = self.peek()?;
+        let record = if follows {
+            self.following.pop_first()?.1
+        } else {
+            let record = self.open.take()?;
+            self.draw();
+            record
+        };
+        self.keys = record.blocks_of(self.block_tokens).unwrap_or_default();
+        let index = self.sessions.len() as u32;
+        self.sessions.push(record.session);
+        let horizon_ns = self.peek().map_or(u64::MAX, |(next_ns, _)| next_ns.max(self.ready_ns));
+        let request = Request {
+            index,
+            arrival_ns: record.arrival_ns,
+            prompt_tokens: record.prompt_tokens,
+            output_tokens: record.output_tokens,
+            limit_tokens: record.output_tokens,
+            // Here lower goes first, in traces higher.
+            priority: -record.priority,
+            block_keys: &self.keys,
+        };
+        Some((request, horizon_ns))
+    }
+
+    fn done(&mut self, request: u32, now_ns: u64) {
+        let Some(session) = self.sessions.get(request as usize).copied().flatten() else { return };
+        if let Some(next) = self.source.on_finished(session, now_ns) {
+            self.followed += 1;
+            self.following.insert((next.arrival_ns, self.followed), next);
+        }
+    }
+}
