@@ -102,7 +102,8 @@ impl<'a> Layer<'a> {
         if let Some(efficiency) = table.and_then(|table| table.efficiency(rows, inner, outer)) {
             return (flops / products.peak_flops).max(bytes / bandwidth) / efficiency;
         }
-        products.constants.seconds(flops, bytes, products.peak_flops, bandwidth)
+        let factor = products.constants.correction.as_ref().map_or(1.0, |of| of.factor(rows, inner, outer));
+        factor * products.constants.seconds(flops, bytes, products.peak_flops, bandwidth)
     }
 
     /// What only moves bytes.

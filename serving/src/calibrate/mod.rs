@@ -17,6 +17,7 @@ pub use read::ReadError;
 use crate::attention::{ChunkWork, Shape};
 use crate::batch::Chunk;
 use crate::calibration::{Calibration, Collective, Constants, Errors, Family};
+use crate::correction::Correction;
 use crate::device::Device;
 use crate::link::norm;
 use crate::products::ProductPoint;
@@ -53,6 +54,12 @@ impl Timing {
     ) -> Self {
         let bytes = weight_bytes * inner * outer + rows * (activation_bytes * inner + 2.0 * outer);
         Self::new(2.0 * rows * inner * outer, bytes, seconds, (inner as u64) << 32 | outer as u64)
+    }
+
+    /// Rows, inner and outer size of a product.
+    fn sizes(&self) -> [f64; 3] {
+        let (inner, outer) = ((self.shape >> 32) as f64, (self.shape & 0xffff_ffff) as f64);
+        [libm::round(self.flops / (2.0 * inner * outer)), inner, outer]
     }
 
     /// Of attention of `decodes` sequences with a context of `each`, alone.
@@ -171,6 +178,7 @@ impl Form {
             cached_mb: 0.0,
             block_us: 0.0,
             walk_ns: 0.0,
+            correction: None,
             held_out: None,
             carried_from: None,
             source: String::new(),
@@ -225,7 +233,11 @@ impl Peaks {
         let blocks = of.block_us * 1e-6 * timing.blocks / self.multiprocessors;
         match form {
             Form::Moving => of.moving_s(timing.bytes, self.bytes_per_s),
-            Form::Product => of.seconds(timing.flops, timing.bytes, self.flops, self.bytes_per_s),
+            Form::Product => {
+                let seconds = of.seconds(timing.flops, timing.bytes, self.flops, self.bytes_per_s);
+                let [rows, inner, outer] = timing.sizes();
+                seconds * of.correction.as_ref().map_or(1.0, |of| of.factor(rows, inner, outer))
+            }
             Form::Decode => {
                 timing.bytes / (self.bytes_per_s * of.bandwidth_share) + blocks + of.overhead_us * 1e-6
             }
@@ -238,6 +250,9 @@ impl Peaks {
         }
     }
 }
+
+/// Products of at least so many shapes tell by how much the law is off by size.
+const CORRECTED_FROM: usize = 100;
 
 /// Groups that are held out in turn.
 const FOLDS: usize = 5;
@@ -263,9 +278,9 @@ fn errors(mut relative: Vec<f64>) -> Errors {
 pub fn product_points(device: &Device, family: Family, timings: &[Timing]) -> Vec<ProductPoint> {
     let peaks = Peaks::of(device, family);
     let point = |timing: &Timing| {
-        let (inner, outer) = ((timing.shape >> 32) as f64, (timing.shape & 0xffff_ffff) as f64);
+        let [rows, inner, outer] = timing.sizes();
         ProductPoint {
-            rows: libm::round(timing.flops / (2.0 * inner * outer)),
+            rows,
             inner,
             outer,
             ideal_s: (timing.flops / peaks.flops).max(timing.bytes / peaks.bytes_per_s),
@@ -289,11 +304,21 @@ pub fn fit_family(device: &Device, family: Family, timings: &[Timing]) -> Consta
         });
         form.constants(&values)
     };
-    let all: Vec<&Timing> = timings.iter().collect();
-    let mut constants = fitted(&all);
     let mut shapes: Vec<u64> = timings.iter().map(|timing| timing.shape).collect();
     shapes.sort_unstable();
     shapes.dedup();
+    let is_product = form == Form::Product && !matches!(family, Family::Experts | Family::ExpertsFp8);
+    let fitted = |on: &[&Timing]| {
+        let mut constants = rounded(fitted(on));
+        if is_product && shapes.len() >= CORRECTED_FROM {
+            let log = |timing: &&Timing| {
+                (timing.sizes(), libm::log(timing.seconds / peaks.law_s(form, &constants, timing)))
+            };
+            constants.correction = Some(Correction::fit(&on.iter().map(log).collect::<Vec<_>>()));
+        }
+        constants
+    };
+    let mut constants = fitted(&timings.iter().collect::<Vec<_>>());
     let fold = |index: usize, timing: &Timing| {
         if shapes.len() == 1 {
             index % FOLDS
@@ -324,7 +349,7 @@ pub fn fit_family(device: &Device, family: Family, timings: &[Timing]) -> Consta
         );
     }
     constants.held_out = Some(errors(relative));
-    rounded(constants)
+    constants
 }
 
 /// Four digits: more are noise.
@@ -405,12 +430,15 @@ pub fn calibrate(device: &Device, timings: &Timings, source: &str) -> Calibratio
 }
 
 impl Calibration {
-    /// Takes over families that are missing from another GPU: the shares of its peaks, and its overheads.
+    /// Takes over families that are missing from another GPU: the shares of its peaks, and its overheads; which kernels a library chooses by size
+    /// only where both compute alike.
     pub fn carry(&mut self, from: &Self) {
         for (&family, constants) in &from.families {
             self.families.entry(family).or_insert_with(|| {
                 let origin = constants.carried_from.clone().unwrap_or_else(|| from.device.name.clone());
-                Constants { carried_from: Some(origin), held_out: None, ..constants.clone() }
+                let alike = self.device.flops_16bit.to_bits() == from.device.flops_16bit.to_bits();
+                let correction = constants.correction.clone().filter(|_| alike);
+                Constants { carried_from: Some(origin), correction, held_out: None, ..constants.clone() }
             });
         }
     }
