@@ -321,6 +321,13 @@ impl Calibration {
         self.families.get(&family).ok_or_else(|| self.missing(family))
     }
 
+    /// What joins so many GPUs of a node, as measured: vLLM's own all-reduce under CUDA graphs if it was timed, else NCCL's. `None` if neither was.
+    pub fn link(&self, gpus: u32) -> Option<Link> {
+        let by = ["vllm-custom-graph", "nccl", "nccl-dgx"];
+        let found = by.iter().find_map(|by| self.collective("all_reduce", by, gpus));
+        found.map(|of| of.link(LinkKind::NvLink))
+    }
+
     /// The measured collective of this name over so many GPUs.
     pub fn collective(&self, operation: &str, by: &str, gpus: u32) -> Option<&Collective> {
         self.collectives.iter().find(|one| one.operation == operation && one.by == by && one.gpus == gpus)

@@ -11,6 +11,7 @@ mod read;
 pub mod vidur;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 pub use read::ReadError;
 
@@ -349,6 +350,10 @@ pub fn fit_family(device: &Device, family: Family, timings: &[Timing]) -> Consta
         );
     }
     constants.held_out = Some(errors(relative));
+    if family == Family::AttentionPrefill {
+        // No sequence decodes: the timings say nothing of it.
+        constants.block_us = 0.0;
+    }
     constants
 }
 
@@ -429,17 +434,67 @@ pub fn calibrate(device: &Device, timings: &Timings, source: &str) -> Calibratio
     Calibration { device: device.clone(), families, collectives }
 }
 
+/// Reads all timings of a GPU in a folder, of whatever kind they are, and fits them. `hardware` is what the tables call the GPU.
+///
+/// Files that begin with `HARDWARE__` are [`llmservingsim`]'s, `HARDWARE_*.parquet` aiconfigurator's (with the feature of that name); all else is read
+/// as [`vidur`]'s.
+pub fn calibrate_folder(
+    folder: &Path,
+    hardware: &str,
+    device: &Device,
+    source: &str,
+) -> Result<Calibration, ReadError> {
+    Ok(calibrate(device, &read_folder(folder, hardware)?, source))
+}
+
+/// All timings of a GPU in a folder, as of [`calibrate_folder`].
+pub fn read_folder(folder: &Path, hardware: &str) -> Result<Timings, ReadError> {
+    let names = read::names(folder)?;
+    let begins =
+        |start: &str, end: &str| names.iter().any(|name| name.starts_with(start) && name.ends_with(end));
+    if begins(&format!("{hardware}__"), ".csv.gz") {
+        return llmservingsim::timings(folder, hardware);
+    }
+    #[cfg(feature = "aiconfigurator")]
+    if begins(&format!("{hardware}_"), ".parquet") {
+        return aiconfigurator::timings(folder, hardware);
+    }
+    vidur::timings(folder, hardware)
+}
+
+/// A fitted walk below this is none.
+const SPLIT_WALK_NS: f64 = 1.0;
+
 impl Calibration {
     /// Takes over families that are missing from another GPU: the shares of its peaks, and its overheads; which kernels a library chooses by size
-    /// only where both compute alike.
+    /// only where both compute alike. Where attention of chunks alone was timed on both, attention of mixed batches follows it: its share of the
+    /// peak, and what blocks cost, by how fast they walk (not where a kernel splits them, so that none walks alone).
     pub fn carry(&mut self, from: &Self) {
+        let alone = |of: &Self| {
+            let of = of.families.get(&Family::AttentionPrefill)?;
+            (of.walk_ns > SPLIT_WALK_NS).then_some((of.flops_share, of.walk_ns))
+        };
+        let (share, pace) = match (alone(self), alone(from)) {
+            (Some((share, walk)), Some((other_share, other_walk))) => {
+                (share / other_share, walk / other_walk)
+            }
+            _ => (1.0, 1.0),
+        };
         for (&family, constants) in &from.families {
-            self.families.entry(family).or_insert_with(|| {
-                let origin = constants.carried_from.clone().unwrap_or_else(|| from.device.name.clone());
-                let alike = self.device.flops_16bit.to_bits() == from.device.flops_16bit.to_bits();
-                let correction = constants.correction.clone().filter(|_| alike);
-                Constants { carried_from: Some(origin), correction, held_out: None, ..constants.clone() }
-            });
+            if self.families.contains_key(&family) {
+                continue;
+            }
+            let origin = constants.carried_from.clone().unwrap_or_else(|| from.device.name.clone());
+            let mut carried = Constants { carried_from: Some(origin), held_out: None, ..constants.clone() };
+            if self.device.flops_16bit.to_bits() != from.device.flops_16bit.to_bits() {
+                carried.correction = None;
+            }
+            if family == Family::AttentionMixed {
+                carried.flops_share *= share;
+                carried.walk_ns *= pace;
+                carried.block_us *= pace;
+            }
+            self.families.insert(family, rounded(carried));
         }
     }
 }

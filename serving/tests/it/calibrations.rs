@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use foretell_serving::attention::Shape;
-use foretell_serving::calibrate::{Timing, Timings, calibrate, fit_family, llmservingsim, vidur};
+use foretell_serving::calibrate::{Timing, Timings, calibrate_folder, fit_family, llmservingsim};
 use foretell_serving::calibration::{CalibrationError, Family};
 use foretell_serving::tables::{AttentionGrid, AttentionPoint};
 use foretell_serving::{
@@ -116,12 +116,11 @@ fn a_law_is_found_again() {
 #[test]
 fn the_catalogue_is_what_the_timings_give() {
     let folder = data_or_skip!();
-    for (name, timings) in [
-        ("rtx-4090", llmservingsim::timings(&folder.join("llmservingsim-profiles"), "RTX4090")),
-        ("a30", vidur::timings(&folder.join("a30-qwen2-7b-vidur-fork"), "a30")),
-    ] {
+    for (name, tables, hardware) in
+        [("rtx-4090", "llmservingsim-profiles", "RTX4090"), ("a30", "a30-qwen2-7b-vidur-fork", "a30")]
+    {
         let shipped = Calibration::named(name).unwrap();
-        let fitted = calibrate(&shipped.device, &timings.unwrap(), "");
+        let fitted = calibrate_folder(&folder.join(tables), hardware, &shipped.device, "").unwrap();
         assert!(fitted.families.len() >= 7);
         for (family, of) in &fitted.families {
             let known = shipped.of(*family).unwrap();
@@ -271,5 +270,30 @@ fn products_by_efficiency() {
             mean(&|point| (point.inner as u64 / 128 + point.outer as u64 / 128).is_multiple_of(5));
         assert!(every_second < rows_at_most, "{name}: {every_second}");
         assert!(of_shapes < shapes_at_most, "{name}: {of_shapes}");
+    }
+}
+
+#[test]
+fn a_folder_without_timings_says_what_was_looked_for() {
+    let device = Calibration::named("a100").unwrap().device;
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+    let error = calibrate_folder(&folder, "a100", &device, "").unwrap_err();
+    assert!(error.to_string().ends_with("/src: no file `*.mlp.csv.gz`"), "{error}");
+    let error = calibrate_folder(&folder.join("absent"), "a100", &device, "").unwrap_err();
+    assert!(error.to_string().contains("absent"), "{error}");
+}
+
+/// How fast a block walks along keys was timed on both GPUs; what a block costs beside chunks follows it.
+#[test]
+fn what_is_carried_over_follows_the_pace_of_the_gpu() {
+    let of = |name: &str, family| Calibration::named(name).unwrap().of(family).unwrap().clone();
+    let pace =
+        of("h100", Family::AttentionPrefill).walk_ns / of("rtx-4090", Family::AttentionPrefill).walk_ns;
+    assert!(pace < 0.5, "{pace}");
+    let (carried, measured) = (of("h100", Family::AttentionMixed), of("rtx-4090", Family::AttentionMixed));
+    assert_eq!(carried.carried_from.as_deref(), Some("rtx-4090"));
+    for (found, from) in [(carried.walk_ns, measured.walk_ns), (carried.block_us, measured.block_us)] {
+        let ratio = found / from;
+        assert!((ratio / pace - 1.0).abs() < 0.05, "{ratio} {pace}");
     }
 }
