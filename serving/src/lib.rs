@@ -26,8 +26,8 @@ pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod options;
-mod replay;
 pub mod products;
+mod replay;
 pub mod tables;
 
 pub use foretell_serving_policies as policies;

@@ -209,6 +209,29 @@ fn the_law_agrees_with_what_was_measured() {
     }
 }
 
+/// Every profile has the grid of attention, and stands in for the law.
+#[test]
+fn every_profile_can_be_read() {
+    let folder = data_or_skip!().join("llmservingsim-profiles");
+    for (hardware, name, tensor, experts) in [
+        ("RTX4090", "meta-llama/Llama-3.1-8B", 1, false),
+        ("RTXPRO6000", "meta-llama/Llama-3.1-8B", 1, false),
+        ("RTXPRO6000", "meta-llama/Llama-3.1-8B", 2, false),
+        ("RTXPRO6000", "Qwen/Qwen3-32B", 1, false),
+        ("RTXPRO6000", "Qwen/Qwen3-32B", 2, false),
+        ("RTXPRO6000", "Qwen/Qwen3-30B-A3B-Instruct-2507", 1, true),
+    ] {
+        let measured = llmservingsim::measured(&folder, hardware, name, "bf16", tensor).unwrap();
+        let grid = measured.attention.as_ref().unwrap();
+        assert_eq!(measured.experts.is_some(), experts);
+        // More context takes longer, everywhere.
+        for decodes in [1.0, 5.0, 100.0, 200.0] {
+            let at = |context| grid.mixed_s(300.0, 100.0, decodes, context);
+            assert!(at(4000.0) > at(2000.0) && at(2000.0) > 0.0, "{hardware} {name} {tensor} {decodes}");
+        }
+    }
+}
+
 #[test]
 fn a_grid_with_holes_is_none() {
     let whole: Vec<AttentionPoint> = [0, 16, 32]
