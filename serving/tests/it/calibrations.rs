@@ -320,3 +320,33 @@ fn what_is_carried_over_follows_the_pace_of_the_gpu() {
         assert!((ratio / pace - 1.0).abs() < 0.05, "{ratio} {pace}");
     }
 }
+
+/// The page of step times has the errors of the calibrations that ship.
+#[test]
+fn the_page_has_the_errors_that_ship() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/serving-step-times.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let mut rows = 0;
+    for name in Calibration::names() {
+        let calibration = Calibration::named(name).unwrap();
+        let families =
+            calibration.families.iter().map(|(family, of)| (family.name().to_owned(), of.held_out));
+        let collectives = calibration
+            .collectives
+            .iter()
+            .map(|of| (format!("{} {} {}", of.operation, of.by, of.gpus), of.held_out));
+        for (what, held_out) in families.chain(collectives) {
+            let Some(of) = held_out else { continue };
+            let row = format!(
+                "| {name} | {what} | {} | {} | {} | {} |",
+                of.points, of.mean_pct, of.median_pct, of.p90_pct
+            );
+            assert!(page.contains(&row), "docs/serving-step-times.md lacks\n{row}");
+            rows += 1;
+        }
+    }
+    assert_eq!(
+        rows,
+        page.lines().filter(|line| line.starts_with("| ") && line.matches('|').count() == 7).count() - 4
+    );
+}
