@@ -4,7 +4,7 @@ use crate::calibration::{Calibration, CalibrationError, Constants, Family};
 use crate::link::Link;
 use crate::model::weights::Parallelism;
 use crate::model::{Attention, Experts, Model};
-use crate::options::{Compilation, FUSED_ELEMENTWISE, Options};
+use crate::options::{Compilation, ExpertExchange, FUSED_ELEMENTWISE, Options};
 use crate::tables::{Measured, Operator};
 
 /// Bytes of an activation.
@@ -34,6 +34,7 @@ pub(crate) struct Layer<'a> {
     half: Products,
     grouped: Products,
     elementwise_share: f64,
+    exchange: ExpertExchange,
 }
 
 impl<'a> Layer<'a> {
@@ -84,6 +85,7 @@ impl<'a> Layer<'a> {
                 left: (1.0, 1.0),
             },
             grouped: products(known(of_experts)?),
+            exchange: options.expert_exchange,
             elementwise_share: match options.compilation {
                 Compilation::TensorRt => FUSED_ELEMENTWISE,
                 Compilation::Eager | Compilation::Graphs => 1.0,
@@ -227,14 +229,17 @@ impl<'a> Layer<'a> {
         let rows = f64::from(tokens);
         let Parallelism { data, expert, .. } = self.parallelism;
         let bytes = rows * self.width() * ACTIVATION_BYTES;
-        let exchanged = if data > 1 {
-            // Tokens of all replicas are gathered, and the sums scattered back, as vLLM does by default; within a replica experts are
-            // summed with the rest.
-            self.link.gather_s(bytes, data)
-                + self.link.gather_s(bytes, data)
-                + self.reduce_s(rows / f64::from(data))
-        } else {
+        let exchanged = if data == 1 {
+            // Within a replica experts are summed with the rest.
             self.reduce_s(rows)
+        } else if self.exchange == ExpertExchange::AllToAll && expert > 1 {
+            // A GPU has its share of the tokens, and the others have all but its share of the experts.
+            let away = f64::from(expert - 1) / f64::from(expert);
+            let sent = bytes * f64::from(experts.active) / f64::from(expert) * away;
+            2.0 * self.link.send_s(sent)
+        } else {
+            let gathered = self.link.gather_s(bytes, data);
+            2.0 * gathered + self.reduce_s(rows / f64::from(data))
         };
         let spread = f64::from(expert);
         let activated = activated(experts, rows) / spread;
