@@ -84,7 +84,24 @@ impl Correction {
 
     /// The factor on the law's time.
     pub fn factor(&self, rows: f64, inner: f64, outer: f64) -> f64 {
-        libm::exp(self.among(&around(&self.anchors(), [rows, inner, outer])))
+        self.prepared().factor(rows, inner, outer)
+    }
+
+    /// For many a factor.
+    pub(crate) fn prepared(&self) -> Prepared<'_> {
+        Prepared { anchors: self.anchors(), of: self }
+    }
+}
+
+/// A correction with the logarithms of its sizes at hand.
+pub(crate) struct Prepared<'a> {
+    anchors: [Vec<f64>; 3],
+    of: &'a Correction,
+}
+
+impl Prepared<'_> {
+    pub(crate) fn factor(&self, rows: f64, inner: f64, outer: f64) -> f64 {
+        libm::exp(self.of.among(&around(&self.anchors, [rows, inner, outer])))
     }
 }
 
