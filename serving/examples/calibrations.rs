@@ -57,6 +57,7 @@ fn stated(calibration: &mut Calibration, power: f64, flops: f64, bytes: f64, ove
         cached_mb: 0.0,
         block_us: 0.0,
         walk_ns: 0.0,
+        correction: None,
         held_out: None,
         carried_from: None,
         source: format!("{AIC}, fitted elsewhere, {error} off on what it was fitted on"),
@@ -95,7 +96,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let (mut h200, mut b200) = (nccl("h200", "h200_sxm")?, nccl("b200", "b200_sxm")?);
     let mut l40s = calibrate(&device("l40s")?, &Timings::default(), "");
-    stated(&mut h200, 2.62, 0.806, 0.820, 3.2, "9.8 %");
     stated(&mut b200, 2.12, 0.721, 0.762, 2.5, "12.4 %");
     stated(&mut l40s, 2.55, 0.639, 0.876, 1.5, "19.3 %");
     let mut a40 = calibrate(&device("a40")?, &vidur::timings(&profiling, "a40")?, VIDUR);

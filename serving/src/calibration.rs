@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::correction::Correction;
 use crate::device::Device;
 use crate::link::{Link, LinkKind, norm};
 
@@ -151,7 +152,10 @@ pub struct Constants {
     /// that a call takes.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub walk_ns: f64,
-    /// Errors on timings that were held out.
+    /// Products: what they take against the law of these constants, by size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correction: Option<Correction>,
+    /// Errors on timings that were held out, of the law with its correction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_out: Option<Errors>,
     /// The GPU from which the constants are carried over, where there are no timings of this one.
@@ -271,6 +275,15 @@ impl Calibration {
 
     fn check(&self) -> Result<(), CalibrationError> {
         for (&family, of) in &self.families {
+            if of.correction.as_ref().is_some_and(|correction| !correction.is_whole()) {
+                return Err(CalibrationError::Constant {
+                    device: self.device.name.clone(),
+                    family: family.name(),
+                    field: "correction",
+                    value: "a grid with holes".to_owned(),
+                    expected: "a number for each of its sizes, which rise",
+                });
+            }
             let positive = |value: f64| value > 0.0 && value.is_finite();
             let not_negative = |value: f64| value >= 0.0 && value.is_finite();
             for (field, value, holds, expected) in [
@@ -306,6 +319,13 @@ impl Calibration {
     /// The constants of a family.
     pub fn of(&self, family: Family) -> Result<&Constants, CalibrationError> {
         self.families.get(&family).ok_or_else(|| self.missing(family))
+    }
+
+    /// What joins so many GPUs of a node, as measured: vLLM's own all-reduce under CUDA graphs if it was timed, else NCCL's. `None` if neither was.
+    pub fn link(&self, gpus: u32) -> Option<Link> {
+        let by = ["vllm-custom-graph", "nccl", "nccl-dgx"];
+        let found = by.iter().find_map(|by| self.collective("all_reduce", by, gpus));
+        found.map(|of| of.link(LinkKind::NvLink))
     }
 
     /// The measured collective of this name over so many GPUs.

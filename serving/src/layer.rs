@@ -1,20 +1,21 @@
 //! What a layer takes beside attention, and what comes before the first layer and after the last.
 
 use crate::calibration::{Calibration, CalibrationError, Constants, Family};
+use crate::correction::{Correction, Prepared};
 use crate::link::Link;
 use crate::model::weights::Parallelism;
 use crate::model::{Attention, Experts, Model};
-use crate::options::{Compilation, FUSED_ELEMENTWISE, Options};
+use crate::options::{Compilation, ExpertExchange, FUSED_ELEMENTWISE, Options};
 use crate::tables::{Measured, Operator};
 
 /// Bytes of an activation.
 const ACTIVATION_BYTES: f64 = 2.0;
 
 /// Matrix products of one precision.
-#[derive(Clone, Debug)]
-struct Products {
+struct Products<'a> {
     family: Family,
-    constants: Constants,
+    constants: &'a Constants,
+    correction: Option<Prepared<'a>>,
     peak_flops: f64,
     weight_bytes: f64,
     activation_bytes: f64,
@@ -29,11 +30,12 @@ pub(crate) struct Layer<'a> {
     calibration: &'a Calibration,
     link: &'a Link,
     measured: &'a Measured,
-    products: Products,
+    products: Products<'a>,
     /// The projection on the vocabulary and the router keep 16 bits.
-    half: Products,
-    grouped: Products,
+    half: Products<'a>,
+    grouped: Products<'a>,
     elementwise_share: f64,
+    exchange: ExpertExchange,
 }
 
 impl<'a> Layer<'a> {
@@ -51,7 +53,7 @@ impl<'a> Layer<'a> {
         let known = |families: &[Family]| {
             let mut last = Err(CalibrationError::Missing { device: device.name.clone(), family: "matrix" });
             for &family in families {
-                last = calibration.of(family).map(|of| (family, of.clone()));
+                last = calibration.of(family).map(|of| (family, of));
                 if last.is_ok() {
                     break;
                 }
@@ -60,14 +62,16 @@ impl<'a> Layer<'a> {
         };
         let peak = if options.weights.eight_bits() { device.flops_8bit } else { device.flops_16bit };
         let weight_bytes = options.weights.bytes();
-        let products = |(family, constants)| Products {
+        let products = |(family, constants): (Family, &'a Constants)| Products {
             family,
             constants,
+            correction: constants.correction.as_ref().map(Correction::prepared),
             peak_flops: peak,
             weight_bytes,
             activation_bytes: options.weights.activation_bytes(),
             left: options.pruning.left(weight_bytes),
         };
+        let half = calibration.of(Family::Matrix)?;
         Ok(Self {
             model,
             parallelism,
@@ -77,13 +81,15 @@ impl<'a> Layer<'a> {
             products: products(known(of_products)?),
             half: Products {
                 family: Family::Matrix,
-                constants: calibration.of(Family::Matrix)?.clone(),
+                constants: half,
+                correction: half.correction.as_ref().map(Correction::prepared),
                 peak_flops: device.flops_16bit,
                 weight_bytes: 2.0,
                 activation_bytes: ACTIVATION_BYTES,
                 left: (1.0, 1.0),
             },
             grouped: products(known(of_experts)?),
+            exchange: options.expert_exchange,
             elementwise_share: match options.compilation {
                 Compilation::TensorRt => FUSED_ELEMENTWISE,
                 Compilation::Eager | Compilation::Graphs => 1.0,
@@ -92,7 +98,7 @@ impl<'a> Layer<'a> {
     }
 
     /// A product of `rows` with a matrix of `inner` by `outer`.
-    fn product_s(&self, products: &Products, rows: f64, inner: f64, outer: f64) -> f64 {
+    fn product_s(&self, products: &Products<'_>, rows: f64, inner: f64, outer: f64) -> f64 {
         let (flops_left, bytes_left) = products.left;
         let flops = 2.0 * rows * inner * outer * flops_left;
         let bytes = products.weight_bytes * inner * outer * bytes_left
@@ -102,7 +108,8 @@ impl<'a> Layer<'a> {
         if let Some(efficiency) = table.and_then(|table| table.efficiency(rows, inner, outer)) {
             return (flops / products.peak_flops).max(bytes / bandwidth) / efficiency;
         }
-        products.constants.seconds(flops, bytes, products.peak_flops, bandwidth)
+        let factor = products.correction.as_ref().map_or(1.0, |of| of.factor(rows, inner, outer));
+        factor * products.constants.seconds(flops, bytes, products.peak_flops, bandwidth)
     }
 
     /// What only moves bytes.
@@ -226,14 +233,17 @@ impl<'a> Layer<'a> {
         let rows = f64::from(tokens);
         let Parallelism { data, expert, .. } = self.parallelism;
         let bytes = rows * self.width() * ACTIVATION_BYTES;
-        let exchanged = if data > 1 {
-            // Tokens of all replicas are gathered, and the sums scattered back, as vLLM does by default; within a replica experts are
-            // summed with the rest.
-            self.link.gather_s(bytes, data)
-                + self.link.gather_s(bytes, data)
-                + self.reduce_s(rows / f64::from(data))
-        } else {
+        let exchanged = if data == 1 {
+            // Within a replica experts are summed with the rest.
             self.reduce_s(rows)
+        } else if self.exchange == ExpertExchange::AllToAll && expert > 1 {
+            // A GPU has its share of the tokens, and the others have all but its share of the experts.
+            let away = f64::from(expert - 1) / f64::from(expert);
+            let sent = bytes * f64::from(experts.active) / f64::from(expert) * away;
+            2.0 * self.link.send_s(sent)
+        } else {
+            let gathered = self.link.gather_s(bytes, data);
+            2.0 * gathered + self.reduce_s(rows / f64::from(data))
         };
         let spread = f64::from(expert);
         let activated = activated(experts, rows) / spread;

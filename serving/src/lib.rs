@@ -14,6 +14,7 @@ pub mod batch;
 pub mod calibrate;
 pub mod calibration;
 mod calibration_catalog;
+pub mod correction;
 mod curve;
 pub mod device;
 pub mod engine;

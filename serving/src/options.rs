@@ -128,6 +128,16 @@ pub enum AttentionKernels {
     Unfused,
 }
 
+/// How tokens reach the experts of other GPUs, and come back, where replicas share experts.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum ExpertExchange {
+    /// Tokens of all replicas are gathered everywhere, and sums scattered back: vLLM's default.
+    #[default]
+    Gather,
+    /// Each token is sent to the GPUs of its experts alone, and back (`DeepEP`, all-to-all).
+    AllToAll,
+}
+
 /// How a model is served.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Options {
@@ -137,6 +147,8 @@ pub struct Options {
     pub cache_number_bytes: f64,
     /// Which kernels attend.
     pub attention: AttentionKernels,
+    /// How tokens reach experts of other GPUs.
+    pub expert_exchange: ExpertExchange,
     /// Weights taken out.
     pub pruning: Pruning,
     /// Who launches kernels.
@@ -158,6 +170,7 @@ impl Default for Options {
             weights: Weights::default(),
             cache_number_bytes: 2.0,
             attention: AttentionKernels::default(),
+            expert_exchange: ExpertExchange::default(),
             pruning: Pruning::default(),
             compilation: Compilation::default(),
             step_overhead_us: 0.0,

@@ -11,12 +11,14 @@ mod read;
 pub mod vidur;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 pub use read::ReadError;
 
 use crate::attention::{ChunkWork, Shape};
 use crate::batch::Chunk;
 use crate::calibration::{Calibration, Collective, Constants, Errors, Family};
+use crate::correction::Correction;
 use crate::device::Device;
 use crate::link::norm;
 use crate::products::ProductPoint;
@@ -53,6 +55,12 @@ impl Timing {
     ) -> Self {
         let bytes = weight_bytes * inner * outer + rows * (activation_bytes * inner + 2.0 * outer);
         Self::new(2.0 * rows * inner * outer, bytes, seconds, (inner as u64) << 32 | outer as u64)
+    }
+
+    /// Rows, inner and outer size of a product.
+    fn sizes(&self) -> [f64; 3] {
+        let (inner, outer) = ((self.shape >> 32) as f64, (self.shape & 0xffff_ffff) as f64);
+        [libm::round(self.flops / (2.0 * inner * outer)), inner, outer]
     }
 
     /// Of attention of `decodes` sequences with a context of `each`, alone.
@@ -171,6 +179,7 @@ impl Form {
             cached_mb: 0.0,
             block_us: 0.0,
             walk_ns: 0.0,
+            correction: None,
             held_out: None,
             carried_from: None,
             source: String::new(),
@@ -225,7 +234,11 @@ impl Peaks {
         let blocks = of.block_us * 1e-6 * timing.blocks / self.multiprocessors;
         match form {
             Form::Moving => of.moving_s(timing.bytes, self.bytes_per_s),
-            Form::Product => of.seconds(timing.flops, timing.bytes, self.flops, self.bytes_per_s),
+            Form::Product => {
+                let seconds = of.seconds(timing.flops, timing.bytes, self.flops, self.bytes_per_s);
+                let [rows, inner, outer] = timing.sizes();
+                seconds * of.correction.as_ref().map_or(1.0, |of| of.factor(rows, inner, outer))
+            }
             Form::Decode => {
                 timing.bytes / (self.bytes_per_s * of.bandwidth_share) + blocks + of.overhead_us * 1e-6
             }
@@ -238,6 +251,9 @@ impl Peaks {
         }
     }
 }
+
+/// Products of at least so many shapes tell by how much the law is off by size.
+const CORRECTED_FROM: usize = 100;
 
 /// Groups that are held out in turn.
 const FOLDS: usize = 5;
@@ -263,9 +279,9 @@ fn errors(mut relative: Vec<f64>) -> Errors {
 pub fn product_points(device: &Device, family: Family, timings: &[Timing]) -> Vec<ProductPoint> {
     let peaks = Peaks::of(device, family);
     let point = |timing: &Timing| {
-        let (inner, outer) = ((timing.shape >> 32) as f64, (timing.shape & 0xffff_ffff) as f64);
+        let [rows, inner, outer] = timing.sizes();
         ProductPoint {
-            rows: libm::round(timing.flops / (2.0 * inner * outer)),
+            rows,
             inner,
             outer,
             ideal_s: (timing.flops / peaks.flops).max(timing.bytes / peaks.bytes_per_s),
@@ -289,11 +305,21 @@ pub fn fit_family(device: &Device, family: Family, timings: &[Timing]) -> Consta
         });
         form.constants(&values)
     };
-    let all: Vec<&Timing> = timings.iter().collect();
-    let mut constants = fitted(&all);
     let mut shapes: Vec<u64> = timings.iter().map(|timing| timing.shape).collect();
     shapes.sort_unstable();
     shapes.dedup();
+    let is_product = form == Form::Product && !matches!(family, Family::Experts | Family::ExpertsFp8);
+    let fitted = |on: &[&Timing]| {
+        let mut constants = rounded(fitted(on));
+        if is_product && shapes.len() >= CORRECTED_FROM {
+            let log = |timing: &&Timing| {
+                (timing.sizes(), libm::log(timing.seconds / peaks.law_s(form, &constants, timing)))
+            };
+            constants.correction = Some(Correction::fit(&on.iter().map(log).collect::<Vec<_>>()));
+        }
+        constants
+    };
+    let mut constants = fitted(&timings.iter().collect::<Vec<_>>());
     let fold = |index: usize, timing: &Timing| {
         if shapes.len() == 1 {
             index % FOLDS
@@ -324,7 +350,11 @@ pub fn fit_family(device: &Device, family: Family, timings: &[Timing]) -> Consta
         );
     }
     constants.held_out = Some(errors(relative));
-    rounded(constants)
+    if family == Family::AttentionPrefill {
+        // No sequence decodes: the timings say nothing of it.
+        constants.block_us = 0.0;
+    }
+    constants
 }
 
 /// Four digits: more are noise.
@@ -404,14 +434,67 @@ pub fn calibrate(device: &Device, timings: &Timings, source: &str) -> Calibratio
     Calibration { device: device.clone(), families, collectives }
 }
 
+/// Reads all timings of a GPU in a folder, of whatever kind they are, and fits them. `hardware` is what the tables call the GPU.
+///
+/// Files that begin with `HARDWARE__` are [`llmservingsim`]'s, `HARDWARE_*.parquet` aiconfigurator's (with the feature of that name); all else is read
+/// as [`vidur`]'s.
+pub fn calibrate_folder(
+    folder: &Path,
+    hardware: &str,
+    device: &Device,
+    source: &str,
+) -> Result<Calibration, ReadError> {
+    Ok(calibrate(device, &read_folder(folder, hardware)?, source))
+}
+
+/// All timings of a GPU in a folder, as of [`calibrate_folder`].
+pub fn read_folder(folder: &Path, hardware: &str) -> Result<Timings, ReadError> {
+    let names = read::names(folder)?;
+    let begins =
+        |start: &str, end: &str| names.iter().any(|name| name.starts_with(start) && name.ends_with(end));
+    if begins(&format!("{hardware}__"), ".csv.gz") {
+        return llmservingsim::timings(folder, hardware);
+    }
+    #[cfg(feature = "aiconfigurator")]
+    if begins(&format!("{hardware}_"), ".parquet") {
+        return aiconfigurator::timings(folder, hardware);
+    }
+    vidur::timings(folder, hardware)
+}
+
+/// A fitted walk below this is none.
+const SPLIT_WALK_NS: f64 = 1.0;
+
 impl Calibration {
-    /// Takes over families that are missing from another GPU: the shares of its peaks, and its overheads.
+    /// Takes over families that are missing from another GPU: the shares of its peaks, and its overheads; which kernels a library chooses by size
+    /// only where both compute alike. Where attention of chunks alone was timed on both, attention of mixed batches follows it: its share of the
+    /// peak, and what blocks cost, by how fast they walk (not where a kernel splits them, so that none walks alone).
     pub fn carry(&mut self, from: &Self) {
+        let alone = |of: &Self| {
+            let of = of.families.get(&Family::AttentionPrefill)?;
+            (of.walk_ns > SPLIT_WALK_NS).then_some((of.flops_share, of.walk_ns))
+        };
+        let (share, pace) = match (alone(self), alone(from)) {
+            (Some((share, walk)), Some((other_share, other_walk))) => {
+                (share / other_share, walk / other_walk)
+            }
+            _ => (1.0, 1.0),
+        };
         for (&family, constants) in &from.families {
-            self.families.entry(family).or_insert_with(|| {
-                let origin = constants.carried_from.clone().unwrap_or_else(|| from.device.name.clone());
-                Constants { carried_from: Some(origin), held_out: None, ..constants.clone() }
-            });
+            if self.families.contains_key(&family) {
+                continue;
+            }
+            let origin = constants.carried_from.clone().unwrap_or_else(|| from.device.name.clone());
+            let mut carried = Constants { carried_from: Some(origin), held_out: None, ..constants.clone() };
+            if self.device.flops_16bit.to_bits() != from.device.flops_16bit.to_bits() {
+                carried.correction = None;
+            }
+            if family == Family::AttentionMixed {
+                carried.flops_share *= share;
+                carried.walk_ns *= pace;
+                carried.block_us *= pace;
+            }
+            self.families.insert(family, rounded(carried));
         }
     }
 }

@@ -3,10 +3,12 @@
 //! - [`config`]: from `config.json` as Hugging Face's libraries write it.
 //! - [`catalog`]: common models, embedded.
 //! - [`weights`]: parameters, bytes of weights and of keys and values on each GPU.
+//! - [`work`]: operations and bytes of an iteration, by which use of the hardware is told.
 
 pub mod catalog;
 pub mod config;
 pub mod weights;
+pub mod work;
 
 use thiserror::Error;
 

@@ -1,6 +1,6 @@
 //! What iterations take, by the law.
 
-use foretell_serving::options::{AttentionKernels, Compilation, Pruning, Weights};
+use foretell_serving::options::{AttentionKernels, Compilation, ExpertExchange, Pruning, Weights};
 use foretell_serving::{
     AnalyticLaw, Batch, Calibration, Chunk, Link, LinkKind, Model, Options, Parallelism, StepLaw,
 };
@@ -129,6 +129,21 @@ fn experts_are_shared_by_a_group() {
     // Half of the experts are read: less than on one GPU that has all.
     let one = law("qwen3-30b-a3b", &Options::default());
     assert!(group.stage_ns(&batch, 0) < 0.8 * one.stage_ns(&batch, 0));
+}
+
+/// Sending tokens to their experts alone pays where there are many GPUs: 8 experts a token, on 2 GPUs it is more to send, on 16 less.
+#[test]
+fn tokens_are_gathered_or_sent() {
+    let tokens = [Chunk { tokens: 4096, context_tokens: 0 }];
+    for (gpus, sent_is_less) in [(2, false), (16, true)] {
+        let split = Parallelism { data: gpus, expert: gpus, ..Parallelism::default() };
+        let with = |expert_exchange| {
+            let options = Options { expert_exchange, ..Options::default() };
+            ms(&law_with("qwen3-30b-a3b", split, &options), &chunk(&tokens))
+        };
+        let (gathered, sent) = (with(ExpertExchange::Gather), with(ExpertExchange::AllToAll));
+        assert_eq!(sent < gathered, sent_is_less, "{gpus}: {sent} {gathered}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use foretell_serving::model::weights::Parallelism;
 use foretell_serving::model::{Model, ModelError};
+use foretell_serving::{Batch, Chunk};
 
 /// Billions of parameters as published, all and active; within 1 %.
 #[test]
@@ -160,4 +161,34 @@ fn models_that_cannot_be_split() {
     ] {
         assert_eq!(split.check(&model).unwrap_err().to_string(), expected);
     }
+}
+
+/// Operations and bytes counted by hand.
+#[test]
+fn work_of_iterations() {
+    let near =
+        |found: f64, expected: f64| assert!((found / expected - 1.0).abs() < 2e-3, "{found} {expected}");
+    // 8.03e9 parameters, of which 525e6 are the embedding; the projection on the vocabulary is for one token.
+    let llama = Model::named("llama-3.1-8b").unwrap();
+    let chunks = [Chunk { tokens: 1000, context_tokens: 0 }];
+    let prompt = llama.work(&Batch { chunks: &chunks, sampled: 1, ..Batch::default() }, 2.0, 2.0);
+    let layers = 8.030e9 - 2.0 * 525.3e6;
+    near(prompt.flops, 2.0 * (layers * 1000.0 + 525.3e6) + 32.0 * 4.0 * 4096.0 * 1000.0 * 500.5);
+    near(prompt.bytes, 2.0 * (layers + 525.3e6) + 131_072.0 * 1000.0);
+    // 10 sequences that decode at 100 tokens, with the token of this iteration.
+    let batch = Batch { decodes: 10, decode_context_tokens: 1000, sampled: 10, ..Batch::default() };
+    let decode = llama.work(&batch, 1.0, 1.0);
+    near(decode.flops, 20.0 * (layers + 525.3e6) + 32.0 * 4.0 * 4096.0 * 1010.0);
+    near(decode.bytes, layers + 2.0 * 525.3e6 + 65_536.0 * 1010.0);
+    // One token reads 8 of 128 experts: what is active, less the embedding.
+    let experts = Model::named("qwen3-30b-a3b").unwrap();
+    let one = experts.work(&Batch { decodes: 1, sampled: 1, ..Batch::default() }, 2.0, 2.0);
+    near(one.bytes, 2.0 * (experts.parameters().active() - experts.parameters().embedding));
+    // A window bounds what is seen.
+    let windowed = Model::named("mistral-7b").unwrap();
+    let at = |context| {
+        let batch = Batch { decodes: 1, decode_context_tokens: context, sampled: 1, ..Batch::default() };
+        windowed.work(&batch, 2.0, 2.0).bytes
+    };
+    near(at(20_000), at(4096));
 }
