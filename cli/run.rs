@@ -155,7 +155,8 @@ fn run_all(scenario: &Scenario) -> Result<Vec<PolicyRuns>, RunError> {
             let run = plan.run_and_serve(policy, &mut jobs_done, &mut progress);
             run.map(|(result, services)| Kept::Whole(Box::new((result, services))))
         } else {
-            plan.run(policy, &mut jobs_done, &mut progress).map(|result| Kept::Figures(result.summary))
+            plan.run(policy, &mut jobs_done, &mut progress)
+                .map(|result| Kept::Figures(Box::new(result.summary)))
         };
         bar.finish_and_clear();
         kept
@@ -168,7 +169,7 @@ fn run_all(scenario: &Scenario) -> Result<Vec<PolicyRuns>, RunError> {
                 let (first, services) = *whole;
                 runs.push(PolicyRuns { first, others: Vec::new(), services });
             }
-            Kept::Figures(summary) => runs[index % policies.len()].others.push(summary),
+            Kept::Figures(summary) => runs[index % policies.len()].others.push(*summary),
         }
     }
     Ok(runs)
@@ -177,5 +178,5 @@ fn run_all(scenario: &Scenario) -> Result<Vec<PolicyRuns>, RunError> {
 /// What is kept of a run.
 enum Kept {
     Whole(Box<(RunResult, Vec<Served>)>),
-    Figures(RunSummary),
+    Figures(Box<RunSummary>),
 }

@@ -60,7 +60,7 @@ enum Suite {
     ///
     /// Exits with 1 if a row is beyond its tolerance and with 2 if the data are unusable.
     Sia(SiaArgs),
-    /// Runs of Vidur (MLSys'24), request by request, with the operator times that it predicted.
+    /// Runs of Vidur, request by request, with the operator times that it predicted.
     ///
     /// Runs every `*.config.json` in the data that has its `*.requests.csv`. Exits with 1 if a run is beyond its tolerance and
     /// with 2 if the data are unusable.

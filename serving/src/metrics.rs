@@ -1,9 +1,14 @@
 //! What users of a model server feel, and what its GPUs do meanwhile.
 
+use std::sync::Arc;
+
 use foretell_serving_policies::State;
 use serde::Serialize;
 
+use crate::batch::Batch;
 use crate::engine::{Iterations, Observer, Outcome};
+use crate::model::Model;
+use crate::model::work::Work;
 
 /// Intervals of a timeline at most; beyond, pairs of them become one.
 const MOST_INTERVALS: usize = 1024;
@@ -53,10 +58,8 @@ pub struct Totals {
     pub computed_tokens: u64,
     /// Tokens generated.
     pub output_tokens: u64,
-    /// Pairs of a computed token and one that it attends to.
-    pub attended_pairs: f64,
-    /// Tokens of context whose keys and values were read.
-    pub read_context_tokens: f64,
+    /// What the model had to do, where it is known.
+    pub work: Work,
     /// Blocks held, over time, while iterations were under way, and the tokens in them.
     pub blocks_ns: f64,
     /// See there.
@@ -80,6 +83,8 @@ pub struct Recorder {
     pub timeline: Vec<Interval>,
     /// Nanoseconds of one interval of it.
     pub interval_ns: u64,
+    /// The model, and bytes of a weight and of a number of its KV cache.
+    model: Option<(Arc<Model>, f64, f64)>,
 }
 
 impl Default for Recorder {
@@ -90,11 +95,17 @@ impl Default for Recorder {
             totals: Totals::default(),
             timeline: Vec::new(),
             interval_ns: FIRST_INTERVAL_NS,
+            model: None,
         }
     }
 }
 
 impl Recorder {
+    /// Listens to a replica of this model, and counts what it has to do.
+    pub fn of(model: Arc<Model>, weight_bytes: f64, cache_number_bytes: f64) -> Self {
+        Self { model: Some((model, weight_bytes, cache_number_bytes)), ..Self::default() }
+    }
+
     /// Makes room for an instant.
     fn reach(&mut self, now_ns: u64) {
         while now_ns / self.interval_ns >= MOST_INTERVALS as u64 {
@@ -155,8 +166,8 @@ impl Recorder {
         mine.busy_ns += theirs.busy_ns;
         mine.computed_tokens += theirs.computed_tokens;
         mine.output_tokens += theirs.output_tokens;
-        mine.attended_pairs += theirs.attended_pairs;
-        mine.read_context_tokens += theirs.read_context_tokens;
+        mine.work.flops += theirs.work.flops;
+        mine.work.bytes += theirs.work.bytes;
         mine.blocks_ns += theirs.blocks_ns;
         mine.held_tokens_ns += theirs.held_tokens_ns;
         mine.most_blocks += theirs.most_blocks;
@@ -188,13 +199,13 @@ impl Observer for Recorder {
         let count_f = f64::from(count);
         let decodes = f64::from(batch.decodes);
         let chunk_tokens = batch.tokens() - batch.decodes;
-        // Those that decode have a token more of context in each further iteration.
-        let context = count_f * (batch.decode_context_tokens as f64 + decodes * (count_f - 1.0) / 2.0);
-        let (mut pairs, mut read) = (context + count_f * decodes, context);
-        for chunk in batch.chunks {
-            let (own, before) = (f64::from(chunk.tokens), f64::from(chunk.context_tokens));
-            pairs += own * (before + (own + 1.0) / 2.0);
-            read += before;
+        // Those that decode have a token more of context in each further iteration; work is linear in it.
+        let context = batch.decode_context_tokens + u64::from(batch.decodes) * u64::from(count - 1) / 2;
+        if let Some((model, weight_bytes, cache_number_bytes)) = &self.model {
+            let mean = Batch { decode_context_tokens: context, ..batch };
+            let work = model.work(&mean, *weight_bytes, *cache_number_bytes);
+            self.totals.work.flops += count_f * work.flops;
+            self.totals.work.bytes += count_f * work.bytes;
         }
         let used = state.blocks.total_blocks() - state.blocks.free_blocks();
         // Held: what was there before, half of what each further iteration adds, and the chunks.
@@ -207,8 +218,6 @@ impl Observer for Recorder {
         totals.busy_ns += length;
         totals.computed_tokens += u64::from(count) * u64::from(batch.decodes) + u64::from(chunk_tokens);
         totals.output_tokens += u64::from(count) * u64::from(batch.sampled);
-        totals.attended_pairs += pairs;
-        totals.read_context_tokens += read;
         totals.blocks_ns += length * f64::from(used);
         totals.held_tokens_ns += length * held;
         totals.most_blocks = totals.most_blocks.max(used);
@@ -412,7 +421,7 @@ impl Summary {
         let totals = recorder.totals;
         let sum = |of: fn(&Interval) -> f64| recorder.timeline.iter().map(of).sum::<f64>();
         let prompt_tokens: u64 = outcomes.iter().map(|one| u64::from(one.prompt_tokens)).sum();
-        let duration_ns = duration_s * NS_PER_S;
+        let span_ns = duration_s * NS_PER_S;
         Self {
             requests: outcomes.len() as u64,
             rejected,
@@ -427,9 +436,9 @@ impl Summary {
             requests_per_s: per_s(outcomes.len() as f64),
             output_tokens_per_s: per_s(totals.output_tokens as f64),
             prompt_tokens_per_s: per_s(prompt_tokens as f64),
-            busy_share: share(totals.busy_ns, duration_ns * f64::from(capacity.replicas)),
-            running: share(sum(|interval| interval.running), duration_ns),
-            waiting: share(sum(|interval| interval.waiting), duration_ns),
+            busy_share: share(totals.busy_ns, span_ns * f64::from(capacity.replicas)),
+            running: share(sum(|interval| interval.running), span_ns),
+            waiting: share(sum(|interval| interval.waiting), span_ns),
             kv_use: share(
                 totals.blocks_ns,
                 totals.busy_ns * capacity.blocks as f64 / f64::from(capacity.replicas.max(1)),

@@ -5,7 +5,7 @@
 //! must give up its own.
 //!
 //! - [`Vllm`]: vLLM's V1 scheduler, with chunked prefill, prefix caching and preemption by recompute.
-//! - [`Sarathi`], [`VllmV0`], [`Orca`], [`Static`] (FasterTransformer), [`LightLlm`]: as Vidur has them.
+//! - [`Sarathi`], [`VllmV0`], [`Orca`], [`Static`] (`FasterTransformer`), [`LightLlm`]: as Vidur has them.
 //! - [`TensorRtLlm`]: in-flight batching.
 //!
 //! Nothing here knows of seconds that pass, events or files.

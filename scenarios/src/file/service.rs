@@ -145,9 +145,9 @@ pub enum BatcherFile {
     Sarathi,
     /// Orca: requests join and leave at every iteration; memory is reserved.
     Orca,
-    /// Batches that nobody joins (FasterTransformer); memory is reserved.
+    /// Batches that nobody joins (`FasterTransformer`); memory is reserved.
     Static,
-    /// LightLLM.
+    /// `LightLLM`.
     #[serde(rename = "lightllm")]
     LightLlm,
     /// TensorRT-LLM's in-flight batching.
@@ -308,6 +308,7 @@ fn same() -> f64 {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+#[expect(clippy::float_cmp, reason = "1 is written, not reckoned")]
 fn is_same(factor: &f64) -> bool {
     *factor == 1.0
 }

@@ -8,13 +8,10 @@ use foretell_serving::{Calibration, Link, LinkKind};
 const SMALL_BYTES: u64 = 8 << 10;
 const LARGE_BYTES: u64 = 256 << 20;
 
-/// How the collectives of a serving engine were measured: vLLM's own kernels, launched from a graph.
-const OWN_KERNELS: &str = "vllm-custom-graph";
-
 /// A link that nothing is known of: the slot of a GPU, half of what it is printed with, and a latency of the host's order.
 const UNKNOWN: Link = Link::additive(LinkKind::Pcie, 16e9, 20e-6);
 
-/// What a replica's collectives get on so many GPUs of each of so many nodes: what was measured of the engine's own kernels on these GPUs, where
+/// What a replica's collectives get on so many GPUs of each of so many nodes: what was measured on these GPUs, where
 /// they are joined by `NVLink` in one node; else what NCCL gets there by the fabric's model.
 pub(super) fn link(machine: Option<&Machine>, calibration: &Calibration, per_node: u32, nodes: u32) -> Link {
     let Some(machine) = machine else { return UNKNOWN };
@@ -26,9 +23,9 @@ pub(super) fn link(machine: Option<&Machine>, calibration: &Calibration, per_nod
         LinkKind::Pcie
     };
     if kind == LinkKind::NvLink
-        && let Some(measured) = calibration.collective("all_reduce", OWN_KERNELS, per_node)
+        && let Some(measured) = calibration.link(per_node)
     {
-        return measured.link(kind);
+        return measured;
     }
     let of = |bytes: u64| {
         let ranks = Ranks { per_node, nodes };

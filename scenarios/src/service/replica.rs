@@ -86,7 +86,7 @@ pub(crate) fn calibration_of(gpu: &str) -> Result<Calibration, CalibrationError>
 
 /// An engine or a group of them.
 pub(super) enum Replica {
-    One(Engine<AnalyticLaw>),
+    One(Box<Engine<AnalyticLaw>>),
     Group(Group<AnalyticLaw>),
 }
 
@@ -103,10 +103,6 @@ pub struct Built {
     pub peak_flops: f64,
     /// Peak bytes a second of one.
     pub memory_bytes_per_s: f64,
-    /// Bytes of weights on the GPU that holds most.
-    pub weight_bytes: f64,
-    /// Bytes of a token's keys and values there.
-    pub token_bytes: f64,
 }
 
 impl Replica {
@@ -157,14 +153,12 @@ impl Replica {
                 calibration.device.flops_16bit
             },
             memory_bytes_per_s: calibration.device.memory_bytes_per_s,
-            weight_bytes: service.model.weight_bytes(parallelism, weight_bytes),
-            token_bytes: service.model.kv_bytes_per_token(parallelism, service.options.cache_number_bytes),
         };
         let one = || Engine::new(law.clone(), batcher(service, blocks), state(service, blocks));
         let replica = if parallelism.data > 1 {
             Self::Group(Group::new((0..parallelism.data).map(|_| one()).collect()))
         } else {
-            Self::One(one())
+            Self::One(Box::new(one()))
         };
         Ok((replica, built))
     }

@@ -1,5 +1,6 @@
 //! Services on the GPUs that a policy gave their replicas.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use foretell_serving::metrics::{Capacity, Recorder, Summary};
@@ -100,7 +101,7 @@ impl Plan {
         let result = self.run(policy, &mut Both(&mut started, observer), progress)?;
         let served = scenario.services.iter().enumerate().map(|(index, service)| {
             let placed = started.placed(scenario, index);
-            Ok(serve(scenario, service, &placed)?)
+            Ok(serve(scenario, service, &placed).map_err(Box::new)?)
         });
         Ok((result, served.collect::<Result<_, RunError>>()?))
     }
@@ -130,7 +131,10 @@ pub fn serve(scenario: &Scenario, service: &Service, placed: &[Placed]) -> Resul
         built.push((*one, of));
     }
     let mut feed = Feed::new(service, scenario.seed, first_ns)?;
-    let mut recorders = vec![Recorder::default(); replicas.len()];
+    let options = &service.options;
+    let recorder =
+        Recorder::of(Arc::clone(&service.model), options.weights.bytes(), options.cache_number_bytes);
+    let mut recorders = vec![recorder; replicas.len()];
     let mut turn = 0;
     // In turn, among those that are there.
     let route = |replicas: &[Replica], request: &Request<'_>| {
@@ -153,7 +157,9 @@ pub fn serve(scenario: &Scenario, service: &Service, placed: &[Placed]) -> Resul
         .collect();
     outcomes.sort_by_key(|&(_, outcome)| outcome.request);
     let mut recorder = Recorder::default();
-    recorders.into_iter().for_each(|one| recorder.merge(one));
+    for one in recorders {
+        recorder.merge(one);
+    }
     let prefix_tokens =
         replicas.iter().map(Replica::prefix_tokens).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     let capacity = Capacity {
@@ -163,7 +169,7 @@ pub fn serve(scenario: &Scenario, service: &Service, placed: &[Placed]) -> Resul
         prefix_tokens,
     };
     let summary = Summary::new(&recorder, &capacity, &service.objective, rejected.len() as u64);
-    let (mfu, bandwidth_use) = uses(service, &built, &summary);
+    let (mfu, bandwidth_use) = uses(&built, &summary);
     Ok(Served {
         service: service.name.clone(),
         model: service.model.name.clone(),
@@ -189,21 +195,11 @@ pub fn serve(scenario: &Scenario, service: &Service, placed: &[Placed]) -> Resul
     })
 }
 
-/// Shares of the peaks of operations and of memory bandwidth.
-///
-/// Operations: two for each active parameter and token (the embedding is looked up), and four for each number of a query and token that it
-/// attends to, layer by layer. Bytes: the weights in each iteration (all experts), and keys and values of each token of context.
-fn uses(service: &Service, built: &[(super::Placed, Built)], summary: &Summary) -> (f64, f64) {
-    let Some((_, one)) = built.first() else { return (0.0, 0.0) };
-    let model = &service.model;
-    let parameters = model.parameters();
-    let totals = &summary.totals;
-    let numbers = model.attention.query_numbers(model.heads);
-    let flops = 2.0 * (parameters.active() - parameters.embedding) * totals.computed_tokens as f64
-        + 4.0 * f64::from(model.layers) * numbers * totals.attended_pairs;
-    let gpus = f64::from(one.gpus) * built.len() as f64;
-    let mfu = flops / (summary.duration_s * gpus * one.peak_flops);
-    let bytes = one.weight_bytes * totals.iterations as f64 + one.token_bytes * totals.read_context_tokens;
-    let bandwidth = bytes / (summary.duration_s * built.len() as f64 * one.memory_bytes_per_s);
-    (mfu, bandwidth)
+/// Shares of the peaks of operations and of memory bandwidth of all GPUs that the model's own work took, over the whole time.
+fn uses(built: &[(Placed, Built)], summary: &Summary) -> (f64, f64) {
+    let peak = |of: fn(&Built) -> f64| -> f64 {
+        built.iter().map(|(_, one)| f64::from(one.gpus) * of(one)).sum::<f64>() * summary.duration_s
+    };
+    let work = summary.totals.work;
+    (work.flops / peak(|one| one.peak_flops), work.bytes / peak(|one| one.memory_bytes_per_s))
 }

@@ -78,10 +78,9 @@ impl Feed {
             Some(Ok(mut record)) => {
                 let origin_ns = *self.origin_ns.get_or_insert(record.arrival_ns);
                 let since_ns = record.arrival_ns.saturating_sub(origin_ns);
-                record.arrival_ns = if self.rate_factor == 1.0 {
-                    since_ns
-                } else {
-                    (since_ns as f64 / self.rate_factor).round() as u64
+                record.arrival_ns = match self.rate_factor {
+                    1.0 => since_ns,
+                    factor => (since_ns as f64 / factor).round() as u64,
                 };
                 self.open = Some(record);
             }

@@ -87,19 +87,6 @@ pub enum Attention {
     },
 }
 
-impl Attention {
-    /// Numbers that the queries of a token have together; where values are narrower than keys, the mean of both.
-    pub fn query_numbers(&self, heads: u32) -> f64 {
-        let size = match *self {
-            Self::Grouped { head_size, .. } => f64::from(head_size),
-            Self::Latent { plain_size, rotated_size, value_size, .. } => {
-                0.5 * f64::from(plain_size + rotated_size + value_size)
-            }
-        };
-        f64::from(heads) * size
-    }
-}
-
 /// A window beyond which some layers do not attend.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Window {

@@ -1,11 +1,13 @@
 //! What an iteration has to do, whatever it is run on.
 
+use serde::Serialize;
+
 use super::{Attention, Model};
 use crate::batch::Batch;
 use crate::layer::activated;
 
 /// Operations and bytes of an iteration of a replica, on all its GPUs together.
-#[derive(Clone, Copy, PartialEq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Default, Debug, Serialize)]
 pub struct Work {
     /// Operations, of products and of attention as far as it looks back. Against the peak of all GPUs and the time: model FLOPs utilisation.
     pub flops: f64,

@@ -8,9 +8,12 @@ use serde::Deserialize;
 /// A run.
 #[derive(Deserialize, Clone, Debug)]
 pub(crate) struct Config {
-    pub(crate) cluster_config: ClusterConfig,
-    pub(crate) request_generator_config: RequestGeneratorConfig,
-    pub(crate) execution_time_predictor_config: PredictorConfig,
+    #[serde(rename = "cluster_config")]
+    pub(crate) cluster: ClusterConfig,
+    #[serde(rename = "request_generator_config")]
+    pub(crate) requests: RequestGeneratorConfig,
+    #[serde(rename = "execution_time_predictor_config")]
+    pub(crate) predictor: PredictorConfig,
 }
 
 #[derive(Deserialize, Clone, Debug)]
@@ -88,11 +91,11 @@ pub(crate) struct PredictorConfig {
 impl Config {
     /// Blocks of a replica's KV cache, by Vidur's memory planner: as many requests of the greatest length as fit beside the weights.
     pub(crate) fn blocks(&self) -> u32 {
-        let scheduler = &self.cluster_config.replica_scheduler_config;
+        let scheduler = &self.cluster.replica_scheduler_config;
         if let Some(blocks) = scheduler.num_blocks {
             return blocks;
         }
-        let replica = &self.cluster_config.replica_config;
+        let replica = &self.cluster.replica_config;
         let model = &replica.model_config;
         let (layers, hidden) = (f64::from(model.num_layers), f64::from(model.embedding_dim));
         let head = hidden / f64::from(model.num_q_heads);
@@ -107,7 +110,7 @@ impl Config {
                 * f64::from((model.mlp_hidden_dim).div_ceil(replica.tensor_parallel_size));
         let stages = f64::from(replica.num_pipeline_stages);
         let weights = 2.0 * layer_parameters * (layers / stages).floor();
-        let most_tokens = f64::from(self.request_generator_config.max_tokens);
+        let most_tokens = f64::from(self.requests.max_tokens);
         let memory = replica.device_config.total_memory_gb
             * 1024.0_f64.powi(3)
             * (1.0 - replica.memory_margin_fraction);
@@ -118,13 +121,12 @@ impl Config {
 
     /// The batcher of a replica with so many blocks, or its name if it is not known.
     pub(crate) fn batcher(&self, blocks: u32) -> Result<Box<dyn Batcher + Send>, String> {
-        let scheduler = &self.cluster_config.replica_scheduler_config;
-        let stages = self.cluster_config.replica_config.num_pipeline_stages;
+        let scheduler = &self.cluster.replica_scheduler_config;
+        let stages = self.cluster.replica_config.num_pipeline_stages;
         let watermark = (scheduler.watermark_blocks_fraction * f64::from(blocks)) as u32;
         let limits = Limits::of_stages(scheduler.batch_size_cap, stages, watermark);
-        let longest = Reservation::Longest(
-            self.request_generator_config.max_tokens / scheduler.block_size * scheduler.block_size,
-        );
+        let longest =
+            Reservation::Longest(self.requests.max_tokens / scheduler.block_size * scheduler.block_size);
         let batched = scheduler.max_tokens_in_batch.unwrap_or(4096);
         Ok(match scheduler.name.to_ascii_lowercase().as_str() {
             "sarathi" => Box::new(Sarathi::new(limits, scheduler.chunk_size.unwrap_or(512))),
@@ -138,6 +140,6 @@ impl Config {
 
     /// An empty replica.
     pub(crate) fn state(&self, blocks: u32) -> State {
-        State::new(BlockPool::new(blocks, self.cluster_config.replica_scheduler_config.block_size))
+        State::new(BlockPool::new(blocks, self.cluster.replica_scheduler_config.block_size))
     }
 }

@@ -66,8 +66,8 @@ pub(crate) struct VidurLaw {
 impl VidurLaw {
     /// Reads the tables of a folder.
     pub(crate) fn read(folder: &Path, config: &Config) -> Result<Self, DataError> {
-        let replica = &config.cluster_config.replica_config;
-        let predictor = &config.execution_time_predictor_config;
+        let replica = &config.cluster.replica_config;
+        let predictor = &config.predictor;
         let stages = replica.num_pipeline_stages as usize;
         let context_step = u64::from(predictor.kv_cache_prediction_granularity.max(1));
         let rows: Vec<(u64, TokensRow)> = read_rows(&existing(&folder.join("table_per_num_tokens.csv"))?)?;

@@ -1,8 +1,9 @@
-//! `foretell validate vidur`: runs of Vidur (MLSys'24), request by request, with the operator times that it predicted.
+//! `foretell validate vidur`: runs of Vidur (`MLSys'24`), request by request, with the operator times that it predicted.
 
 mod config;
 mod law;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -69,7 +70,8 @@ pub fn run(data: &Path, names: &[String], progress: &crate::Progress<'_>) -> Res
     );
     if !without.is_empty() {
         let names: Vec<&str> = without.iter().map(|(name, _)| name.as_str()).collect();
-        summary += &format!("\nWithout outputs, not run: {}.", names.join(", "));
+        // Writing to a string cannot fail.
+        let _ = write!(summary, "\nWithout outputs, not run: {}.", names.join(", "));
     }
     Ok(Report {
         suite: "vidur",
@@ -147,7 +149,7 @@ fn compare(folder: &Path, name: &str, config_path: &Path) -> Result<Comparison, 
     let cannot = |message: String| Error::Run { path: config_path.to_owned(), message };
     let text = std::fs::read_to_string(config_path).map_err(|error| DataError::io(config_path, error))?;
     let config: Config = serde_json::from_str(&text).map_err(|error| cannot(error.to_string()))?;
-    if !config.execution_time_predictor_config.skip_cpu_overhead_modeling {
+    if !config.predictor.skip_cpu_overhead_modeling {
         return Err(cannot("CPU overheads are modelled there, and not here".to_owned()));
     }
     let law = VidurLaw::read(folder, &config)?;
@@ -170,7 +172,7 @@ fn compare(folder: &Path, name: &str, config_path: &Path) -> Result<Comparison, 
         })
         .collect();
     let blocks = config.blocks();
-    let mut replicas = (0..config.cluster_config.num_replicas)
+    let mut replicas = (0..config.cluster.num_replicas)
         .map(|_| {
             let batcher = config
                 .batcher(blocks)
@@ -180,7 +182,7 @@ fn compare(folder: &Path, name: &str, config_path: &Path) -> Result<Comparison, 
         .collect::<Result<Vec<_>, Error>>()?;
     let mut observers: Vec<Outcomes> =
         replicas.iter().map(|_| Outcomes { by_request: vec![None; requests.len()], batches: 0 }).collect();
-    let by_load = match config.cluster_config.global_scheduler_config.name.as_str() {
+    let by_load = match config.cluster.global_scheduler_config.name.as_str() {
         "round_robin" => false,
         "lor" => true,
         other => return Err(cannot(format!("unknown global scheduler `{other}`"))),
