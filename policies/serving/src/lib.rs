@@ -5,14 +5,17 @@
 //! must give up its own.
 //!
 //! - [`Vllm`]: vLLM's V1 scheduler, with chunked prefill, prefix caching and preemption by recompute.
-//! - [`Sarathi`], [`VllmV0`], [`Orca`], [`Static`] (FasterTransformer), [`LightLlm`]: as Vidur has them.
+//! - [`Sarathi`], [`VllmV0`], [`Orca`], [`Static`] (`FasterTransformer`), [`LightLlm`]: as Vidur has them.
 //! - [`TensorRtLlm`]: in-flight batching.
+//!
+//! Models that answer a request in one execution have no state: a [`DynamicBatcher`] (Triton's) says what an idle instance executes.
 //!
 //! Nothing here knows of seconds that pass, events or files.
 #![no_std]
 
 extern crate alloc;
 
+mod dynamic;
 mod kv;
 mod lightllm;
 mod orca;
@@ -26,6 +29,10 @@ mod tensorrt;
 mod vllm;
 mod vllm_v0;
 
+pub use dynamic::{
+    Decision, DynamicBatcher, DynamicBatching, DynamicBatchingError, DynamicRequest, QueuePolicy, Refusal,
+    TimeoutAction,
+};
 pub use kv::{BlockPool, Hit};
 pub use lightllm::LightLlm;
 pub use orca::{Orca, Reservation};

@@ -8,7 +8,7 @@ use crate::pool::{Limits, admit};
 use crate::sequence::Slot;
 use crate::state::{Batcher, Plan, State};
 
-/// Static batching, as FasterTransformer's: a batch is made of who waits, and runs until all of it are done; memory is reserved for the longest that a
+/// Static batching, as `FasterTransformer`'s: a batch is made of who waits, and runs until all of it are done; memory is reserved for the longest that a
 /// sequence may become, and released when the whole batch is done.
 #[derive(Clone, Debug)]
 pub struct Static {

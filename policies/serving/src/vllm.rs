@@ -72,7 +72,7 @@ impl Vllm {
     }
 
     /// Puts a sequence among those that wait, by priority.
-    fn line_up(&self, state: &mut State, slot: Slot) {
+    fn line_up(state: &mut State, slot: Slot) {
         let key = |slot: Slot| {
             let sequence = &state.sequences[slot];
             (sequence.priority, sequence.arrival_ns, sequence.request)
@@ -109,7 +109,7 @@ impl Vllm {
                     state.preempt(victim);
                     if self.order == Order::Priority {
                         state.waiting.pop_front();
-                        self.line_up(state, victim);
+                        Self::line_up(state, victim);
                     }
                     if victim == slot {
                         break 'running;
@@ -186,7 +186,7 @@ impl Batcher for Vllm {
     fn enqueue(&mut self, state: &mut State, slot: Slot) {
         match self.order {
             Order::FirstCome => state.waiting.push_back(slot),
-            Order::Priority => self.line_up(state, slot),
+            Order::Priority => Self::line_up(state, slot),
         }
     }
 
