@@ -8,12 +8,14 @@
 //! - [`engine`]: a replica, which batches requests by a policy of `foretell-serving-policies`, re-exported as [`policies`].
 //! - [`metrics`] and [`served`]: what users feel, and what GPUs do.
 //! - [`group`]: engines that share their experts.
+//! - [`classical`]: servers of models that answer a request in one execution.
 
 pub mod attention;
 pub mod batch;
 pub mod calibrate;
 pub mod calibration;
 mod calibration_catalog;
+pub mod classical;
 pub mod correction;
 mod curve;
 pub mod device;

@@ -1,6 +1,7 @@
 //! Tests of the crate as its users see it.
 
 mod calibrations;
+mod classical;
 mod engine;
 mod laws;
 mod memory;
