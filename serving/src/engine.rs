@@ -5,6 +5,11 @@ use std::collections::VecDeque;
 use foretell_serving_policies::{Batcher, Plan, Sequence, State};
 
 use crate::batch::{Batch, Chunk, StepLaw};
+use crate::speculation::Speculation;
+
+pub use crate::observer::{Iterations, Observer, Outcome};
+
+mod drafts;
 
 /// A request as it reaches an engine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,61 +49,6 @@ pub enum Rejection {
     },
 }
 
-/// What became of a request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Outcome {
-    /// The caller's index.
-    pub request: u32,
-    /// When it arrived.
-    pub arrival_ns: u64,
-    /// When the first iteration that it was part of began.
-    pub scheduled_ns: u64,
-    /// When its first token was there.
-    pub first_token_ns: u64,
-    /// When its last token was there.
-    pub last_token_ns: u64,
-    /// Tokens submitted.
-    pub prompt_tokens: u32,
-    /// Tokens generated.
-    pub output_tokens: u32,
-    /// Tokens of the prompt that were in the cache when it was first taken.
-    pub cached_tokens: u32,
-    /// How often it had to give up its memory.
-    pub preemptions: u32,
-}
-
-/// A number of like iterations.
-#[derive(Clone, Copy, Debug)]
-pub struct Iterations<'a> {
-    /// When the first began.
-    pub start_ns: u64,
-    /// When the last ended.
-    pub end_ns: u64,
-    /// How many.
-    pub count: u32,
-    /// What each computed; the context is that of the first.
-    pub batch: Batch<'a>,
-}
-
-/// What an engine tells of itself.
-pub trait Observer {
-    /// A request was taken for the first time.
-    fn scheduled(&mut self, _request: u32, _now_ns: u64) {}
-    /// The first token of a request.
-    fn first_token(&mut self, _request: u32, _now_ns: u64) {}
-    /// Further tokens, each so long after the one before it of the same request.
-    fn inter_token(&mut self, _latency_ns: u64, _tokens: u32) {}
-    /// A request gave up its memory.
-    fn preempted(&mut self, _request: u32, _now_ns: u64) {}
-    /// A request is done.
-    fn finished(&mut self, _outcome: &Outcome) {}
-    /// Iterations were carried out; what the state was while they were.
-    fn iterations(&mut self, _iterations: &Iterations<'_>, _state: &State) {}
-}
-
-/// Nobody looks.
-impl Observer for () {}
-
 /// What is remembered of a sequence beside what a batcher sees.
 #[derive(Clone, Copy, Default, Debug)]
 struct Timing {
@@ -115,6 +65,7 @@ pub(crate) struct UnderWay {
     plan: Plan,
     chunks: Vec<Chunk>,
     sampled: u32,
+    decode_tokens: u32,
     context_tokens: u64,
     start_ns: u64,
     /// When iterations end, counted from `origin_ns` and not rounded.
@@ -135,6 +86,7 @@ impl UnderWay {
     pub(crate) fn batch(&self) -> Batch<'_> {
         Batch {
             decodes: self.plan.decodes.len() as u32,
+            decode_tokens: self.decode_tokens,
             decode_context_tokens: self.context_tokens,
             chunks: &self.chunks,
             sampled: self.sampled,
@@ -166,6 +118,7 @@ pub struct Engine<L, B: ?Sized = dyn Batcher + Send> {
     unchanged: Option<(u64, f64, usize)>,
     /// No more than one iteration at a time.
     one_by_one: bool,
+    speculation: Option<Speculation>,
     batcher: Box<B>,
 }
 
@@ -182,6 +135,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             stages_free_ns: vec![0.0; stages],
             unchanged: None,
             one_by_one: false,
+            speculation: None,
             batcher,
         }
     }
@@ -190,6 +144,14 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     #[must_use]
     pub const fn one_by_one(mut self) -> Self {
         self.one_by_one = true;
+        self
+    }
+
+    /// The same engine, which decodes speculatively. Its iterations are carried out one by one: what comes after the next is drawn.
+    #[must_use]
+    pub const fn speculating(mut self, speculation: Speculation) -> Self {
+        self.state.decode_tokens = speculation.decode_tokens();
+        self.speculation = Some(speculation);
         self
     }
 
@@ -225,7 +187,10 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     /// Takes a request in, to be considered with the next batch.
     pub(crate) fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
         let (prompt_tokens, output_tokens) = (request.prompt_tokens.max(1), request.output_tokens.max(1));
-        let tokens = prompt_tokens + output_tokens - 1;
+        let limit_tokens = request.limit_tokens.max(output_tokens);
+        // Its last iteration may draft beyond its end.
+        let longest = (output_tokens + self.state.decode_tokens - 1).min(limit_tokens);
+        let tokens = prompt_tokens + longest - 1;
         let blocks = &self.state.blocks;
         if blocks.blocks_for(tokens) > blocks.total_blocks() {
             let cache_tokens = u64::from(blocks.total_blocks()) * u64::from(blocks.block_tokens());
@@ -237,7 +202,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             priority: request.priority,
             prompt_tokens,
             output_tokens,
-            limit_tokens: request.limit_tokens.max(output_tokens),
+            limit_tokens,
             generated_tokens: 0,
             computed_tokens: 0,
             blocks: 0,
@@ -287,11 +252,18 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         let count = ended.elapsed_ns.len() as u32;
         ended.plan.repeats = count;
         observer.iterations(
-            &Iterations { start_ns: ended.start_ns, end_ns: now_ns, count, batch: ended.batch() },
+            &Iterations {
+                start_ns: ended.start_ns,
+                end_ns: now_ns,
+                count,
+                batch: ended.batch(),
+                generated_tokens: self.generated_tokens(&ended),
+            },
             &self.state,
         );
         let row_end = (ended.origin_ns, ended.elapsed_ns[count as usize - 1], ended.plan.decodes.len());
-        self.unchanged = ended.plan.chunks.is_empty().then_some(row_end);
+        let repeats = ended.plan.chunks.is_empty() && self.speculation.is_none();
+        self.unchanged = repeats.then_some(row_end);
         ended.plan.done =
             self.credit_decodes(&ended, observer) + self.credit_chunks(&ended, now_ns, observer);
         self.batcher.conclude(&mut self.state, &ended.plan);
@@ -302,6 +274,9 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// Marks what those that decode have computed; how many are done.
     fn credit_decodes(&mut self, ended: &UnderWay, observer: &mut impl Observer) -> u32 {
+        if self.speculation.is_some() {
+            return self.credit_drafts(ended, observer);
+        }
         let count = ended.elapsed_ns.len() as u32;
         let first_ns = ended.end_ns(0);
         let last_ns = ended.last_end_ns();
@@ -473,7 +448,8 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         next.start_ns = now_ns;
         next.context_tokens =
             next.plan.decodes.iter().map(|&slot| u64::from(self.state.sequences[slot].computed_tokens)).sum();
-        next.sampled = next.plan.decodes.len() as u32;
+        next.decode_tokens = self.state.decode_tokens;
+        next.sampled = next.decode_tokens * next.plan.decodes.len() as u32;
         for chunk in &next.plan.chunks {
             let sequence = &self.state.sequences[chunk.slot];
             next.sampled += u32::from(sequence.uncomputed_tokens() == chunk.tokens);
@@ -493,9 +469,15 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             self.state.sequences[slot].in_flight = true;
         }
         let batch = next.batch();
+        let stages = self.stages_free_ns.len();
         let mut at_ns = now_ns as f64;
         for (stage, free_ns) in self.stages_free_ns.iter_mut().enumerate() {
             at_ns = at_ns.max(*free_ns) + self.law.stage_ns(&batch, stage);
+            *free_ns = at_ns;
+        }
+        if let (Some(drafts), Some(free_ns)) = (self.speculation, self.stages_free_ns.last_mut()) {
+            let whole_ns = (0..stages).map(|stage| self.law.stage_ns(&batch, stage)).sum::<f64>();
+            at_ns += drafts.added_ns(batch.decodes, whole_ns);
             *free_ns = at_ns;
         }
         next.ends_after(now_ns, at_ns - now_ns as f64);
@@ -504,8 +486,9 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     /// When the iterations of a row end.
     fn row(&mut self, next: &mut UnderWay, now_ns: u64, horizon_ns: u64) {
         let decodes = next.plan.decodes.len();
-        if !next.plan.chunks.is_empty() {
-            let step_ns = self.law.stage_ns(&next.batch(), 0);
+        if !next.plan.chunks.is_empty() || self.speculation.is_some() {
+            let batch = next.batch();
+            let step_ns = self.with_drafts_ns(&batch, self.law.stage_ns(&batch, 0));
             next.ends_after(now_ns, step_ns);
             return;
         }

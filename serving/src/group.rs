@@ -81,7 +81,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Group<L, B> {
             .zip(&self.under_way)
             .map(|(rank, next)| {
                 let batch = next.as_ref().map_or(Batch::default(), UnderWay::batch);
-                rank.law().grouped_stage_ns(&batch, 0, group_tokens)
+                rank.with_drafts_ns(&batch, rank.law().grouped_stage_ns(&batch, 0, group_tokens))
             })
             .fold(0.0, f64::max);
         for next in self.under_way.iter_mut().flatten() {

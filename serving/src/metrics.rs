@@ -183,11 +183,11 @@ impl Observer for Recorder {
     }
 
     fn iterations(&mut self, iterations: &Iterations<'_>, state: &State) {
-        let Iterations { start_ns, end_ns, count, batch } = *iterations;
+        let Iterations { start_ns, end_ns, count, batch, generated_tokens } = *iterations;
         let length = (end_ns - start_ns) as f64;
         let count_f = f64::from(count);
         let decodes = f64::from(batch.decodes);
-        let chunk_tokens = batch.tokens() - batch.decodes;
+        let chunk_tokens = batch.chunk_tokens();
         // Those that decode have a token more of context in each further iteration.
         let context = count_f * (batch.decode_context_tokens as f64 + decodes * (count_f - 1.0) / 2.0);
         let (mut pairs, mut read) = (context + count_f * decodes, context);
@@ -205,8 +205,8 @@ impl Observer for Recorder {
         let totals = &mut self.totals;
         totals.iterations += u64::from(count);
         totals.busy_ns += length;
-        totals.computed_tokens += u64::from(count) * u64::from(batch.decodes) + u64::from(chunk_tokens);
-        totals.output_tokens += u64::from(count) * u64::from(batch.sampled);
+        totals.computed_tokens += u64::from(count) * u64::from(batch.tokens());
+        totals.output_tokens += generated_tokens;
         totals.attended_pairs += pairs;
         totals.read_context_tokens += read;
         totals.blocks_ns += length * f64::from(used);
@@ -218,7 +218,7 @@ impl Observer for Recorder {
             waiting: length * state.waiting.len() as f64,
             blocks: length * f64::from(used),
             prefill_tokens: f64::from(chunk_tokens),
-            output_tokens: count_f * f64::from(batch.sampled),
+            output_tokens: generated_tokens as f64,
             preemptions: 0.0,
         };
         self.spread(start_ns, end_ns, &sums);

@@ -51,6 +51,14 @@ impl Sequence {
         self.prompt_tokens + self.limit_tokens - 1
     }
 
+    /// Tokens that it holds while it decodes, if so many are computed at once: it is never given room for more than it may generate.
+    #[inline]
+    pub const fn tokens_while_decoding(&self, decode_tokens: u32) -> u32 {
+        let may = self.limit_tokens.saturating_sub(self.generated_tokens);
+        let at_once = if decode_tokens < may { decode_tokens } else { may };
+        self.computed_tokens + if at_once > 1 { at_once } else { 1 }
+    }
+
     /// Tokens that it still generates.
     #[inline]
     pub const fn remaining_tokens(&self) -> u32 {

@@ -21,6 +21,9 @@ pub struct State {
     pub preempted: Vec<Slot>,
     /// Those that have all their tokens and gave up their memory later than that, since the engine last looked.
     pub released: Vec<Slot>,
+    /// Tokens that an iteration computes of each sequence that decodes: with speculative decoding those that are drafted too, for which
+    /// there must be blocks. Blocks of drafts that are not accepted are there for the next.
+    pub decode_tokens: u32,
     /// Tokens of prompts that were looked for in the cache of beginnings, and those that were found.
     pub prefix_queried_tokens: u64,
     /// See there.
@@ -39,6 +42,7 @@ impl State {
             blocks,
             preempted: Vec::new(),
             released: Vec::new(),
+            decode_tokens: 1,
             prefix_queried_tokens: 0,
             prefix_hit_tokens: 0,
             room: Vec::new(),
@@ -58,6 +62,9 @@ impl State {
     /// their blocks allow already.
     pub fn repeats(&mut self, decodes: &[Slot], keep_blocks: u32) -> u32 {
         let most = self.until_done(decodes);
+        if most == 1 {
+            return 1;
+        }
         let block_tokens = self.blocks.block_tokens();
         let free = self.blocks.free_blocks().saturating_sub(keep_blocks);
         let count = decodes.len() as u32;
@@ -87,8 +94,11 @@ impl State {
         repeats.min(most)
     }
 
-    /// How often in a row the sequences may decode before one is done.
+    /// How often in a row the sequences may decode before one is done. Where drafts are accepted or not, nobody knows what comes after the next.
     pub fn until_done(&self, decodes: &[Slot]) -> u32 {
+        if self.decode_tokens > 1 {
+            return 1;
+        }
         decodes.iter().map(|&slot| self.sequences[slot].remaining_tokens()).min().unwrap_or(1).max(1)
     }
 }
@@ -105,7 +115,7 @@ pub struct PlannedChunk {
 /// What an iteration does.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
-    /// Sequences that decode, a token each.
+    /// Sequences that decode: a token each, or [`State::decode_tokens`].
     pub decodes: Vec<Slot>,
     /// Sequences that read tokens in.
     pub chunks: Vec<PlannedChunk>,

@@ -85,7 +85,7 @@ impl Vllm {
     fn continue_running(&self, state: &mut State, plan: &mut Plan) -> Option<u32> {
         let mut budget = self.max_batched_tokens;
         let mut preempted = false;
-        let block_tokens = state.blocks.block_tokens();
+        let (block_tokens, decode_tokens) = (state.blocks.block_tokens(), state.decode_tokens);
         let mut at = 0;
         'running: while at < state.running.len() && budget > 0 {
             let slot = state.running[at];
@@ -94,8 +94,13 @@ impl Vllm {
                 at += 1;
                 continue;
             }
-            let tokens = self.share(sequence.uncomputed_tokens()).min(budget);
-            let after = sequence.computed_tokens + tokens;
+            // With drafts, who decodes is not cut short: the last of a budget may be overdrawn by them.
+            let (tokens, after) = if sequence.decoding {
+                (decode_tokens.min(budget), sequence.tokens_while_decoding(decode_tokens))
+            } else {
+                let tokens = self.share(sequence.uncomputed_tokens()).min(budget);
+                (tokens, sequence.computed_tokens + tokens)
+            };
             // Most decode in a block that they have.
             if sequence.blocks * block_tokens < after {
                 while !state.blocks.grow(slot, &mut state.sequences[slot], after) {
@@ -104,7 +109,7 @@ impl Vllm {
                     let victim = state.running.remove(victim_at);
                     if victim_at < at {
                         at -= 1;
-                        budget += withdraw(plan, victim);
+                        budget += withdraw(plan, victim, decode_tokens);
                     }
                     state.preempt(victim);
                     if self.order == Order::Priority {
@@ -116,9 +121,11 @@ impl Vllm {
                     }
                 }
             }
-            state.blocks.publish(slot, after);
+            let sequence = &state.sequences[slot];
+            // What is drafted may not stay.
+            state.blocks.publish(slot, after.min(sequence.tokens()));
             budget -= tokens;
-            plan.push(slot, tokens, state.sequences[slot].decoding);
+            plan.push(slot, tokens, sequence.decoding);
             at += 1;
         }
         (!preempted).then_some(budget)
@@ -167,10 +174,10 @@ impl Vllm {
 }
 
 /// Takes a sequence out of a plan; the tokens that it was to compute.
-fn withdraw(plan: &mut Plan, slot: Slot) -> u32 {
+fn withdraw(plan: &mut Plan, slot: Slot, decode_tokens: u32) -> u32 {
     if let Some(at) = plan.decodes.iter().position(|&planned| planned == slot) {
         plan.decodes.remove(at);
-        1
+        decode_tokens
     } else if let Some(at) = plan.chunks.iter().position(|chunk| chunk.slot == slot) {
         plan.chunks.remove(at).tokens
     } else {

@@ -5,7 +5,7 @@ use foretell_serving::policies::{
     Batcher, BlockPool, Capacity, LightLlm, Limits, Orca, Order, Reservation, Sarathi, State, Static,
     TensorRtLlm, Vllm, VllmV0,
 };
-use foretell_serving::{Batch, Engine, Observer, Outcome, Request, StepLaw, replay};
+use foretell_serving::{Batch, Engine, Observer, Outcome, Request, Speculation, StepLaw, replay};
 use proptest::prelude::*;
 
 /// A law with fractions of nanoseconds everywhere, of one stage or more.
@@ -64,6 +64,7 @@ struct Seen {
     latencies: Vec<u64>,
     iterations: u64,
     computed_tokens: u64,
+    generated_tokens: u64,
     blocks_in_use: u32,
     hit_tokens: u64,
 }
@@ -83,6 +84,7 @@ impl Observer for Seen {
 
     fn iterations(&mut self, iterations: &Iterations<'_>, _state: &State) {
         self.iterations += u64::from(iterations.count);
+        self.generated_tokens += iterations.generated_tokens;
         self.computed_tokens += u64::from(iterations.count) * u64::from(iterations.batch.tokens());
     }
 }
@@ -91,6 +93,17 @@ impl Observer for Seen {
 type Wanted = (u32, u32, u32, i32, u64);
 
 fn run(number: usize, law: Law, prefixes: bool, wanted: &[Wanted], one_by_one: bool) -> Seen {
+    run_drafting(number, law, prefixes, wanted, one_by_one, None)
+}
+
+fn run_drafting(
+    number: usize,
+    law: Law,
+    prefixes: bool,
+    wanted: &[Wanted],
+    one_by_one: bool,
+    drafts: Option<Speculation>,
+) -> Seen {
     let keys: Vec<Vec<u64>> = wanted
         .iter()
         .enumerate()
@@ -124,6 +137,10 @@ fn run(number: usize, law: Law, prefixes: bool, wanted: &[Wanted], one_by_one: b
         BlockPool::new(BLOCKS, BLOCK_TOKENS)
     };
     let engine = Engine::new(law, batcher(number, law.stages as u32), State::new(pool));
+    let engine = match drafts {
+        Some(drafts) => engine.speculating(drafts),
+        None => engine,
+    };
     let mut replicas = [if one_by_one { engine.one_by_one() } else { engine }];
     let mut observers = [Seen::default()];
     let rejected = replay(&mut replicas, requests, |_, _| 0, &mut observers);
@@ -171,6 +188,7 @@ proptest! {
         prop_assert_eq!(seen.outcomes.len(), wanted.len());
         let output: u32 = wanted.iter().map(|&(_, _, output, ..)| output).sum();
         prop_assert_eq!(seen.latencies.len(), output as usize - wanted.len(), "all but the first tokens");
+        prop_assert_eq!(seen.generated_tokens, u64::from(output));
         for outcome in &seen.outcomes {
             prop_assert!(outcome.arrival_ns <= outcome.scheduled_ns);
             prop_assert!(outcome.scheduled_ns < outcome.first_token_ns);
@@ -182,5 +200,26 @@ proptest! {
         } else {
             prop_assert!(seen.computed_tokens + seen.hit_tokens >= asked);
         }
+    }
+
+    /// Whatever is drafted and accepted: every token is generated once, all memory is given back, and luck does not depend on how one looks.
+    #[test]
+    fn drafts_change_no_answers(
+        number in 0..BATCHERS,
+        stages in 1_usize..3,
+        prefixes in any::<bool>(),
+        draft_tokens in 1_u32..7,
+        acceptance in 0.0_f64..1.0,
+        wanted in wanted(),
+    ) {
+        let law = Law { stages, fixed_ns: 1e6, token_ns: 1e4, context_ns: 10.0 };
+        let drafts = Speculation { draft_tokens, acceptance, draft_ns: 1e5, draft_share: 0.1, seed: 7 };
+        let seen = run_drafting(number, law, prefixes, &wanted, false, Some(drafts));
+        prop_assert_eq!(seen.outcomes.len(), wanted.len());
+        let output: u32 = wanted.iter().map(|&(_, _, output, ..)| output).sum();
+        prop_assert_eq!(seen.latencies.len(), output as usize - wanted.len(), "all but the first tokens");
+        prop_assert_eq!(seen.generated_tokens, u64::from(output));
+        prop_assert_eq!(seen.blocks_in_use, 0);
+        prop_assert_eq!(&seen, &run_drafting(number, law, prefixes, &wanted, true, Some(drafts)));
     }
 }

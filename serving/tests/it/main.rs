@@ -6,3 +6,4 @@ mod engine;
 mod laws;
 mod memory;
 mod models;
+mod speculation;
