@@ -10,6 +10,9 @@ use crate::speculation::Speculation;
 pub use crate::observer::{Iterations, Observer, Outcome};
 
 mod drafts;
+mod fetches;
+
+pub use fetches::TierLink;
 
 /// A request as it reaches an engine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,6 +122,7 @@ pub struct Engine<L, B: ?Sized = dyn Batcher + Send> {
     /// No more than one iteration at a time.
     one_by_one: bool,
     speculation: Option<Speculation>,
+    fetches: fetches::Fetches,
     batcher: Box<B>,
 }
 
@@ -136,6 +140,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             unchanged: None,
             one_by_one: false,
             speculation: None,
+            fetches: fetches::Fetches::default(),
             batcher,
         }
     }
@@ -181,7 +186,14 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// When it must be told to [`Self::advance`]. None if it has nothing to do until something arrives.
     pub fn next_ns(&self) -> Option<u64> {
-        self.under_way.front().map(UnderWay::last_end_ns)
+        let end_ns = self.under_way.front().map(UnderWay::last_end_ns);
+        // With all stages taken nothing can begin when contents come.
+        match self.fetches.next_ns() {
+            Some(done_ns) if self.under_way.len() < self.stages_free_ns.len() => {
+                Some(end_ns.map_or(done_ns, |end_ns| end_ns.min(done_ns)))
+            }
+            _ => end_ns,
+        }
     }
 
     /// Takes a request in, to be considered with the next batch.
@@ -240,9 +252,12 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// Carries out what ends at [`Self::next_ns`], and begins what can be begun then. Nothing may arrive before `horizon_ns`.
     pub fn advance(&mut self, horizon_ns: u64, observer: &mut impl Observer) {
-        let Some(ended) = self.under_way.pop_front() else { return };
-        let now_ns = ended.last_end_ns();
-        self.conclude(ended, observer);
+        let Some(now_ns) = self.next_ns() else { return };
+        if self.under_way.front().is_some_and(|first| first.last_end_ns() <= now_ns)
+            && let Some(ended) = self.under_way.pop_front()
+        {
+            self.conclude(ended, observer);
+        }
         self.dispatch(now_ns, horizon_ns, observer);
     }
 
@@ -413,9 +428,11 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// The next batch, of which it is not yet known when it ends.
     pub(crate) fn prepare(&mut self, now_ns: u64, observer: &mut impl Observer) -> Option<UnderWay> {
+        self.end_fetches(now_ns);
         let mut next = self.spare.pop().unwrap_or_default();
         loop {
             self.batcher.compose(&mut self.state, &mut next.plan);
+            self.begin_fetches(now_ns);
             let preempted = self.note_preempted(now_ns, observer);
             if !next.plan.is_empty() {
                 break;
@@ -498,7 +515,12 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         };
         next.origin_ns = origin_ns;
         let most = if self.one_by_one { 1 } else { next.plan.repeats };
-        let until_ns = if next.plan.heeds_arrivals { horizon_ns.saturating_sub(origin_ns) } else { u64::MAX };
+        let mut until_ns = if next.plan.heeds_arrivals { horizon_ns } else { u64::MAX };
+        if let Some(done_ns) = self.fetches.next_ns() {
+            // Whoever waits for contents is looked at with the first batch that begins when they are there.
+            until_ns = until_ns.min(done_ns.saturating_sub(1));
+        }
+        let until_ns = if until_ns == u64::MAX { until_ns } else { until_ns.saturating_sub(origin_ns) };
         let from = Decoding { sequences: decodes as u32, context_tokens: next.context_tokens, elapsed_ns };
         self.law.decode_row(from, most, until_ns as f64, &mut next.elapsed_ns);
     }

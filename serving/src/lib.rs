@@ -41,7 +41,7 @@ pub use foretell_serving_policies as policies;
 pub use batch::{Batch, Chunk, StepLaw};
 pub use calibration::Calibration;
 pub use curve::Series;
-pub use engine::{Engine, Rejection, Request};
+pub use engine::{Engine, Rejection, Request, TierLink};
 pub use group::Group;
 pub use law::AnalyticLaw;
 pub use link::{Link, LinkKind};

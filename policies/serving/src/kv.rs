@@ -1,5 +1,7 @@
 //! Memory for keys and values, in blocks.
 
+use alloc::vec::Vec;
+
 use crate::prefix::PrefixCache;
 use crate::sequence::{Sequence, Slot};
 
@@ -22,6 +24,8 @@ pub struct Hit {
     pub blocks: u32,
     /// How many of them nobody holds: they count as free until claimed.
     pub vacant_blocks: u32,
+    /// Blocks after those that are in tiers below.
+    pub lower_blocks: u32,
 }
 
 impl BlockPool {
@@ -33,6 +37,16 @@ impl BlockPool {
     /// Blocks that sequences with the same beginning share, and that keep their contents until they are needed.
     pub fn with_prefix_cache(total_blocks: u32, block_tokens: u32) -> Self {
         Self { prefix: Some(PrefixCache::new(total_blocks)), ..Self::new(total_blocks, block_tokens) }
+    }
+
+    /// The same with memory below the GPU's: what a block contained when it was needed for something else goes to the first of these
+    /// tiers, and from one to the next, each of so many blocks. Nothing without a cache of beginnings.
+    #[must_use]
+    pub fn with_tiers(mut self, capacities_blocks: &[u32]) -> Self {
+        if let Some(prefix) = &mut self.prefix {
+            prefix.set_tiers(capacities_blocks);
+        }
+        self
     }
 
     /// Tokens of a block.
@@ -117,6 +131,14 @@ impl BlockPool {
     pub fn hit(&self, slot: Slot, sequence: &Sequence) -> Hit {
         let most_blocks = (sequence.tokens() - 1) / self.block_tokens;
         self.prefix.as_ref().map_or_else(Hit::default, |prefix| prefix.hit(slot, most_blocks))
+    }
+
+    /// Gives a sequence that has claimed its [`Hit`] blocks for what tiers below have of it, and reads that: how many blocks come from each tier.
+    pub fn fetch(&mut self, slot: Slot, sequence: &mut Sequence, hit: Hit) -> Option<Vec<u32>> {
+        // Read before room is made: what goes to the tiers for it may push these out.
+        let blocks = self.prefix.as_mut()?.fetch(slot, hit.blocks, hit.lower_blocks);
+        let tokens = (hit.blocks + hit.lower_blocks) * self.block_tokens;
+        self.grow(slot, sequence, tokens).then_some(blocks)
     }
 
     /// Gives a sequence that holds nothing what is cached of it.

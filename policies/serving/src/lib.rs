@@ -26,6 +26,7 @@ mod sequence;
 mod state;
 mod static_batch;
 mod tensorrt;
+mod tiers;
 mod vllm;
 mod vllm_v0;
 
@@ -43,5 +44,6 @@ pub use sequence::{Sequence, Sequences, Slot};
 pub use state::{Batcher, Plan, PlannedChunk, State};
 pub use static_batch::Static;
 pub use tensorrt::{Capacity, TensorRtLlm};
+pub use tiers::{Fetch, Tier};
 pub use vllm::{Order, Vllm};
 pub use vllm_v0::VllmV0;

@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 use crate::sequence::Slot;
+use crate::tiers::{Tier, Tiers};
 
 /// No block.
 const NONE: u32 = u32::MAX;
@@ -37,6 +38,7 @@ pub struct PrefixCache {
     /// Of each sequence: its blocks, its keys, and how many of its blocks can be found by others.
     held: Vec<Held>,
     evicted_blocks: u64,
+    tiers: Tiers,
 }
 
 #[derive(Clone, Default, Debug)]
@@ -59,12 +61,29 @@ impl PrefixCache {
             })
             .collect();
         let (head, tail) = if total_blocks == 0 { (NONE, NONE) } else { (0, total_blocks - 1) };
-        Self { blocks, by_key: HashMap::default(), head, tail, held: Vec::new(), evicted_blocks: 0 }
+        Self {
+            blocks,
+            by_key: HashMap::default(),
+            head,
+            tail,
+            held: Vec::new(),
+            evicted_blocks: 0,
+            tiers: Tiers::default(),
+        }
     }
 
     /// Blocks whose contents were given up for others.
     pub const fn evicted_blocks(&self) -> u64 {
         self.evicted_blocks
+    }
+
+    /// Memory below, the nearest first.
+    pub fn tiers(&self) -> &[Tier] {
+        self.tiers.as_slice()
+    }
+
+    pub(crate) fn set_tiers(&mut self, capacities_blocks: &[u32]) {
+        self.tiers = Tiers::new(capacities_blocks);
     }
 
     /// The blocks that a sequence holds, from its beginning.
@@ -100,7 +119,17 @@ impl PrefixCache {
             hit.blocks += 1;
             hit.vacant_blocks += u32::from(self.blocks[block as usize].holders == 0);
         }
+        if !self.tiers().is_empty() {
+            let further = held.keys.iter().take(most_blocks as usize).skip(hit.blocks as usize);
+            hit.lower_blocks = further.take_while(|&&key| self.tiers.contain(key)).count() as u32;
+        }
         hit
+    }
+
+    /// Reads blocks of a sequence from the tiers below.
+    pub(crate) fn fetch(&mut self, slot: Slot, first: u32, count: u32) -> Vec<u32> {
+        let Some(held) = self.held.get(slot.index()) else { return Vec::new() };
+        self.tiers.read(held.keys.get(first as usize..(first + count) as usize).unwrap_or_default())
     }
 
     /// Gives a sequence the first `count` blocks of what is cached of it.
@@ -186,6 +215,7 @@ impl PrefixCache {
         if first == block {
             if twin == NONE {
                 self.by_key.remove(&key);
+                self.tiers.store(key);
             } else {
                 self.by_key.insert(key, twin);
             }

@@ -28,7 +28,7 @@ pub struct Sequence {
     pub blocks: u32,
     /// Whether all but its last token are computed, so that one token is computed and one generated at a time.
     pub decoding: bool,
-    /// Whether it is part of a batch that is under way.
+    /// Whether it is part of a batch that is under way, or waits for contents of its blocks that are.
     pub in_flight: bool,
 }
 

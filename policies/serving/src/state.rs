@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::kv::BlockPool;
 use crate::sequence::{Sequences, Slot};
+use crate::tiers::Fetch;
 
 /// The requests and the memory of an engine.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct State {
     pub preempted: Vec<Slot>,
     /// Those that have all their tokens and gave up their memory later than that, since the engine last looked.
     pub released: Vec<Slot>,
+    /// Contents that a batcher wants from tiers below, since the engine last looked. The engine calls [`Self::fetched`] when they are there.
+    pub fetches: Vec<Fetch>,
     /// Tokens that an iteration computes of each sequence that decodes: with speculative decoding those that are drafted too, for which
     /// there must be blocks. Blocks of drafts that are not accepted are there for the next.
     pub decode_tokens: u32,
@@ -42,6 +45,7 @@ impl State {
             blocks,
             preempted: Vec::new(),
             released: Vec::new(),
+            fetches: Vec::new(),
             decode_tokens: 1,
             prefix_queried_tokens: 0,
             prefix_hit_tokens: 0,
@@ -56,6 +60,14 @@ impl State {
         sequence.restart();
         self.waiting.push_front(slot);
         self.preempted.push(slot);
+    }
+
+    /// Contents from tiers below have come: their tokens count as computed.
+    pub fn fetched(&mut self, fetch: &Fetch) {
+        let sequence = &mut self.sequences[fetch.slot];
+        sequence.computed_tokens = fetch.computed_tokens;
+        sequence.in_flight = false;
+        self.blocks.publish(fetch.slot, fetch.computed_tokens);
     }
 
     /// How often in a row the sequences may decode before one is done or blocks run out, `keep_blocks` left over; at least once, which

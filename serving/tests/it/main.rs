@@ -7,3 +7,4 @@ mod laws;
 mod memory;
 mod models;
 mod speculation;
+mod tiers;

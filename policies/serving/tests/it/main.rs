@@ -2,4 +2,5 @@
 
 mod blocks;
 mod dynamic;
+mod tiers;
 mod vllm;
