@@ -7,7 +7,7 @@ use foretell_serving_policies::{Batcher, Plan, Sequence, State};
 use crate::batch::{Batch, Chunk, StepLaw};
 use crate::speculation::Speculation;
 
-pub use crate::observer::{Iterations, Observer, Outcome};
+pub use crate::observer::{Iterations, Observer, Occupancy, Outcome};
 
 mod drafts;
 mod fetches;
@@ -266,21 +266,19 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         let now_ns = ended.last_end_ns();
         let count = ended.elapsed_ns.len() as u32;
         ended.plan.repeats = count;
-        observer.iterations(
-            &Iterations {
-                start_ns: ended.start_ns,
-                end_ns: now_ns,
-                count,
-                batch: ended.batch(),
-                generated_tokens: self.generated_tokens(&ended),
-            },
-            &self.state,
-        );
+        let generated_tokens = self.generated_tokens(&ended);
+        let before = Occupancy::of(&self.state);
         let row_end = (ended.origin_ns, ended.elapsed_ns[count as usize - 1], ended.plan.decodes.len());
         let repeats = ended.plan.chunks.is_empty() && self.speculation.is_none();
         self.unchanged = repeats.then_some(row_end);
         ended.plan.done =
             self.credit_decodes(&ended, observer) + self.credit_chunks(&ended, now_ns, observer);
+        let after = Occupancy::of(&self.state);
+        let (start_ns, batch) = (ended.start_ns, ended.batch());
+        observer.iterations(
+            &Iterations { start_ns, end_ns: now_ns, count, batch, generated_tokens, before, after },
+            &self.state,
+        );
         self.batcher.conclude(&mut self.state, &ended.plan);
         self.let_go(&ended.plan, now_ns, observer);
         ended.plan.clear();
@@ -298,6 +296,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         if count > 1 {
             self.take_blocks(&ended.plan, count);
         }
+        self.state.blocks.fill(ended.plan.decodes.len() as u64 * u64::from(count));
         // Most have their last token from the same iteration.
         let (mut latency_ns, mut alike, mut done) = (0, 0, 0);
         for &slot in &ended.plan.decodes {
@@ -359,6 +358,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         for chunk in &ended.plan.chunks {
             let sequence = &mut self.state.sequences[chunk.slot];
             sequence.computed_tokens += chunk.tokens;
+            self.state.blocks.fill(u64::from(chunk.tokens));
             sequence.in_flight = false;
             if sequence.uncomputed_tokens() > 0 {
                 continue;

@@ -183,7 +183,7 @@ impl Observer for Recorder {
     }
 
     fn iterations(&mut self, iterations: &Iterations<'_>, state: &State) {
-        let Iterations { start_ns, end_ns, count, batch, generated_tokens } = *iterations;
+        let Iterations { start_ns, end_ns, count, batch, generated_tokens, .. } = *iterations;
         let length = (end_ns - start_ns) as f64;
         let count_f = f64::from(count);
         let decodes = f64::from(batch.decodes);

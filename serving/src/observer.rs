@@ -27,6 +27,22 @@ pub struct Outcome {
     pub preemptions: u32,
 }
 
+/// Memory for keys and values at an instant.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Occupancy {
+    /// Blocks that somebody holds.
+    pub used_blocks: u32,
+    /// Tokens in them, each once.
+    pub held_tokens: u64,
+}
+
+impl Occupancy {
+    /// Of an engine, now.
+    pub const fn of(state: &State) -> Self {
+        Self { used_blocks: state.blocks.used_blocks(), held_tokens: state.blocks.held_tokens() }
+    }
+}
+
 /// A number of like iterations.
 #[derive(Clone, Copy, Debug)]
 pub struct Iterations<'a> {
@@ -40,6 +56,10 @@ pub struct Iterations<'a> {
     pub batch: Batch<'a>,
     /// Tokens that requests got by all of them together.
     pub generated_tokens: u64,
+    /// Memory while the first was carried out, what it adds not yet in it.
+    pub before: Occupancy,
+    /// Memory when the last was done, before anybody gave theirs back. In between blocks and tokens grow evenly, but for whole blocks.
+    pub after: Occupancy,
 }
 
 /// What an engine tells of itself.
@@ -54,7 +74,7 @@ pub trait Observer {
     fn preempted(&mut self, _request: u32, _now_ns: u64) {}
     /// A request is done.
     fn finished(&mut self, _outcome: &Outcome) {}
-    /// Iterations were carried out; what the state was while they were.
+    /// Iterations were carried out; who ran and who waited while they were.
     fn iterations(&mut self, _iterations: &Iterations<'_>, _state: &State) {}
 }
 

@@ -14,6 +14,10 @@ pub struct BlockPool {
     block_tokens: u32,
     total_blocks: u32,
     free_blocks: u32,
+    /// Blocks of all sequences, a shared one once for each of them.
+    owned_blocks: u64,
+    /// Tokens in them.
+    filled_tokens: u64,
     prefix: Option<PrefixCache>,
 }
 
@@ -31,7 +35,14 @@ pub struct Hit {
 impl BlockPool {
     /// Blocks that are counted, not shared.
     pub fn new(total_blocks: u32, block_tokens: u32) -> Self {
-        Self { block_tokens: block_tokens.max(1), total_blocks, free_blocks: total_blocks, prefix: None }
+        Self {
+            block_tokens: block_tokens.max(1),
+            total_blocks,
+            free_blocks: total_blocks,
+            owned_blocks: 0,
+            filled_tokens: 0,
+            prefix: None,
+        }
     }
 
     /// Blocks that sequences with the same beginning share, and that keep their contents until they are needed.
@@ -62,6 +73,28 @@ impl BlockPool {
     /// Blocks that nobody holds, those with cached contents among them.
     pub const fn free_blocks(&self) -> u32 {
         self.free_blocks
+    }
+
+    /// Blocks that somebody holds.
+    pub const fn used_blocks(&self) -> u32 {
+        self.total_blocks - self.free_blocks
+    }
+
+    /// Tokens that the blocks of sequences have room for and do not contain: what the last block of each lacks (internal fragmentation), or with a
+    /// batcher that reserves what has not come yet or never will. Shared blocks are full.
+    pub const fn unfilled_tokens(&self) -> u64 {
+        (self.owned_blocks * self.block_tokens as u64).saturating_sub(self.filled_tokens)
+    }
+
+    /// Tokens in blocks that somebody holds, each once however many share it.
+    pub const fn held_tokens(&self) -> u64 {
+        (self.used_blocks() as u64 * self.block_tokens as u64).saturating_sub(self.unfilled_tokens())
+    }
+
+    /// Keys and values of so many tokens more were computed. Whoever adds to [`Sequence::computed_tokens`] says so.
+    #[inline]
+    pub const fn fill(&mut self, tokens: u64) {
+        self.filled_tokens += tokens;
     }
 
     /// Whether beginnings are shared.
@@ -95,6 +128,7 @@ impl BlockPool {
         if lacking > 0 {
             self.free_blocks -= lacking;
             sequence.blocks += lacking;
+            self.owned_blocks += u64::from(lacking);
             if let Some(prefix) = &mut self.prefix {
                 prefix.allocate(slot, lacking);
             }
@@ -112,6 +146,8 @@ impl BlockPool {
 
     /// Takes back all that a sequence holds. What is cached stays until it is needed, the end of the sequence less long than its beginning.
     pub fn release(&mut self, slot: Slot, sequence: &mut Sequence) {
+        self.owned_blocks -= u64::from(sequence.blocks);
+        self.filled_tokens = self.filled_tokens.saturating_sub(u64::from(sequence.computed_tokens));
         match &mut self.prefix {
             Some(prefix) => self.free_blocks += prefix.release(slot),
             None => self.free_blocks += sequence.blocks,
@@ -148,6 +184,8 @@ impl BlockPool {
             self.free_blocks -= hit.vacant_blocks;
             sequence.blocks = hit.blocks;
             sequence.computed_tokens = hit.blocks * self.block_tokens;
+            self.owned_blocks += u64::from(hit.blocks);
+            self.fill(u64::from(sequence.computed_tokens));
         }
     }
 

@@ -16,7 +16,7 @@ pub struct Sequence {
     pub priority: i32,
     /// Tokens that were submitted.
     pub prompt_tokens: u32,
-    /// Tokens that it will generate. No batcher may look at it: it is what the model will say.
+    /// Tokens that it will generate. No batcher may look at it: it is what the model will say. (Reservations that stand for oracles do.)
     pub output_tokens: u32,
     /// Tokens that it may generate at most, as the request says.
     pub limit_tokens: u32,

@@ -65,6 +65,7 @@ impl State {
     /// Contents from tiers below have come: their tokens count as computed.
     pub fn fetched(&mut self, fetch: &Fetch) {
         let sequence = &mut self.sequences[fetch.slot];
+        self.blocks.fill(u64::from(fetch.computed_tokens - sequence.computed_tokens));
         sequence.computed_tokens = fetch.computed_tokens;
         sequence.in_flight = false;
         self.blocks.publish(fetch.slot, fetch.computed_tokens);

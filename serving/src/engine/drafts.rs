@@ -35,6 +35,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             let sequence = &mut self.state.sequences[slot];
             sequence.computed_tokens += tokens;
             sequence.generated_tokens += tokens;
+            self.state.blocks.fill(u64::from(tokens));
             sequence.in_flight = false;
             done += u32::from(sequence.remaining_tokens() == 0);
             let timing = &mut self.timings[slot.index()];

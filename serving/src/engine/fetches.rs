@@ -59,9 +59,9 @@ impl Fetches {
                 continue;
             }
             let start_ns = from_ns.max(*free_ns);
-            let read_ns = link.latency_ns + f64::from(blocks) * link.block_ns;
-            *free_ns = start_ns + read_ns;
-            ready_ns = ready_ns.max(start_ns + link.exposed_share * read_ns);
+            let length_ns = link.latency_ns + f64::from(blocks) * link.block_ns;
+            *free_ns = start_ns + length_ns;
+            ready_ns = ready_ns.max(start_ns + link.exposed_share * length_ns);
         }
         let done_ns = now_ns + (ready_ns - from_ns).round() as u64;
         let place = self.pending.partition_point(|&(before_ns, _)| before_ns <= done_ns);

@@ -1,9 +1,9 @@
 //! Engines: whatever the batcher, nobody can tell whether they look after every iteration.
 
-use foretell_serving::engine::Iterations;
+use foretell_serving::engine::{Iterations, Occupancy};
 use foretell_serving::policies::{
-    Batcher, BlockPool, Capacity, LightLlm, Limits, Orca, Order, PrefixCache, Reservation, Sarathi, State,
-    Static, TensorRtLlm, Vllm, VllmV0,
+    Batcher, BlockPool, Capacity, LightLlm, Limits, Orca, Order, PrefixCache, Reservation, Sarathi, Slot,
+    State, Static, TensorRtLlm, Vllm, VllmV0,
 };
 use foretell_serving::{Batch, Engine, Observer, Outcome, Request, Speculation, StepLaw, TierLink, replay};
 use proptest::prelude::*;
@@ -50,11 +50,13 @@ fn batcher(number: usize, stages: u32) -> Box<dyn Batcher + Send> {
         7 => Box::new(LightLlm::new(limits, 80, 5)),
         8 => Box::new(tensorrt),
         9 => Box::new(TensorRtLlm { capacity: Capacity::MaxUtilization, ..tensorrt }),
-        _ => Box::new(TensorRtLlm { capacity: Capacity::StaticBatch, ..tensorrt }),
+        10 => Box::new(TensorRtLlm { capacity: Capacity::StaticBatch, ..tensorrt }),
+        11 => Box::new(Orca::new(limits, Reservation::PowerOfTwo)),
+        _ => Box::new(Orca::new(limits, Reservation::Oracle)),
     }
 }
 
-const BATCHERS: usize = 11;
+const BATCHERS: usize = 13;
 
 /// What of a run must not depend on how it is carried out.
 #[derive(Default, PartialEq, Debug)]
@@ -83,7 +85,22 @@ impl Observer for Seen {
         self.latencies.extend((0..tokens).map(|_| latency_ns));
     }
 
-    fn iterations(&mut self, iterations: &Iterations<'_>, _state: &State) {
+    fn iterations(&mut self, iterations: &Iterations<'_>, state: &State) {
+        // What is counted step by step against what sequences have now. With drafts and on stages some compute what counts later.
+        let held = |slot: &Slot| &state.sequences[*slot];
+        let holders = state.running.iter().chain(&state.waiting).map(held);
+        let (mut room, mut filled) = (0, 0);
+        for sequence in holders {
+            room += u64::from(sequence.blocks * BLOCK_TOKENS);
+            filled += u64::from(sequence.computed_tokens);
+        }
+        assert_eq!(state.blocks.unfilled_tokens(), room - filled);
+        assert_eq!(iterations.after, Occupancy::of(state));
+        assert!(iterations.before.used_blocks <= iterations.after.used_blocks);
+        let computed = u64::from(iterations.count) * u64::from(iterations.batch.tokens());
+        let rejected = iterations.batch.decode_tokens > 1;
+        let added = iterations.after.held_tokens - iterations.before.held_tokens;
+        assert!(added == computed || (rejected && added < computed), "{iterations:?}");
         self.iterations += u64::from(iterations.count);
         self.generated_tokens += iterations.generated_tokens;
         self.computed_tokens += u64::from(iterations.count) * u64::from(iterations.batch.tokens());

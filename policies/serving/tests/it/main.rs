@@ -2,5 +2,6 @@
 
 mod blocks;
 mod dynamic;
+mod occupancy;
 mod tiers;
 mod vllm;
