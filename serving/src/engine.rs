@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use foretell_serving_policies::{Batcher, Plan, Sequence, State};
+use foretell_serving_policies::{Batcher, Plan, Sequence, Slot, State};
 
 use crate::batch::{Batch, Chunk, StepLaw};
 use crate::speculation::Speculation;
@@ -53,13 +53,26 @@ pub enum Rejection {
 }
 
 /// What is remembered of a sequence beside what a batcher sees.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Timing {
-    scheduled_ns: Option<u64>,
+    scheduled_ns: u64,
     first_token_ns: u64,
     last_token_ns: u64,
     cached_tokens: u32,
     preemptions: u32,
+}
+
+/// An instant that has not come.
+const NEVER: u64 = u64::MAX;
+
+impl Timing {
+    const NONE: Self = Self {
+        scheduled_ns: NEVER,
+        first_token_ns: NEVER,
+        last_token_ns: NEVER,
+        cached_tokens: 0,
+        preemptions: 0,
+    };
 }
 
 /// A batch under way: one iteration, or many of which each computes a token of each sequence.
@@ -221,8 +234,8 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             decoding: false,
             in_flight: false,
         });
-        self.timings.resize(self.state.sequences.capacity(), Timing::default());
-        self.timings[slot.index()] = Timing::default();
+        self.timings.resize(self.state.sequences.capacity(), Timing::NONE);
+        self.timings[slot.index()] = Timing::NONE;
         self.state.blocks.set_keys(slot, request.block_keys);
         self.batcher.enqueue(&mut self.state, slot);
         Ok(())
@@ -271,8 +284,10 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         let row_end = (ended.origin_ns, ended.elapsed_ns[count as usize - 1], ended.plan.decodes.len());
         let repeats = ended.plan.chunks.is_empty() && self.speculation.is_none();
         self.unchanged = repeats.then_some(row_end);
-        ended.plan.done =
-            self.credit_decodes(&ended, observer) + self.credit_chunks(&ended, now_ns, observer);
+        let mut done = std::mem::take(&mut ended.plan.done);
+        self.credit_decodes(&ended, &mut done, observer);
+        self.credit_chunks(&ended, now_ns, &mut done, observer);
+        ended.plan.done = done;
         let after = Occupancy::of(&self.state);
         let (start_ns, batch) = (ended.start_ns, ended.batch());
         observer.iterations(
@@ -280,15 +295,16 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             &self.state,
         );
         self.batcher.conclude(&mut self.state, &ended.plan);
-        self.let_go(&ended.plan, now_ns, observer);
+        self.let_go(&ended.plan, observer);
         ended.plan.clear();
         self.spare.push(ended);
     }
 
-    /// Marks what those that decode have computed; how many are done.
-    fn credit_decodes(&mut self, ended: &UnderWay, observer: &mut impl Observer) -> u32 {
+    /// Marks what those that decode have computed, and who is done.
+    fn credit_decodes(&mut self, ended: &UnderWay, done: &mut Vec<Slot>, observer: &mut impl Observer) {
         if self.speculation.is_some() {
-            return self.credit_drafts(ended, observer);
+            self.credit_drafts(ended, done, observer);
+            return;
         }
         let count = ended.elapsed_ns.len() as u32;
         let first_ns = ended.end_ns(0);
@@ -298,13 +314,15 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         }
         self.state.blocks.fill(ended.plan.decodes.len() as u64 * u64::from(count));
         // Most have their last token from the same iteration.
-        let (mut latency_ns, mut alike, mut done) = (0, 0, 0);
+        let (mut latency_ns, mut alike) = (0, 0);
         for &slot in &ended.plan.decodes {
             let sequence = &mut self.state.sequences[slot];
             sequence.computed_tokens += count;
             sequence.generated_tokens += count;
-            done += u32::from(sequence.remaining_tokens() == 0);
             sequence.in_flight = false;
+            if sequence.remaining_tokens() == 0 {
+                done.push(slot);
+            }
             let timing = &mut self.timings[slot.index()];
             let since_ns = first_ns - timing.last_token_ns;
             timing.last_token_ns = last_ns;
@@ -324,7 +342,6 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             observer.inter_token(end_ns - before_ns, decodes);
             before_ns = end_ns;
         }
-        done
     }
 
     /// Takes the blocks that a row of iterations needs after its first.
@@ -352,9 +369,14 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         }
     }
 
-    /// Marks what was read in; how many are done.
-    fn credit_chunks(&mut self, ended: &UnderWay, now_ns: u64, observer: &mut impl Observer) -> u32 {
-        let mut done = 0;
+    /// Marks what was read in, and who is done.
+    fn credit_chunks(
+        &mut self,
+        ended: &UnderWay,
+        now_ns: u64,
+        done: &mut Vec<Slot>,
+        observer: &mut impl Observer,
+    ) {
         for chunk in &ended.plan.chunks {
             let sequence = &mut self.state.sequences[chunk.slot];
             sequence.computed_tokens += chunk.tokens;
@@ -364,8 +386,10 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
                 continue;
             }
             sequence.generated_tokens += 1;
-            done += u32::from(sequence.remaining_tokens() == 0);
             sequence.decoding = true;
+            if sequence.remaining_tokens() == 0 {
+                done.push(chunk.slot);
+            }
             let timing = &mut self.timings[chunk.slot.index()];
             if sequence.generated_tokens == 1 {
                 timing.first_token_ns = now_ns;
@@ -375,25 +399,18 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             }
             timing.last_token_ns = now_ns;
         }
-        done
     }
 
     /// Tells of those that are done, and forgets those that hold no memory any more.
-    fn let_go(&mut self, plan: &Plan, now_ns: u64, observer: &mut impl Observer) {
-        if plan.done == 0 {
-            return;
-        }
-        for slot in plan.slots() {
+    fn let_go(&mut self, plan: &Plan, observer: &mut impl Observer) {
+        for &slot in &plan.done {
             let sequence = self.state.sequences[slot];
-            if sequence.remaining_tokens() > 0 {
-                continue;
-            }
             self.unchanged = None;
             let timing = self.timings[slot.index()];
             observer.finished(&Outcome {
                 request: sequence.request,
                 arrival_ns: sequence.arrival_ns,
-                scheduled_ns: timing.scheduled_ns.unwrap_or(now_ns),
+                scheduled_ns: timing.scheduled_ns,
                 first_token_ns: timing.first_token_ns,
                 last_token_ns: timing.last_token_ns,
                 prompt_tokens: sequence.prompt_tokens,
@@ -472,8 +489,8 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             next.sampled += u32::from(sequence.uncomputed_tokens() == chunk.tokens);
             next.chunks.push(Chunk { tokens: chunk.tokens, context_tokens: sequence.computed_tokens });
             let timing = &mut self.timings[chunk.slot.index()];
-            if timing.scheduled_ns.is_none() {
-                timing.scheduled_ns = Some(now_ns);
+            if timing.scheduled_ns == NEVER {
+                timing.scheduled_ns = now_ns;
                 timing.cached_tokens = sequence.computed_tokens;
                 observer.scheduled(sequence.request, now_ns);
             }

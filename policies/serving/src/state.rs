@@ -135,15 +135,15 @@ pub struct Plan {
     /// How many iterations like this one, itself included, are sure to follow one another while nothing arrives; more than one only where nothing
     /// is read in. The blocks for those after the first are not yet taken.
     pub repeats: u32,
-    /// How many of its sequences got their last token by it. The engine says so.
-    pub done: u32,
+    /// Which of its sequences got their last token by it, in their order. The engine says so.
+    pub done: Vec<Slot>,
     /// Whether an arrival could change the next iteration, if it is no later than the end of this one.
     pub heeds_arrivals: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { decodes: Vec::new(), chunks: Vec::new(), repeats: 1, done: 0, heeds_arrivals: true }
+        Self { decodes: Vec::new(), chunks: Vec::new(), repeats: 1, done: Vec::new(), heeds_arrivals: true }
     }
 }
 
@@ -168,7 +168,7 @@ impl Plan {
         self.decodes.clear();
         self.chunks.clear();
         self.repeats = 1;
-        self.done = 0;
+        self.done.clear();
         self.heeds_arrivals = true;
     }
 
@@ -205,15 +205,11 @@ pub trait Batcher {
 
 /// Takes those of a plan that are done out of those that run, and releases their memory.
 pub(crate) fn release_done(state: &mut State, plan: &Plan) {
-    if plan.done == 0 {
+    if plan.done.is_empty() {
         return;
     }
-    for slot in plan.slots() {
-        let sequence = &mut state.sequences[slot];
-        if sequence.remaining_tokens() == 0 {
-            state.blocks.release(slot, sequence);
-        }
+    for &slot in &plan.done {
+        state.blocks.release(slot, &mut state.sequences[slot]);
     }
-    let sequences = &state.sequences;
-    state.running.retain(|&slot| sequences[slot].remaining_tokens() > 0);
+    state.running.retain(|slot| !plan.done.contains(slot));
 }

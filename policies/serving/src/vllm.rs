@@ -90,6 +90,14 @@ impl Vllm {
         let (block_tokens, decode_tokens) = (state.blocks.block_tokens(), state.decode_tokens);
         let mut at = 0;
         'running: while at < state.running.len() && budget > 0 {
+            if decode_tokens == 1 {
+                let plain = decode_in_place(state, plan, at, budget);
+                at += plain;
+                budget -= plain as u32;
+                if at == state.running.len() || budget == 0 {
+                    break;
+                }
+            }
             let slot = state.running[at];
             let sequence = &mut state.sequences[slot];
             if sequence.in_flight {
@@ -103,7 +111,6 @@ impl Vllm {
                 let tokens = self.share(sequence.uncomputed_tokens()).min(budget);
                 (tokens, sequence.computed_tokens + tokens)
             };
-            // Most decode in a block that they have.
             if sequence.blocks * block_tokens < after {
                 while !state.blocks.grow(slot, &mut state.sequences[slot], after) {
                     preempted = true;
@@ -204,6 +211,27 @@ impl Vllm {
         sequence.restart();
         true
     }
+}
+
+/// Plans those from a place on, as far as the budget goes, who decode in a block that they have, until somebody needs more thought: how many they are.
+fn decode_in_place(state: &mut State, plan: &mut Plan, at: usize, budget: u32) -> usize {
+    let State { sequences, blocks, running, .. } = state;
+    let (block_tokens, shares) = (blocks.block_tokens(), blocks.shares_prefixes());
+    let candidates = &running[at..running.len().min(at + budget as usize)];
+    let mut count = 0;
+    for &slot in candidates {
+        let sequence = &sequences[slot];
+        let (after, room) = (sequence.computed_tokens + 1, sequence.blocks * block_tokens);
+        if !sequence.decoding || sequence.in_flight || room < after {
+            break;
+        }
+        if shares && room == after {
+            blocks.publish(slot, after);
+        }
+        count += 1;
+    }
+    plan.decodes.extend_from_slice(&candidates[..count]);
+    count
 }
 
 /// Takes a sequence out of a plan; the tokens that it was to compute.

@@ -26,10 +26,14 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         decodes.iter().map(|&slot| u64::from(self.yielded_tokens(slot))).sum::<u64>() + u64::from(read)
     }
 
-    /// Marks what those that decode have got, of their drafts too: each gets what was accepted, all at once. How many are done.
-    pub(super) fn credit_drafts(&mut self, ended: &UnderWay, observer: &mut impl Observer) -> u32 {
+    /// Marks what those that decode have got, of their drafts too: each gets what was accepted, all at once. Who is done.
+    pub(super) fn credit_drafts(
+        &mut self,
+        ended: &UnderWay,
+        done: &mut Vec<Slot>,
+        observer: &mut impl Observer,
+    ) {
         let now_ns = ended.last_end_ns();
-        let mut done = 0;
         for &slot in &ended.plan.decodes {
             let tokens = self.yielded_tokens(slot);
             let sequence = &mut self.state.sequences[slot];
@@ -37,7 +41,9 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             sequence.generated_tokens += tokens;
             self.state.blocks.fill(u64::from(tokens));
             sequence.in_flight = false;
-            done += u32::from(sequence.remaining_tokens() == 0);
+            if sequence.remaining_tokens() == 0 {
+                done.push(slot);
+            }
             let timing = &mut self.timings[slot.index()];
             observer.inter_token(now_ns - timing.last_token_ns, 1);
             if tokens > 1 {
@@ -45,7 +51,6 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             }
             timing.last_token_ns = now_ns;
         }
-        done
     }
 
     /// What an iteration takes, with drafting.

@@ -44,7 +44,7 @@ impl Bench {
             let sequence = &mut self.state.sequences[chunk.slot];
             sequence.computed_tokens += chunk.tokens;
             sequence.generated_tokens = 1;
-            plan.done += 1;
+            plan.done.push(chunk.slot);
         }
         self.batcher.conclude(&mut self.state, &plan);
         plan.chunks.iter().map(|chunk| (chunk.slot, chunk.tokens)).collect()
