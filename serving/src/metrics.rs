@@ -183,7 +183,7 @@ impl Observer for Recorder {
     }
 
     fn iterations(&mut self, iterations: &Iterations<'_>, state: &State) {
-        let Iterations { start_ns, end_ns, count, batch, generated_tokens, .. } = *iterations;
+        let Iterations { start_ns, end_ns, count, batch, generated_tokens, before, .. } = *iterations;
         let length = (end_ns - start_ns) as f64;
         let count_f = f64::from(count);
         let decodes = f64::from(batch.decodes);
@@ -196,7 +196,7 @@ impl Observer for Recorder {
             pairs += own * (before + (own + 1.0) / 2.0);
             read += before;
         }
-        let used = state.blocks.total_blocks() - state.blocks.free_blocks();
+        let used = before.used_blocks;
         // Held: what was there before, half of what each further iteration adds, and the chunks.
         let held = (batch.decode_context_tokens as f64
             + decodes * (count_f + 1.0) / 2.0

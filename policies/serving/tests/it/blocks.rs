@@ -123,6 +123,8 @@ proptest! {
         const BLOCKS: u32 = 24;
         let mut bench = Bench::new(BLOCKS);
         let mut living: Vec<Slot> = Vec::new();
+        // What blocks contain, in the order in which it came to be found.
+        let mut published: Vec<(u64, u32)> = Vec::new();
         for (take, contents, further) in steps {
             // Keys say all that comes before.
             let keys: Vec<u64> = contents.iter().scan(7_u64, |chain, &content| {
@@ -131,7 +133,19 @@ proptest! {
             }).collect();
             let needed = bench.pool.blocks_for(keys.len() as u32 * BLOCK_TOKENS + further);
             if take && needed <= bench.pool.free_blocks() {
-                living.push(bench.take(&keys, further).0);
+                let most = (keys.len() as u32 * BLOCK_TOKENS + further - 1) / BLOCK_TOKENS;
+                let found: Vec<u32> = keys
+                    .iter()
+                    .take(most as usize)
+                    .map_while(|&key| published.iter().find(|&&(of, _)| of == key).map(|&(_, block)| block))
+                    .collect();
+                let (slot, hit) = bench.take(&keys, further);
+                let held = bench.held(slot);
+                prop_assert_eq!(&held[..hit.blocks as usize], found.as_slice());
+                let fresh = &held[found.len()..];
+                published.retain(|(_, block)| !fresh.contains(block));
+                published.extend(keys.iter().copied().zip(held).skip(found.len()));
+                living.push(slot);
             } else if !living.is_empty() {
                 let slot = living.remove(further as usize % living.len());
                 bench.give_back(slot);
