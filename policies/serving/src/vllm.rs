@@ -91,9 +91,9 @@ impl Vllm {
         let mut at = 0;
         'running: while at < state.running.len() && budget > 0 {
             if decode_tokens == 1 {
-                let plain = decode_in_place(state, plan, at, budget);
-                at += plain;
-                budget -= plain as u32;
+                let decodes = decode_in_place(state, plan, at, budget);
+                at += decodes;
+                budget -= decodes as u32;
                 if at == state.running.len() || budget == 0 {
                     break;
                 }
