@@ -12,22 +12,40 @@ pub struct Chunk {
 }
 
 /// What one iteration computes.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Batch<'a> {
-    /// Sequences that decode: one token each.
+    /// Sequences that decode.
     pub decodes: u32,
+    /// Tokens that each of them computes: one, or with speculative decoding those that were drafted too. Their context is read once for all.
+    pub decode_tokens: u32,
     /// Tokens whose keys and values the decoding sequences have in memory, all together, before this iteration.
     pub decode_context_tokens: u64,
     /// Sequences that read tokens in.
     pub chunks: &'a [Chunk],
-    /// Sequences of which a token is sampled: those that decode, and those whose last chunk this is.
+    /// Tokens whose successors are sampled: those of sequences that decode, and the last of those whose last chunk this is.
     pub sampled: u32,
+}
+
+impl Default for Batch<'_> {
+    fn default() -> Self {
+        Self { decodes: 0, decode_tokens: 1, decode_context_tokens: 0, chunks: &[], sampled: 0 }
+    }
 }
 
 impl Batch<'_> {
     /// Tokens computed.
     pub fn tokens(&self) -> u32 {
-        self.decodes + self.chunks.iter().map(|chunk| chunk.tokens).sum::<u32>()
+        self.decoded_tokens() + self.chunk_tokens()
+    }
+
+    /// Tokens computed by those that decode.
+    pub const fn decoded_tokens(&self) -> u32 {
+        self.decodes * self.decode_tokens
+    }
+
+    /// Tokens read in.
+    pub fn chunk_tokens(&self) -> u32 {
+        self.chunks.iter().map(|chunk| chunk.tokens).sum()
     }
 }
 
@@ -51,7 +69,7 @@ pub trait StepLaw {
     /// Nanoseconds of an iteration in which `decodes` sequences decode and nothing is read in, in the only stage. Iterations by the thousand are
     /// reckoned by it: an implementation should keep at hand what depends on `decodes` alone. Must equal [`Self::stage_ns`] to the bit.
     fn decode_ns(&self, decodes: u32, decode_context_tokens: u64) -> f64 {
-        self.stage_ns(&Batch { decodes, decode_context_tokens, chunks: &[], sampled: decodes }, 0)
+        self.stage_ns(&Batch { decodes, decode_context_tokens, sampled: decodes, ..Batch::default() }, 0)
     }
 
     /// When the iterations of a row end in which the same sequences decode, until `most` have or one ends after `until_ns`: for each the time since the

@@ -2,9 +2,17 @@
 
 use std::collections::VecDeque;
 
-use foretell_serving_policies::{Batcher, Plan, Sequence, State};
+use foretell_serving_policies::{Batcher, Plan, Sequence, Slot, State};
 
 use crate::batch::{Batch, Chunk, StepLaw};
+use crate::speculation::Speculation;
+
+pub use crate::observer::{Iterations, Observer, Occupancy, Outcome};
+
+mod drafts;
+mod fetches;
+
+pub use fetches::TierLink;
 
 /// A request as it reaches an engine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,69 +52,27 @@ pub enum Rejection {
     },
 }
 
-/// What became of a request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Outcome {
-    /// The caller's index.
-    pub request: u32,
-    /// When it arrived.
-    pub arrival_ns: u64,
-    /// When the first iteration that it was part of began.
-    pub scheduled_ns: u64,
-    /// When its first token was there.
-    pub first_token_ns: u64,
-    /// When its last token was there.
-    pub last_token_ns: u64,
-    /// Tokens submitted.
-    pub prompt_tokens: u32,
-    /// Tokens generated.
-    pub output_tokens: u32,
-    /// Tokens of the prompt that were in the cache when it was first taken.
-    pub cached_tokens: u32,
-    /// How often it had to give up its memory.
-    pub preemptions: u32,
-}
-
-/// A number of like iterations.
-#[derive(Clone, Copy, Debug)]
-pub struct Iterations<'a> {
-    /// When the first began.
-    pub start_ns: u64,
-    /// When the last ended.
-    pub end_ns: u64,
-    /// How many.
-    pub count: u32,
-    /// What each computed; the context is that of the first.
-    pub batch: Batch<'a>,
-}
-
-/// What an engine tells of itself.
-pub trait Observer {
-    /// A request was taken for the first time.
-    fn scheduled(&mut self, _request: u32, _now_ns: u64) {}
-    /// The first token of a request.
-    fn first_token(&mut self, _request: u32, _now_ns: u64) {}
-    /// Further tokens, each so long after the one before it of the same request.
-    fn inter_token(&mut self, _latency_ns: u64, _tokens: u32) {}
-    /// A request gave up its memory.
-    fn preempted(&mut self, _request: u32, _now_ns: u64) {}
-    /// A request is done.
-    fn finished(&mut self, _outcome: &Outcome) {}
-    /// Iterations were carried out; what the state was while they were.
-    fn iterations(&mut self, _iterations: &Iterations<'_>, _state: &State) {}
-}
-
-/// Nobody looks.
-impl Observer for () {}
-
 /// What is remembered of a sequence beside what a batcher sees.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Timing {
-    scheduled_ns: Option<u64>,
+    scheduled_ns: u64,
     first_token_ns: u64,
     last_token_ns: u64,
     cached_tokens: u32,
     preemptions: u32,
+}
+
+/// An instant that has not come.
+const NEVER: u64 = u64::MAX;
+
+impl Timing {
+    const NONE: Self = Self {
+        scheduled_ns: NEVER,
+        first_token_ns: NEVER,
+        last_token_ns: NEVER,
+        cached_tokens: 0,
+        preemptions: 0,
+    };
 }
 
 /// A batch under way: one iteration, or many of which each computes a token of each sequence.
@@ -115,6 +81,7 @@ pub(crate) struct UnderWay {
     plan: Plan,
     chunks: Vec<Chunk>,
     sampled: u32,
+    decode_tokens: u32,
     context_tokens: u64,
     start_ns: u64,
     /// When iterations end, counted from `origin_ns` and not rounded.
@@ -135,6 +102,7 @@ impl UnderWay {
     pub(crate) fn batch(&self) -> Batch<'_> {
         Batch {
             decodes: self.plan.decodes.len() as u32,
+            decode_tokens: self.decode_tokens,
             decode_context_tokens: self.context_tokens,
             chunks: &self.chunks,
             sampled: self.sampled,
@@ -166,6 +134,8 @@ pub struct Engine<L, B: ?Sized = dyn Batcher + Send> {
     unchanged: Option<(u64, f64, usize)>,
     /// No more than one iteration at a time.
     one_by_one: bool,
+    speculation: Option<Speculation>,
+    fetches: fetches::Fetches,
     batcher: Box<B>,
 }
 
@@ -182,6 +152,8 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             stages_free_ns: vec![0.0; stages],
             unchanged: None,
             one_by_one: false,
+            speculation: None,
+            fetches: fetches::Fetches::default(),
             batcher,
         }
     }
@@ -190,6 +162,14 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     #[must_use]
     pub const fn one_by_one(mut self) -> Self {
         self.one_by_one = true;
+        self
+    }
+
+    /// The same engine, which decodes speculatively. Its iterations are carried out one by one: what comes after the next is drawn.
+    #[must_use]
+    pub const fn speculating(mut self, speculation: Speculation) -> Self {
+        self.state.decode_tokens = speculation.decode_tokens();
+        self.speculation = Some(speculation);
         self
     }
 
@@ -219,13 +199,23 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// When it must be told to [`Self::advance`]. None if it has nothing to do until something arrives.
     pub fn next_ns(&self) -> Option<u64> {
-        self.under_way.front().map(UnderWay::last_end_ns)
+        let end_ns = self.under_way.front().map(UnderWay::last_end_ns);
+        // With all stages taken nothing can begin when contents come.
+        match self.fetches.next_ns() {
+            Some(done_ns) if self.under_way.len() < self.stages_free_ns.len() => {
+                Some(end_ns.map_or(done_ns, |end_ns| end_ns.min(done_ns)))
+            }
+            _ => end_ns,
+        }
     }
 
     /// Takes a request in, to be considered with the next batch.
     pub(crate) fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
         let (prompt_tokens, output_tokens) = (request.prompt_tokens.max(1), request.output_tokens.max(1));
-        let tokens = prompt_tokens + output_tokens - 1;
+        let limit_tokens = request.limit_tokens.max(output_tokens);
+        // Its last iteration may draft beyond its end.
+        let longest = (output_tokens + self.state.decode_tokens - 1).min(limit_tokens);
+        let tokens = prompt_tokens + longest - 1;
         let blocks = &self.state.blocks;
         if blocks.blocks_for(tokens) > blocks.total_blocks() {
             let cache_tokens = u64::from(blocks.total_blocks()) * u64::from(blocks.block_tokens());
@@ -237,15 +227,15 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             priority: request.priority,
             prompt_tokens,
             output_tokens,
-            limit_tokens: request.limit_tokens.max(output_tokens),
+            limit_tokens,
             generated_tokens: 0,
             computed_tokens: 0,
             blocks: 0,
             decoding: false,
             in_flight: false,
         });
-        self.timings.resize(self.state.sequences.capacity(), Timing::default());
-        self.timings[slot.index()] = Timing::default();
+        self.timings.resize(self.state.sequences.capacity(), Timing::NONE);
+        self.timings[slot.index()] = Timing::NONE;
         self.state.blocks.set_keys(slot, request.block_keys);
         self.batcher.enqueue(&mut self.state, slot);
         Ok(())
@@ -275,9 +265,12 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// Carries out what ends at [`Self::next_ns`], and begins what can be begun then. Nothing may arrive before `horizon_ns`.
     pub fn advance(&mut self, horizon_ns: u64, observer: &mut impl Observer) {
-        let Some(ended) = self.under_way.pop_front() else { return };
-        let now_ns = ended.last_end_ns();
-        self.conclude(ended, observer);
+        let Some(now_ns) = self.next_ns() else { return };
+        if self.under_way.front().is_some_and(|first| first.last_end_ns() <= now_ns)
+            && let Some(ended) = self.under_way.pop_front()
+        {
+            self.conclude(ended, observer);
+        }
         self.dispatch(now_ns, horizon_ns, observer);
     }
 
@@ -286,36 +279,50 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         let now_ns = ended.last_end_ns();
         let count = ended.elapsed_ns.len() as u32;
         ended.plan.repeats = count;
+        let generated_tokens = self.generated_tokens(&ended);
+        let before = Occupancy::of(&self.state);
+        let row_end = (ended.origin_ns, ended.elapsed_ns[count as usize - 1], ended.plan.decodes.len());
+        let repeats = ended.plan.chunks.is_empty() && self.speculation.is_none();
+        self.unchanged = repeats.then_some(row_end);
+        let mut done = std::mem::take(&mut ended.plan.done);
+        self.credit_decodes(&ended, &mut done, observer);
+        self.credit_chunks(&ended, now_ns, &mut done, observer);
+        ended.plan.done = done;
+        let after = Occupancy::of(&self.state);
+        let (start_ns, batch) = (ended.start_ns, ended.batch());
         observer.iterations(
-            &Iterations { start_ns: ended.start_ns, end_ns: now_ns, count, batch: ended.batch() },
+            &Iterations { start_ns, end_ns: now_ns, count, batch, generated_tokens, before, after },
             &self.state,
         );
-        let row_end = (ended.origin_ns, ended.elapsed_ns[count as usize - 1], ended.plan.decodes.len());
-        self.unchanged = ended.plan.chunks.is_empty().then_some(row_end);
-        ended.plan.done =
-            self.credit_decodes(&ended, observer) + self.credit_chunks(&ended, now_ns, observer);
         self.batcher.conclude(&mut self.state, &ended.plan);
-        self.let_go(&ended.plan, now_ns, observer);
+        self.let_go(&ended.plan, observer);
         ended.plan.clear();
         self.spare.push(ended);
     }
 
-    /// Marks what those that decode have computed; how many are done.
-    fn credit_decodes(&mut self, ended: &UnderWay, observer: &mut impl Observer) -> u32 {
+    /// Marks what those that decode have computed, and who is done.
+    fn credit_decodes(&mut self, ended: &UnderWay, done: &mut Vec<Slot>, observer: &mut impl Observer) {
+        if self.speculation.is_some() {
+            self.credit_drafts(ended, done, observer);
+            return;
+        }
         let count = ended.elapsed_ns.len() as u32;
         let first_ns = ended.end_ns(0);
         let last_ns = ended.last_end_ns();
         if count > 1 {
             self.take_blocks(&ended.plan, count);
         }
+        self.state.blocks.fill(ended.plan.decodes.len() as u64 * u64::from(count));
         // Most have their last token from the same iteration.
-        let (mut latency_ns, mut alike, mut done) = (0, 0, 0);
+        let (mut latency_ns, mut alike) = (0, 0);
         for &slot in &ended.plan.decodes {
             let sequence = &mut self.state.sequences[slot];
             sequence.computed_tokens += count;
             sequence.generated_tokens += count;
-            done += u32::from(sequence.remaining_tokens() == 0);
             sequence.in_flight = false;
+            if sequence.remaining_tokens() == 0 {
+                done.push(slot);
+            }
             let timing = &mut self.timings[slot.index()];
             let since_ns = first_ns - timing.last_token_ns;
             timing.last_token_ns = last_ns;
@@ -335,7 +342,6 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             observer.inter_token(end_ns - before_ns, decodes);
             before_ns = end_ns;
         }
-        done
     }
 
     /// Takes the blocks that a row of iterations needs after its first.
@@ -363,19 +369,27 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         }
     }
 
-    /// Marks what was read in; how many are done.
-    fn credit_chunks(&mut self, ended: &UnderWay, now_ns: u64, observer: &mut impl Observer) -> u32 {
-        let mut done = 0;
+    /// Marks what was read in, and who is done.
+    fn credit_chunks(
+        &mut self,
+        ended: &UnderWay,
+        now_ns: u64,
+        done: &mut Vec<Slot>,
+        observer: &mut impl Observer,
+    ) {
         for chunk in &ended.plan.chunks {
             let sequence = &mut self.state.sequences[chunk.slot];
             sequence.computed_tokens += chunk.tokens;
+            self.state.blocks.fill(u64::from(chunk.tokens));
             sequence.in_flight = false;
             if sequence.uncomputed_tokens() > 0 {
                 continue;
             }
             sequence.generated_tokens += 1;
-            done += u32::from(sequence.remaining_tokens() == 0);
             sequence.decoding = true;
+            if sequence.remaining_tokens() == 0 {
+                done.push(chunk.slot);
+            }
             let timing = &mut self.timings[chunk.slot.index()];
             if sequence.generated_tokens == 1 {
                 timing.first_token_ns = now_ns;
@@ -385,25 +399,18 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             }
             timing.last_token_ns = now_ns;
         }
-        done
     }
 
     /// Tells of those that are done, and forgets those that hold no memory any more.
-    fn let_go(&mut self, plan: &Plan, now_ns: u64, observer: &mut impl Observer) {
-        if plan.done == 0 {
-            return;
-        }
-        for slot in plan.slots() {
+    fn let_go(&mut self, plan: &Plan, observer: &mut impl Observer) {
+        for &slot in &plan.done {
             let sequence = self.state.sequences[slot];
-            if sequence.remaining_tokens() > 0 {
-                continue;
-            }
             self.unchanged = None;
             let timing = self.timings[slot.index()];
             observer.finished(&Outcome {
                 request: sequence.request,
                 arrival_ns: sequence.arrival_ns,
-                scheduled_ns: timing.scheduled_ns.unwrap_or(now_ns),
+                scheduled_ns: timing.scheduled_ns,
                 first_token_ns: timing.first_token_ns,
                 last_token_ns: timing.last_token_ns,
                 prompt_tokens: sequence.prompt_tokens,
@@ -438,9 +445,11 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// The next batch, of which it is not yet known when it ends.
     pub(crate) fn prepare(&mut self, now_ns: u64, observer: &mut impl Observer) -> Option<UnderWay> {
+        self.end_fetches(now_ns);
         let mut next = self.spare.pop().unwrap_or_default();
         loop {
             self.batcher.compose(&mut self.state, &mut next.plan);
+            self.begin_fetches(now_ns);
             let preempted = self.note_preempted(now_ns, observer);
             if !next.plan.is_empty() {
                 break;
@@ -473,14 +482,15 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         next.start_ns = now_ns;
         next.context_tokens =
             next.plan.decodes.iter().map(|&slot| u64::from(self.state.sequences[slot].computed_tokens)).sum();
-        next.sampled = next.plan.decodes.len() as u32;
+        next.decode_tokens = self.state.decode_tokens;
+        next.sampled = next.decode_tokens * next.plan.decodes.len() as u32;
         for chunk in &next.plan.chunks {
             let sequence = &self.state.sequences[chunk.slot];
             next.sampled += u32::from(sequence.uncomputed_tokens() == chunk.tokens);
             next.chunks.push(Chunk { tokens: chunk.tokens, context_tokens: sequence.computed_tokens });
             let timing = &mut self.timings[chunk.slot.index()];
-            if timing.scheduled_ns.is_none() {
-                timing.scheduled_ns = Some(now_ns);
+            if timing.scheduled_ns == NEVER {
+                timing.scheduled_ns = now_ns;
                 timing.cached_tokens = sequence.computed_tokens;
                 observer.scheduled(sequence.request, now_ns);
             }
@@ -493,9 +503,15 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             self.state.sequences[slot].in_flight = true;
         }
         let batch = next.batch();
+        let stages = self.stages_free_ns.len();
         let mut at_ns = now_ns as f64;
         for (stage, free_ns) in self.stages_free_ns.iter_mut().enumerate() {
             at_ns = at_ns.max(*free_ns) + self.law.stage_ns(&batch, stage);
+            *free_ns = at_ns;
+        }
+        if let (Some(drafts), Some(free_ns)) = (self.speculation, self.stages_free_ns.last_mut()) {
+            let whole_ns = (0..stages).map(|stage| self.law.stage_ns(&batch, stage)).sum::<f64>();
+            at_ns += drafts.added_ns(batch.decodes, whole_ns);
             *free_ns = at_ns;
         }
         next.ends_after(now_ns, at_ns - now_ns as f64);
@@ -504,8 +520,9 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     /// When the iterations of a row end.
     fn row(&mut self, next: &mut UnderWay, now_ns: u64, horizon_ns: u64) {
         let decodes = next.plan.decodes.len();
-        if !next.plan.chunks.is_empty() {
-            let step_ns = self.law.stage_ns(&next.batch(), 0);
+        if !next.plan.chunks.is_empty() || self.speculation.is_some() {
+            let batch = next.batch();
+            let step_ns = self.with_drafts_ns(&batch, self.law.stage_ns(&batch, 0));
             next.ends_after(now_ns, step_ns);
             return;
         }
@@ -515,7 +532,12 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         };
         next.origin_ns = origin_ns;
         let most = if self.one_by_one { 1 } else { next.plan.repeats };
-        let until_ns = if next.plan.heeds_arrivals { horizon_ns.saturating_sub(origin_ns) } else { u64::MAX };
+        let mut until_ns = if next.plan.heeds_arrivals { horizon_ns } else { u64::MAX };
+        if let Some(done_ns) = self.fetches.next_ns() {
+            // Whoever waits for contents is looked at with the first batch that begins when they are there.
+            until_ns = until_ns.min(done_ns.saturating_sub(1));
+        }
+        let until_ns = if until_ns == u64::MAX { until_ns } else { until_ns.saturating_sub(origin_ns) };
         let from = Decoding { sequences: decodes as u32, context_tokens: next.context_tokens, elapsed_ns };
         self.law.decode_row(from, most, until_ns as f64, &mut next.elapsed_ns);
     }

@@ -48,7 +48,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Group<L, B> {
             (0..count).map(|next| (self.turn + next) % count).min_by_key(|&rank| load(rank)).unwrap_or(0);
         self.ranks[rank].enqueue(request)?;
         self.turn = (rank + 1) % count;
-        if self.end_ns.is_none() {
+        if self.under_way.iter().all(Option::is_none) {
             self.step(now_ns, observer);
         }
         Ok(())
@@ -70,7 +70,8 @@ impl<L: StepLaw, B: Batcher + ?Sized> Group<L, B> {
             *next = rank.prepare(now_ns, observer);
         }
         if self.under_way.iter().all(Option::is_none) {
-            self.end_ns = None;
+            // Somebody may wait for contents of the cache.
+            self.end_ns = self.ranks.iter().filter_map(Engine::next_fetch_ns).min();
             return;
         }
         let batch = |next: &'_ Option<UnderWay>| next.as_ref().map_or(0, |next| next.batch().tokens());
@@ -81,7 +82,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Group<L, B> {
             .zip(&self.under_way)
             .map(|(rank, next)| {
                 let batch = next.as_ref().map_or(Batch::default(), UnderWay::batch);
-                rank.law().grouped_stage_ns(&batch, 0, group_tokens)
+                rank.with_drafts_ns(&batch, rank.law().grouped_stage_ns(&batch, 0, group_tokens))
             })
             .fold(0.0, f64::max);
         for next in self.under_way.iter_mut().flatten() {

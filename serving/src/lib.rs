@@ -7,13 +7,16 @@
 //! - [`tables`] and [`products`]: what was measured in place of a law.
 //! - [`engine`]: a replica, which batches requests by a policy of `foretell-serving-policies`, re-exported as [`policies`].
 //! - [`metrics`] and [`served`]: what users feel, and what GPUs do.
+//! - [`speculation`]: drafts, and how many of them it accepts.
 //! - [`group`]: engines that share their experts.
+//! - [`classical`]: servers of models that answer a request in one execution.
 
 pub mod attention;
 pub mod batch;
 pub mod calibrate;
 pub mod calibration;
 mod calibration_catalog;
+pub mod classical;
 pub mod correction;
 mod curve;
 pub mod device;
@@ -25,10 +28,12 @@ pub mod link;
 pub mod memory;
 pub mod metrics;
 pub mod model;
+mod observer;
 pub mod options;
 pub mod products;
 mod replay;
 pub mod served;
+pub mod speculation;
 pub mod tables;
 
 pub use foretell_serving_policies as policies;
@@ -36,11 +41,13 @@ pub use foretell_serving_policies as policies;
 pub use batch::{Batch, Chunk, StepLaw};
 pub use calibration::Calibration;
 pub use curve::Series;
-pub use engine::{Engine, Observer, Outcome, Rejection, Request};
+pub use engine::{Engine, Rejection, Request, TierLink};
 pub use group::Group;
 pub use law::AnalyticLaw;
 pub use link::{Link, LinkKind};
 pub use model::Model;
 pub use model::weights::Parallelism;
+pub use observer::{Observer, Outcome};
 pub use options::Options;
 pub use replay::{Arrivals, Replica, drive, replay};
+pub use speculation::Speculation;

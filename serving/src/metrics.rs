@@ -194,11 +194,11 @@ impl Observer for Recorder {
     }
 
     fn iterations(&mut self, iterations: &Iterations<'_>, state: &State) {
-        let Iterations { start_ns, end_ns, count, batch } = *iterations;
+        let Iterations { start_ns, end_ns, count, batch, generated_tokens, before, .. } = *iterations;
         let length = (end_ns - start_ns) as f64;
         let count_f = f64::from(count);
         let decodes = f64::from(batch.decodes);
-        let chunk_tokens = batch.tokens() - batch.decodes;
+        let chunk_tokens = batch.chunk_tokens();
         // Those that decode have a token more of context in each further iteration; work is linear in it.
         let context = batch.decode_context_tokens + u64::from(batch.decodes) * u64::from(count - 1) / 2;
         if let Some((model, weight_bytes, cache_number_bytes)) = &self.model {
@@ -207,7 +207,7 @@ impl Observer for Recorder {
             self.totals.work.flops += count_f * work.flops;
             self.totals.work.bytes += count_f * work.bytes;
         }
-        let used = state.blocks.total_blocks() - state.blocks.free_blocks();
+        let used = before.used_blocks;
         // Held: what was there before, half of what each further iteration adds, and the chunks.
         let held = (batch.decode_context_tokens as f64
             + decodes * (count_f + 1.0) / 2.0
@@ -216,8 +216,8 @@ impl Observer for Recorder {
         let totals = &mut self.totals;
         totals.iterations += u64::from(count);
         totals.busy_ns += length;
-        totals.computed_tokens += u64::from(count) * u64::from(batch.decodes) + u64::from(chunk_tokens);
-        totals.output_tokens += u64::from(count) * u64::from(batch.sampled);
+        totals.computed_tokens += u64::from(count) * u64::from(batch.tokens());
+        totals.output_tokens += generated_tokens;
         totals.blocks_ns += length * f64::from(used);
         totals.held_tokens_ns += length * held;
         totals.most_blocks = totals.most_blocks.max(used);
@@ -227,7 +227,7 @@ impl Observer for Recorder {
             waiting: length * state.waiting.len() as f64,
             blocks: length * f64::from(used),
             prefill_tokens: f64::from(chunk_tokens),
-            output_tokens: count_f * f64::from(batch.sampled),
+            output_tokens: generated_tokens as f64,
             preemptions: 0.0,
         };
         self.spread(start_ns, end_ns, &sums);

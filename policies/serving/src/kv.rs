@@ -1,5 +1,7 @@
 //! Memory for keys and values, in blocks.
 
+use alloc::vec::Vec;
+
 use crate::prefix::PrefixCache;
 use crate::sequence::{Sequence, Slot};
 
@@ -12,6 +14,10 @@ pub struct BlockPool {
     block_tokens: u32,
     total_blocks: u32,
     free_blocks: u32,
+    /// Blocks of all sequences, a shared one once for each of them.
+    owned_blocks: u64,
+    /// Tokens in them.
+    filled_tokens: u64,
     prefix: Option<PrefixCache>,
 }
 
@@ -22,17 +28,36 @@ pub struct Hit {
     pub blocks: u32,
     /// How many of them nobody holds: they count as free until claimed.
     pub vacant_blocks: u32,
+    /// Blocks after those that are in tiers below.
+    pub lower_blocks: u32,
 }
 
 impl BlockPool {
     /// Blocks that are counted, not shared.
     pub fn new(total_blocks: u32, block_tokens: u32) -> Self {
-        Self { block_tokens: block_tokens.max(1), total_blocks, free_blocks: total_blocks, prefix: None }
+        Self {
+            block_tokens: block_tokens.max(1),
+            total_blocks,
+            free_blocks: total_blocks,
+            owned_blocks: 0,
+            filled_tokens: 0,
+            prefix: None,
+        }
     }
 
     /// Blocks that sequences with the same beginning share, and that keep their contents until they are needed.
     pub fn with_prefix_cache(total_blocks: u32, block_tokens: u32) -> Self {
         Self { prefix: Some(PrefixCache::new(total_blocks)), ..Self::new(total_blocks, block_tokens) }
+    }
+
+    /// The same with memory below the GPU's: what a block contained when it was needed for something else goes to the first of these
+    /// tiers, and from one to the next, each of so many blocks. Nothing without a cache of beginnings.
+    #[must_use]
+    pub fn with_tiers(mut self, capacities_blocks: &[u32]) -> Self {
+        if let Some(prefix) = &mut self.prefix {
+            prefix.set_tiers(capacities_blocks);
+        }
+        self
     }
 
     /// Tokens of a block.
@@ -48,6 +73,28 @@ impl BlockPool {
     /// Blocks that nobody holds, those with cached contents among them.
     pub const fn free_blocks(&self) -> u32 {
         self.free_blocks
+    }
+
+    /// Blocks that somebody holds.
+    pub const fn used_blocks(&self) -> u32 {
+        self.total_blocks - self.free_blocks
+    }
+
+    /// Tokens that the blocks of sequences have room for and do not contain: what the last block of each lacks (internal fragmentation), or with a
+    /// batcher that reserves what has not come yet or never will. Shared blocks are full.
+    pub const fn unfilled_tokens(&self) -> u64 {
+        (self.owned_blocks * self.block_tokens as u64).saturating_sub(self.filled_tokens)
+    }
+
+    /// Tokens in blocks that somebody holds, each once however many share it.
+    pub const fn held_tokens(&self) -> u64 {
+        (self.used_blocks() as u64 * self.block_tokens as u64).saturating_sub(self.unfilled_tokens())
+    }
+
+    /// Keys and values of so many tokens more were computed. Whoever adds to [`Sequence::computed_tokens`] says so.
+    #[inline]
+    pub const fn fill(&mut self, tokens: u64) {
+        self.filled_tokens += tokens;
     }
 
     /// Whether beginnings are shared.
@@ -81,6 +128,7 @@ impl BlockPool {
         if lacking > 0 {
             self.free_blocks -= lacking;
             sequence.blocks += lacking;
+            self.owned_blocks += u64::from(lacking);
             if let Some(prefix) = &mut self.prefix {
                 prefix.allocate(slot, lacking);
             }
@@ -98,6 +146,8 @@ impl BlockPool {
 
     /// Takes back all that a sequence holds. What is cached stays until it is needed, the end of the sequence less long than its beginning.
     pub fn release(&mut self, slot: Slot, sequence: &mut Sequence) {
+        self.owned_blocks -= u64::from(sequence.blocks);
+        self.filled_tokens = self.filled_tokens.saturating_sub(u64::from(sequence.computed_tokens));
         match &mut self.prefix {
             Some(prefix) => self.free_blocks += prefix.release(slot),
             None => self.free_blocks += sequence.blocks,
@@ -119,6 +169,14 @@ impl BlockPool {
         self.prefix.as_ref().map_or_else(Hit::default, |prefix| prefix.hit(slot, most_blocks))
     }
 
+    /// Gives a sequence that has claimed its [`Hit`] blocks for what tiers below have of it, and reads that: how many blocks come from each tier.
+    pub fn fetch(&mut self, slot: Slot, sequence: &mut Sequence, hit: Hit) -> Option<Vec<u32>> {
+        // Read before room is made: what goes to the tiers for it may push these out.
+        let blocks = self.prefix.as_mut()?.fetch(slot, hit.blocks, hit.lower_blocks);
+        let tokens = (hit.blocks + hit.lower_blocks) * self.block_tokens;
+        self.grow(slot, sequence, tokens).then_some(blocks)
+    }
+
     /// Gives a sequence that holds nothing what is cached of it.
     pub fn claim(&mut self, slot: Slot, sequence: &mut Sequence, hit: Hit) {
         if let Some(prefix) = &mut self.prefix {
@@ -126,6 +184,8 @@ impl BlockPool {
             self.free_blocks -= hit.vacant_blocks;
             sequence.blocks = hit.blocks;
             sequence.computed_tokens = hit.blocks * self.block_tokens;
+            self.owned_blocks += u64::from(hit.blocks);
+            self.fill(u64::from(sequence.computed_tokens));
         }
     }
 

@@ -8,11 +8,14 @@
 //! - [`Sarathi`], [`VllmV0`], [`Orca`], [`Static`] (`FasterTransformer`), [`LightLlm`]: as Vidur has them.
 //! - [`TensorRtLlm`]: in-flight batching.
 //!
+//! Models that answer a request in one execution have no state: a [`DynamicBatcher`] (Triton's) says what an idle instance executes.
+//!
 //! Nothing here knows of seconds that pass, events or files.
 #![no_std]
 
 extern crate alloc;
 
+mod dynamic;
 mod kv;
 mod lightllm;
 mod orca;
@@ -23,9 +26,14 @@ mod sequence;
 mod state;
 mod static_batch;
 mod tensorrt;
+mod tiers;
 mod vllm;
 mod vllm_v0;
 
+pub use dynamic::{
+    Decision, DynamicBatcher, DynamicBatching, DynamicBatchingError, DynamicRequest, QueuePolicy, Refusal,
+    TimeoutAction,
+};
 pub use kv::{BlockPool, Hit};
 pub use lightllm::LightLlm;
 pub use orca::{Orca, Reservation};
@@ -36,5 +44,6 @@ pub use sequence::{Sequence, Sequences, Slot};
 pub use state::{Batcher, Plan, PlannedChunk, State};
 pub use static_batch::Static;
 pub use tensorrt::{Capacity, TensorRtLlm};
+pub use tiers::{Fetch, Tier};
 pub use vllm::{Order, Vllm};
 pub use vllm_v0::VllmV0;

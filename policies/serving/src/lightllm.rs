@@ -89,7 +89,7 @@ impl Batcher for LightLlm {
         while !self.limits.fill_batch(plan) {
             let Some(slot) = self.pool.0.pop_front() else { break };
             let sequence = &mut state.sequences[slot];
-            let tokens = sequence.computed_tokens + 1;
+            let tokens = sequence.tokens_while_decoding(state.decode_tokens);
             if !state.blocks.grow(slot, sequence, tokens) {
                 // Admission counts on limits; it cannot happen unless a request generates more than it said.
                 state.running.retain(|&running| running != slot);

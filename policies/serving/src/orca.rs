@@ -8,16 +8,23 @@ use crate::state::{Batcher, Plan, State, release_done};
 pub enum Reservation {
     /// What it may need at most: its prompt and the tokens that it asks for.
     Limit,
-    /// What a request may need at most, of whatever length it is: so many tokens.
+    /// What a request may need at most, of whatever length it is: so many tokens (Orca (Max) of the vLLM paper, SOSP'23, section 6.1).
     Longest(u32),
+    /// What it will need, as nobody knows: Orca (Oracle) there, a bound on what reserving can reach.
+    Oracle,
+    /// The same, with its answer rounded up to a power of two: Orca (Pow2) there.
+    PowerOfTwo,
 }
 
 impl Reservation {
     /// Tokens for a sequence that waits.
     pub(crate) fn tokens(self, state: &State, slot: crate::Slot) -> u32 {
+        let sequence = &state.sequences[slot];
         match self {
-            Self::Limit => state.sequences[slot].most_tokens(),
+            Self::Limit => sequence.most_tokens(),
             Self::Longest(tokens) => tokens,
+            Self::Oracle => sequence.prompt_tokens + sequence.output_tokens - 1,
+            Self::PowerOfTwo => sequence.prompt_tokens + sequence.output_tokens.next_power_of_two() - 1,
         }
     }
 }

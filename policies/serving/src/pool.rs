@@ -46,10 +46,11 @@ impl Pool {
         }
     }
 
-    /// Gives a sequence the block that its next token may need. At least one must be free, needed or not; those at the end of the pool give up
+    /// Gives a sequence the blocks that its next tokens may need. At least one must be free, needed or not; those at the end of the pool give up
     /// theirs for it, and in the end the sequence itself does.
     pub(crate) fn make_room(&mut self, state: &mut State, slot: Slot) -> bool {
-        while state.blocks.free_blocks() == 0 {
+        let tokens = state.sequences[slot].tokens_while_decoding(state.decode_tokens);
+        while state.blocks.free_blocks() < state.blocks.lacking(&state.sequences[slot], tokens).max(1) {
             let victim = self.0.pop_back().unwrap_or(slot);
             state.running.retain(|&running| running != victim);
             state.preempt(victim);
@@ -58,7 +59,6 @@ impl Pool {
             }
         }
         let sequence = &mut state.sequences[slot];
-        let tokens = sequence.computed_tokens + 1;
         state.blocks.grow(slot, sequence, tokens)
     }
 

@@ -2,23 +2,24 @@
 
 use alloc::vec::Vec;
 
-use hashbrown::HashMap;
-use rustc_hash::FxBuildHasher;
-
 use crate::sequence::Slot;
+use crate::tiers::{Tier, Tiers};
 
 /// No block.
 const NONE: u32 = u32::MAX;
+
+/// In no chain: a block without contents that anybody may find.
+const UNLISTED: u32 = NONE - 1;
 
 /// A block of the cache.
 #[derive(Clone, Copy, Debug)]
 struct Block {
     /// Sequences that hold it.
     holders: u32,
-    /// What it contains, where anybody may find it.
-    key: Option<u64>,
-    /// The next block with the same contents.
-    twin: u32,
+    /// The next block of its chain, or that it is in none.
+    chain: u32,
+    /// What it contains, if it is in a chain.
+    key: u64,
     /// Its neighbours in the queue of blocks that nobody holds.
     previous: u32,
     next: u32,
@@ -30,13 +31,19 @@ struct Block {
 #[derive(Clone, Debug)]
 pub struct PrefixCache {
     blocks: Vec<Block>,
-    /// The first block with some contents. Never iterated over.
-    by_key: HashMap<u64, u32, FxBuildHasher>,
+    /// The first block of each chain. Contents have their chain by their key, in which blocks are in the order in which they were published: of several
+    /// with the same contents the first is found. Chains go through the blocks, which are at hand whenever one is taken or given back.
+    chains: Vec<u32>,
+    /// Bits of a mixed key that do not say which chain.
+    shift: u32,
     head: u32,
     tail: u32,
     /// Of each sequence: its blocks, its keys, and how many of its blocks can be found by others.
     held: Vec<Held>,
+    /// Lists of blocks that nobody needs, kept to spare their allocation.
+    spare: Vec<Vec<u32>>,
     evicted_blocks: u64,
+    tiers: Tiers,
 }
 
 #[derive(Clone, Default, Debug)]
@@ -52,19 +59,39 @@ impl PrefixCache {
         let blocks: Vec<Block> = (0..total_blocks)
             .map(|block| Block {
                 holders: 0,
-                key: None,
-                twin: NONE,
+                chain: UNLISTED,
+                key: 0,
                 previous: block.checked_sub(1).unwrap_or(NONE),
                 next: if block + 1 < total_blocks { block + 1 } else { NONE },
             })
             .collect();
+        let chains = (2 * total_blocks as usize).next_power_of_two().max(2);
         let (head, tail) = if total_blocks == 0 { (NONE, NONE) } else { (0, total_blocks - 1) };
-        Self { blocks, by_key: HashMap::default(), head, tail, held: Vec::new(), evicted_blocks: 0 }
+        Self {
+            blocks,
+            chains: alloc::vec![NONE; chains],
+            shift: u64::BITS - chains.trailing_zeros(),
+            head,
+            tail,
+            held: Vec::new(),
+            spare: Vec::new(),
+            evicted_blocks: 0,
+            tiers: Tiers::default(),
+        }
     }
 
     /// Blocks whose contents were given up for others.
     pub const fn evicted_blocks(&self) -> u64 {
         self.evicted_blocks
+    }
+
+    /// Memory below, the nearest first.
+    pub fn tiers(&self) -> &[Tier] {
+        self.tiers.as_slice()
+    }
+
+    pub(crate) fn set_tiers(&mut self, capacities_blocks: &[u32]) {
+        self.tiers = Tiers::new(capacities_blocks);
     }
 
     /// The blocks that a sequence holds, from its beginning.
@@ -87,6 +114,7 @@ impl PrefixCache {
 
     pub(crate) fn set_keys(&mut self, slot: Slot, keys: &[u64]) {
         let held = self.held_mut(slot);
+        held.published = 0;
         held.keys.clear();
         held.keys.extend_from_slice(keys);
     }
@@ -96,18 +124,34 @@ impl PrefixCache {
         let mut hit = crate::kv::Hit::default();
         let Some(held) = self.held.get(slot.index()) else { return hit };
         for key in held.keys.iter().take(most_blocks as usize) {
-            let Some(&block) = self.by_key.get(key) else { break };
+            let Some(block) = self.find(*key) else { break };
             hit.blocks += 1;
             hit.vacant_blocks += u32::from(self.blocks[block as usize].holders == 0);
+        }
+        if !self.tiers().is_empty() {
+            let further = held.keys.iter().take(most_blocks as usize).skip(hit.blocks as usize);
+            hit.lower_blocks = further.take_while(|&&key| self.tiers.contain(key)).count() as u32;
         }
         hit
     }
 
+    /// Reads blocks of a sequence from the tiers below.
+    pub(crate) fn fetch(&mut self, slot: Slot, first: u32, count: u32) -> Vec<u32> {
+        let Some(held) = self.held.get(slot.index()) else { return Vec::new() };
+        self.tiers.read(held.keys.get(first as usize..(first + count) as usize).unwrap_or_default())
+    }
+
     /// Gives a sequence the first `count` blocks of what is cached of it.
     pub(crate) fn claim(&mut self, slot: Slot, count: u32) {
+        if count == 0 {
+            return;
+        }
+        if let Some(spare) = self.spare.pop() {
+            self.held_mut(slot).blocks = spare;
+        }
         for at in 0..count as usize {
             let key = self.held[slot.index()].keys[at];
-            let block = self.by_key[&key];
+            let Some(block) = self.find(key) else { break };
             if self.blocks[block as usize].holders == 0 {
                 self.unlink(block);
             }
@@ -119,46 +163,66 @@ impl PrefixCache {
 
     /// Gives a sequence blocks without contents.
     pub(crate) fn allocate(&mut self, slot: Slot, count: u32) {
+        let mut taken = core::mem::take(&mut self.held_mut(slot).blocks);
+        if taken.capacity() == 0 {
+            taken = self.spare.pop().unwrap_or_default();
+        }
         for _ in 0..count {
             let block = self.head;
-            self.unlink(block);
-            self.forget(block);
-            self.blocks[block as usize].holders = 1;
-            self.held_mut(slot).blocks.push(block);
+            let entry = &mut self.blocks[block as usize];
+            let (key, chain) = (entry.key, core::mem::replace(&mut entry.chain, UNLISTED));
+            entry.holders = 1;
+            self.head = entry.next;
+            match self.head {
+                NONE => self.tail = NONE,
+                head => self.blocks[head as usize].previous = NONE,
+            }
+            if chain != UNLISTED {
+                self.forget(block, key, chain);
+            }
+            taken.push(block);
         }
+        self.held_mut(slot).blocks = taken;
     }
 
     /// Lets others find the first `full` blocks of a sequence.
+    #[inline]
     pub(crate) fn publish(&mut self, slot: Slot, full: u32) {
-        let Some(held) = self.held.get(slot.index()) else { return };
+        let Some(held) = self.held.get_mut(slot.index()) else { return };
         let until = held.keys.len().min(full as usize).min(held.blocks.len());
-        for at in held.published..until {
-            let held = &self.held[slot.index()];
-            let (block, key) = (held.blocks[at], held.keys[at]);
-            self.blocks[block as usize].key = Some(key);
-            self.blocks[block as usize].twin = NONE;
-            match self.by_key.get(&key) {
-                None => {
-                    self.by_key.insert(key, block);
-                }
-                Some(&first) => {
-                    // Computed a second time: the last block of a prompt that is cached as a whole, of which a token must be left.
+        let from = held.published;
+        if from < until {
+            held.published = until;
+            self.publish_blocks(slot, from, until);
+        }
+    }
+
+    fn publish_blocks(&mut self, slot: Slot, from: usize, until: usize) {
+        let held = &self.held[slot.index()];
+        for (&block, &key) in held.blocks[from..until].iter().zip(&held.keys[from..until]) {
+            self.blocks[block as usize].key = key;
+            self.blocks[block as usize].chain = NONE;
+            let chain = chain_of(key, self.shift);
+            match self.chains[chain] {
+                NONE => self.chains[chain] = block,
+                first => {
                     let mut last = first;
-                    while self.blocks[last as usize].twin != NONE {
-                        last = self.blocks[last as usize].twin;
+                    while self.blocks[last as usize].chain != NONE {
+                        last = self.blocks[last as usize].chain;
                     }
-                    self.blocks[last as usize].twin = block;
+                    self.blocks[last as usize].chain = block;
                 }
             }
         }
-        let held = self.held_mut(slot);
-        held.published = held.published.max(until);
     }
 
     /// Takes back the blocks of a sequence; how many of them nobody holds now.
     pub(crate) fn release(&mut self, slot: Slot) -> u32 {
+        let held = self.held_mut(slot);
+        held.published = 0;
+        let mut given_back = core::mem::take(&mut held.blocks);
         let mut vacant = 0;
-        while let Some(block) = self.held_mut(slot).blocks.pop() {
+        for &block in given_back.iter().rev() {
             let entry = &mut self.blocks[block as usize];
             entry.holders -= 1;
             if entry.holders == 0 {
@@ -166,7 +230,10 @@ impl PrefixCache {
                 self.append(block);
             }
         }
-        self.held_mut(slot).published = 0;
+        if given_back.capacity() > 0 {
+            given_back.clear();
+            self.spare.push(given_back);
+        }
         vacant
     }
 
@@ -177,24 +244,37 @@ impl PrefixCache {
         &mut self.held[slot.index()]
     }
 
-    /// Makes a block one without contents.
-    fn forget(&mut self, block: u32) {
-        let Some(key) = self.blocks[block as usize].key.take() else { return };
-        self.evicted_blocks += 1;
-        let twin = core::mem::replace(&mut self.blocks[block as usize].twin, NONE);
-        let first = self.by_key[&key];
-        if first == block {
-            if twin == NONE {
-                self.by_key.remove(&key);
-            } else {
-                self.by_key.insert(key, twin);
+    /// The block in which some contents are found.
+    #[inline]
+    fn find(&self, key: u64) -> Option<u32> {
+        let mut block = self.chains[chain_of(key, self.shift)];
+        while block != NONE {
+            let entry = &self.blocks[block as usize];
+            if entry.key == key {
+                return Some(block);
             }
+            block = entry.chain;
+        }
+        None
+    }
+
+    /// Takes a block out of its chain, in which `after` comes after it.
+    fn forget(&mut self, block: u32, key: u64, after: u32) {
+        self.evicted_blocks += 1;
+        let chain = chain_of(key, self.shift);
+        let first = self.chains[chain];
+        if first == block {
+            self.chains[chain] = after;
         } else {
             let mut before = first;
-            while self.blocks[before as usize].twin != block {
-                before = self.blocks[before as usize].twin;
+            while self.blocks[before as usize].chain != block {
+                before = self.blocks[before as usize].chain;
             }
-            self.blocks[before as usize].twin = twin;
+            self.blocks[before as usize].chain = after;
+        }
+        // Another block may have the same contents.
+        if !self.tiers().is_empty() && self.find(key).is_none() {
+            self.tiers.store(key);
         }
     }
 
@@ -219,4 +299,11 @@ impl PrefixCache {
         }
         self.tail = block;
     }
+}
+
+/// The chain of contents: the highest bits of their key times 2^64 over the golden ratio, by which keys that follow one another spread (Knuth's
+/// multiplicative hashing).
+#[inline]
+const fn chain_of(key: u64, shift: u32) -> usize {
+    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize
 }

@@ -40,7 +40,7 @@ impl Batcher for Sarathi {
                 self.prefills.push(slot);
             } else if self.pool.make_room(state, slot) {
                 plan.push(slot, 1, true);
-                tokens += 1;
+                tokens += state.decode_tokens;
             }
         }
         for &slot in &self.prefills {

@@ -16,7 +16,7 @@ pub struct Sequence {
     pub priority: i32,
     /// Tokens that were submitted.
     pub prompt_tokens: u32,
-    /// Tokens that it will generate. No batcher may look at it: it is what the model will say.
+    /// Tokens that it will generate. No batcher may look at it: it is what the model will say. (Reservations that stand for oracles do.)
     pub output_tokens: u32,
     /// Tokens that it may generate at most, as the request says.
     pub limit_tokens: u32,
@@ -28,7 +28,7 @@ pub struct Sequence {
     pub blocks: u32,
     /// Whether all but its last token are computed, so that one token is computed and one generated at a time.
     pub decoding: bool,
-    /// Whether it is part of a batch that is under way.
+    /// Whether it is part of a batch that is under way, or waits for contents of its blocks that are.
     pub in_flight: bool,
 }
 
@@ -49,6 +49,14 @@ impl Sequence {
     #[inline]
     pub const fn most_tokens(&self) -> u32 {
         self.prompt_tokens + self.limit_tokens - 1
+    }
+
+    /// Tokens that it holds while it decodes, if so many are computed at once: it is never given room for more than it may generate.
+    #[inline]
+    pub const fn tokens_while_decoding(&self, decode_tokens: u32) -> u32 {
+        let may = self.limit_tokens.saturating_sub(self.generated_tokens);
+        let at_once = if decode_tokens < may { decode_tokens } else { may };
+        self.computed_tokens + if at_once > 1 { at_once } else { 1 }
     }
 
     /// Tokens that it still generates.

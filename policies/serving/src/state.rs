@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::kv::BlockPool;
 use crate::sequence::{Sequences, Slot};
+use crate::tiers::Fetch;
 
 /// The requests and the memory of an engine.
 #[derive(Clone, Debug)]
@@ -21,6 +22,11 @@ pub struct State {
     pub preempted: Vec<Slot>,
     /// Those that have all their tokens and gave up their memory later than that, since the engine last looked.
     pub released: Vec<Slot>,
+    /// Contents that a batcher wants from tiers below, since the engine last looked. The engine calls [`Self::fetched`] when they are there.
+    pub fetches: Vec<Fetch>,
+    /// Tokens that an iteration computes of each sequence that decodes: with speculative decoding those that are drafted too, for which
+    /// there must be blocks. Blocks of drafts that are not accepted are there for the next.
+    pub decode_tokens: u32,
     /// Tokens of prompts that were looked for in the cache of beginnings, and those that were found.
     pub prefix_queried_tokens: u64,
     /// See there.
@@ -39,6 +45,8 @@ impl State {
             blocks,
             preempted: Vec::new(),
             released: Vec::new(),
+            fetches: Vec::new(),
+            decode_tokens: 1,
             prefix_queried_tokens: 0,
             prefix_hit_tokens: 0,
             room: Vec::new(),
@@ -54,10 +62,22 @@ impl State {
         self.preempted.push(slot);
     }
 
+    /// Contents from tiers below have come: their tokens count as computed.
+    pub fn fetched(&mut self, fetch: &Fetch) {
+        let sequence = &mut self.sequences[fetch.slot];
+        self.blocks.fill(u64::from(fetch.computed_tokens - sequence.computed_tokens));
+        sequence.computed_tokens = fetch.computed_tokens;
+        sequence.in_flight = false;
+        self.blocks.publish(fetch.slot, fetch.computed_tokens);
+    }
+
     /// How often in a row the sequences may decode before one is done or blocks run out, `keep_blocks` left over; at least once, which
     /// their blocks allow already.
     pub fn repeats(&mut self, decodes: &[Slot], keep_blocks: u32) -> u32 {
         let most = self.until_done(decodes);
+        if most == 1 {
+            return 1;
+        }
         let block_tokens = self.blocks.block_tokens();
         let free = self.blocks.free_blocks().saturating_sub(keep_blocks);
         let count = decodes.len() as u32;
@@ -87,8 +107,11 @@ impl State {
         repeats.min(most)
     }
 
-    /// How often in a row the sequences may decode before one is done.
+    /// How often in a row the sequences may decode before one is done. Where drafts are accepted or not, nobody knows what comes after the next.
     pub fn until_done(&self, decodes: &[Slot]) -> u32 {
+        if self.decode_tokens > 1 {
+            return 1;
+        }
         decodes.iter().map(|&slot| self.sequences[slot].remaining_tokens()).min().unwrap_or(1).max(1)
     }
 }
@@ -105,22 +128,22 @@ pub struct PlannedChunk {
 /// What an iteration does.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Plan {
-    /// Sequences that decode, a token each.
+    /// Sequences that decode: a token each, or [`State::decode_tokens`].
     pub decodes: Vec<Slot>,
     /// Sequences that read tokens in.
     pub chunks: Vec<PlannedChunk>,
     /// How many iterations like this one, itself included, are sure to follow one another while nothing arrives; more than one only where nothing
     /// is read in. The blocks for those after the first are not yet taken.
     pub repeats: u32,
-    /// How many of its sequences got their last token by it. The engine says so.
-    pub done: u32,
+    /// Which of its sequences got their last token by it, in their order. The engine says so.
+    pub done: Vec<Slot>,
     /// Whether an arrival could change the next iteration, if it is no later than the end of this one.
     pub heeds_arrivals: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { decodes: Vec::new(), chunks: Vec::new(), repeats: 1, done: 0, heeds_arrivals: true }
+        Self { decodes: Vec::new(), chunks: Vec::new(), repeats: 1, done: Vec::new(), heeds_arrivals: true }
     }
 }
 
@@ -145,7 +168,7 @@ impl Plan {
         self.decodes.clear();
         self.chunks.clear();
         self.repeats = 1;
-        self.done = 0;
+        self.done.clear();
         self.heeds_arrivals = true;
     }
 
@@ -182,15 +205,11 @@ pub trait Batcher {
 
 /// Takes those of a plan that are done out of those that run, and releases their memory.
 pub(crate) fn release_done(state: &mut State, plan: &Plan) {
-    if plan.done == 0 {
+    if plan.done.is_empty() {
         return;
     }
-    for slot in plan.slots() {
-        let sequence = &mut state.sequences[slot];
-        if sequence.remaining_tokens() == 0 {
-            state.blocks.release(slot, sequence);
-        }
+    for &slot in &plan.done {
+        state.blocks.release(slot, &mut state.sequences[slot]);
     }
-    let sequences = &state.sequences;
-    state.running.retain(|&slot| sequences[slot].remaining_tokens() > 0);
+    state.running.retain(|slot| !plan.done.contains(slot));
 }

@@ -51,7 +51,7 @@ impl TensorRtLlm {
             if !sequence.decoding || sequence.in_flight {
                 continue;
             }
-            let tokens = sequence.computed_tokens + 1;
+            let tokens = sequence.tokens_while_decoding(state.decode_tokens);
             while !state.blocks.grow(slot, &mut state.sequences[slot], tokens) {
                 let idle = |&running: &crate::Slot| !state.sequences[running].in_flight;
                 let Some(last) = state.running.iter().rposition(idle) else { return true };
@@ -114,7 +114,7 @@ impl Batcher for TensorRtLlm {
             if budget > 0 && sequence.decoding && !sequence.in_flight {
                 state.blocks.publish(slot, sequence.computed_tokens + 1);
                 plan.push(slot, 1, true);
-                budget -= 1;
+                budget = budget.saturating_sub(state.decode_tokens);
             }
         }
         let mut whole = plan.decodes.len();

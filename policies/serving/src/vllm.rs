@@ -1,7 +1,9 @@
 //! vLLM's V1 scheduler.
 
+use crate::kv::Hit;
 use crate::sequence::Slot;
 use crate::state::{Batcher, Plan, State, release_done};
+use crate::tiers::Fetch;
 
 /// Who goes first.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -85,18 +87,30 @@ impl Vllm {
     fn continue_running(&self, state: &mut State, plan: &mut Plan) -> Option<u32> {
         let mut budget = self.max_batched_tokens;
         let mut preempted = false;
-        let block_tokens = state.blocks.block_tokens();
+        let (block_tokens, decode_tokens) = (state.blocks.block_tokens(), state.decode_tokens);
         let mut at = 0;
         'running: while at < state.running.len() && budget > 0 {
+            if decode_tokens == 1 {
+                let decodes = decode_in_place(state, plan, at, budget);
+                at += decodes;
+                budget -= decodes as u32;
+                if at == state.running.len() || budget == 0 {
+                    break;
+                }
+            }
             let slot = state.running[at];
             let sequence = &mut state.sequences[slot];
             if sequence.in_flight {
                 at += 1;
                 continue;
             }
-            let tokens = self.share(sequence.uncomputed_tokens()).min(budget);
-            let after = sequence.computed_tokens + tokens;
-            // Most decode in a block that they have.
+            // With drafts, who decodes is not cut short: the last of a budget may be overdrawn by them.
+            let (tokens, after) = if sequence.decoding {
+                (decode_tokens.min(budget), sequence.tokens_while_decoding(decode_tokens))
+            } else {
+                let tokens = self.share(sequence.uncomputed_tokens()).min(budget);
+                (tokens, sequence.computed_tokens + tokens)
+            };
             if sequence.blocks * block_tokens < after {
                 while !state.blocks.grow(slot, &mut state.sequences[slot], after) {
                     preempted = true;
@@ -104,7 +118,7 @@ impl Vllm {
                     let victim = state.running.remove(victim_at);
                     if victim_at < at {
                         at -= 1;
-                        budget += withdraw(plan, victim);
+                        budget += withdraw(plan, victim, decode_tokens);
                     }
                     state.preempt(victim);
                     if self.order == Order::Priority {
@@ -116,40 +130,62 @@ impl Vllm {
                     }
                 }
             }
-            state.blocks.publish(slot, after);
+            let sequence = &state.sequences[slot];
+            // What is drafted may not stay.
+            state.blocks.publish(slot, after.min(sequence.tokens()));
             budget -= tokens;
-            plan.push(slot, tokens, state.sequences[slot].decoding);
+            plan.push(slot, tokens, sequence.decoding);
             at += 1;
         }
         (!preempted).then_some(budget)
     }
 
-    /// Takes those that wait, one after another, while there is room.
+    /// Takes those that wait, one after another, while there is room. Whoever has contents in tiers below waits for them, and others go before it.
     fn admit(&self, state: &mut State, plan: &mut Plan, mut budget: u32) {
+        let mut at = 0;
         while budget > 0 && state.running.len() < self.max_sequences as usize {
-            let Some(&slot) = state.waiting.front() else { break };
+            let Some(&slot) = state.waiting.get(at) else { break };
             let sequence = &state.sequences[slot];
-            let hit = state.blocks.hit(slot, sequence);
-            let cached = hit.blocks * state.blocks.block_tokens();
-            let uncomputed = sequence.tokens() - cached;
-            let wanted = self.share(uncomputed);
+            if sequence.in_flight {
+                at += 1;
+                continue;
+            }
+            // Who holds blocks already had them filled from below.
+            let filled = sequence.blocks > 0;
+            let hit = if filled { Hit::default() } else { state.blocks.hit(slot, sequence) };
+            let found = sequence.computed_tokens + hit.blocks * state.blocks.block_tokens();
+            let cached = found + hit.lower_blocks * state.blocks.block_tokens();
+            let wanted = self.share(sequence.tokens() - cached);
             if !self.chunked_prefill && wanted > budget {
                 break;
             }
             let tokens = wanted.min(budget);
             let must_fit = if self.whole_prompt_must_fit { sequence.tokens() } else { cached + tokens };
             let kept = if state.running.is_empty() { 0 } else { self.watermark_blocks };
-            let needed = state.blocks.blocks_for(must_fit) - hit.blocks + hit.vacant_blocks;
+            let needed = state.blocks.lacking(sequence, must_fit) - hit.blocks + hit.vacant_blocks;
             if needed + kept > state.blocks.free_blocks() {
+                if state.running.is_empty() && Self::empty(state, at) {
+                    continue;
+                }
                 break;
             }
-            if state.blocks.shares_prefixes() {
+            if state.blocks.shares_prefixes() && !filled {
                 state.prefix_queried_tokens += u64::from(sequence.tokens());
-                state.prefix_hit_tokens += u64::from(cached);
+                state.prefix_hit_tokens += u64::from(found);
             }
-            state.waiting.pop_front();
             let sequence = &mut state.sequences[slot];
-            state.blocks.claim(slot, sequence, hit);
+            if !filled {
+                state.blocks.claim(slot, sequence, hit);
+            }
+            if hit.lower_blocks > 0
+                && let Some(blocks) = state.blocks.fetch(slot, sequence, hit)
+            {
+                sequence.in_flight = true;
+                state.fetches.push(Fetch { slot, blocks, computed_tokens: cached });
+                at += 1;
+                continue;
+            }
+            state.waiting.remove(at);
             let after = sequence.computed_tokens + tokens;
             if !state.blocks.grow(slot, sequence, after) {
                 // Cannot be: it was counted. Should it be, the request waits on.
@@ -164,13 +200,45 @@ impl Vllm {
             budget -= tokens;
         }
     }
+
+    /// Takes the blocks of the last behind a place that waits with blocks filled from below; whether there was one.
+    fn empty(state: &mut State, head: usize) -> bool {
+        let idle = |&slot: &Slot| state.sequences[slot].blocks > 0 && !state.sequences[slot].in_flight;
+        let Some(at) = state.waiting.iter().rposition(idle).filter(|&at| at != head) else { return false };
+        let slot = state.waiting[at];
+        let sequence = &mut state.sequences[slot];
+        state.blocks.release(slot, sequence);
+        sequence.restart();
+        true
+    }
+}
+
+/// Plans those from a place on, as far as the budget goes, who decode in a block that they have, until somebody needs more thought: how many they are.
+fn decode_in_place(state: &mut State, plan: &mut Plan, at: usize, budget: u32) -> usize {
+    let State { sequences, blocks, running, .. } = state;
+    let (block_tokens, shares) = (blocks.block_tokens(), blocks.shares_prefixes());
+    let candidates = &running[at..running.len().min(at + budget as usize)];
+    let mut count = 0;
+    for &slot in candidates {
+        let sequence = &sequences[slot];
+        let (after, room) = (sequence.computed_tokens + 1, sequence.blocks * block_tokens);
+        if !sequence.decoding || sequence.in_flight || room < after {
+            break;
+        }
+        if shares && room == after {
+            blocks.publish(slot, after);
+        }
+        count += 1;
+    }
+    plan.decodes.extend_from_slice(&candidates[..count]);
+    count
 }
 
 /// Takes a sequence out of a plan; the tokens that it was to compute.
-fn withdraw(plan: &mut Plan, slot: Slot) -> u32 {
+fn withdraw(plan: &mut Plan, slot: Slot, decode_tokens: u32) -> u32 {
     if let Some(at) = plan.decodes.iter().position(|&planned| planned == slot) {
         plan.decodes.remove(at);
-        1
+        decode_tokens
     } else if let Some(at) = plan.chunks.iter().position(|chunk| chunk.slot == slot) {
         plan.chunks.remove(at).tokens
     } else {
@@ -194,7 +262,8 @@ impl Batcher for Vllm {
         let Some(budget) = self.continue_running(state, plan) else { return };
         self.admit(state, plan, budget);
         let full = state.running.len() >= self.max_sequences as usize;
-        plan.heeds_arrivals = !full && (state.waiting.is_empty() || self.order == Order::Priority);
+        let blocked = state.waiting.iter().any(|&slot| !state.sequences[slot].in_flight);
+        plan.heeds_arrivals = !full && (!blocked || self.order == Order::Priority);
         // All that run decode, and who waits finds no room before one of them is done: free blocks only become fewer.
         if plan.chunks.is_empty() && !plan.decodes.is_empty() && plan.decodes.len() == state.running.len() {
             plan.repeats = state.repeats(&plan.decodes, 0);

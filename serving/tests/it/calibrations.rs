@@ -197,6 +197,7 @@ fn the_law_agrees_with_what_was_measured() {
         ] {
             let batch = Batch {
                 decodes,
+                decode_tokens: 1,
                 decode_context_tokens: u64::from(decodes * each),
                 chunks: &chunks,
                 sampled: decodes,
@@ -204,7 +205,7 @@ fn the_law_agrees_with_what_was_measured() {
             let ratio = law.stage_ns(&batch, 0) / exact.stage_ns(&batch, 0);
             assert!((0.85..1.15).contains(&ratio), "{name}: {batch:?}: {ratio}");
         }
-        let batch = Batch { decodes: 77, decode_context_tokens: 77_123, chunks: &[], sampled: 77 };
+        let batch = Batch { decodes: 77, decode_context_tokens: 77_123, sampled: 77, ..Batch::default() };
         assert_eq!(exact.decode_ns(77, 77_123).to_bits(), exact.stage_ns(&batch, 0).to_bits());
     }
 }

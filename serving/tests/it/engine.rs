@@ -1,11 +1,11 @@
 //! Engines: whatever the batcher, nobody can tell whether they look after every iteration.
 
-use foretell_serving::engine::Iterations;
+use foretell_serving::engine::{Iterations, Occupancy};
 use foretell_serving::policies::{
-    Batcher, BlockPool, Capacity, LightLlm, Limits, Orca, Order, Reservation, Sarathi, State, Static,
-    TensorRtLlm, Vllm, VllmV0,
+    Batcher, BlockPool, Capacity, LightLlm, Limits, Orca, Order, PrefixCache, Reservation, Sarathi, Slot,
+    State, Static, TensorRtLlm, Vllm, VllmV0,
 };
-use foretell_serving::{Batch, Engine, Observer, Outcome, Request, StepLaw, replay};
+use foretell_serving::{Batch, Engine, Observer, Outcome, Request, Speculation, StepLaw, TierLink, replay};
 use proptest::prelude::*;
 
 /// A law with fractions of nanoseconds everywhere, of one stage or more.
@@ -50,11 +50,13 @@ fn batcher(number: usize, stages: u32) -> Box<dyn Batcher + Send> {
         7 => Box::new(LightLlm::new(limits, 80, 5)),
         8 => Box::new(tensorrt),
         9 => Box::new(TensorRtLlm { capacity: Capacity::MaxUtilization, ..tensorrt }),
-        _ => Box::new(TensorRtLlm { capacity: Capacity::StaticBatch, ..tensorrt }),
+        10 => Box::new(TensorRtLlm { capacity: Capacity::StaticBatch, ..tensorrt }),
+        11 => Box::new(Orca::new(limits, Reservation::PowerOfTwo)),
+        _ => Box::new(Orca::new(limits, Reservation::Oracle)),
     }
 }
 
-const BATCHERS: usize = 11;
+const BATCHERS: usize = 13;
 
 /// What of a run must not depend on how it is carried out.
 #[derive(Default, PartialEq, Debug)]
@@ -64,8 +66,10 @@ struct Seen {
     latencies: Vec<u64>,
     iterations: u64,
     computed_tokens: u64,
+    generated_tokens: u64,
     blocks_in_use: u32,
     hit_tokens: u64,
+    tier_blocks: Vec<(u64, u64)>,
 }
 
 impl Observer for Seen {
@@ -81,8 +85,24 @@ impl Observer for Seen {
         self.latencies.extend((0..tokens).map(|_| latency_ns));
     }
 
-    fn iterations(&mut self, iterations: &Iterations<'_>, _state: &State) {
+    fn iterations(&mut self, iterations: &Iterations<'_>, state: &State) {
+        // What is counted step by step against what sequences have now. With drafts and on stages some compute what counts later.
+        let held = |slot: &Slot| &state.sequences[*slot];
+        let holders = state.running.iter().chain(&state.waiting).map(held);
+        let (mut room, mut filled) = (0, 0);
+        for sequence in holders {
+            room += u64::from(sequence.blocks * BLOCK_TOKENS);
+            filled += u64::from(sequence.computed_tokens);
+        }
+        assert_eq!(state.blocks.unfilled_tokens(), room - filled);
+        assert_eq!(iterations.after, Occupancy::of(state));
+        assert!(iterations.before.used_blocks <= iterations.after.used_blocks);
+        let computed = u64::from(iterations.count) * u64::from(iterations.batch.tokens());
+        let rejected = iterations.batch.decode_tokens > 1;
+        let added = iterations.after.held_tokens - iterations.before.held_tokens;
+        assert!(added == computed || (rejected && added < computed), "{iterations:?}");
         self.iterations += u64::from(iterations.count);
+        self.generated_tokens += iterations.generated_tokens;
         self.computed_tokens += u64::from(iterations.count) * u64::from(iterations.batch.tokens());
     }
 }
@@ -90,7 +110,25 @@ impl Observer for Seen {
 /// A request: milliseconds after the one before, prompt, output, priority, and whose beginning it shares.
 type Wanted = (u32, u32, u32, i32, u64);
 
-fn run(number: usize, law: Law, prefixes: bool, wanted: &[Wanted], one_by_one: bool) -> Seen {
+/// What requests are run on.
+#[derive(Clone, Copy)]
+struct Setting {
+    batcher: usize,
+    law: Law,
+    prefixes: bool,
+    drafts: Option<Speculation>,
+    /// Blocks of two tiers below, and nanoseconds for each block that is read from them.
+    tiers: Option<(u32, u32, f64)>,
+}
+
+impl Setting {
+    fn new(batcher: usize, law: Law, prefixes: bool) -> Self {
+        Self { batcher, law, prefixes, drafts: None, tiers: None }
+    }
+}
+
+fn run(setting: Setting, wanted: &[Wanted], one_by_one: bool) -> Seen {
+    let Setting { batcher: number, law, prefixes, drafts, tiers } = setting;
     let keys: Vec<Vec<u64>> = wanted
         .iter()
         .enumerate()
@@ -123,7 +161,18 @@ fn run(number: usize, law: Law, prefixes: bool, wanted: &[Wanted], one_by_one: b
     } else {
         BlockPool::new(BLOCKS, BLOCK_TOKENS)
     };
-    let engine = Engine::new(law, batcher(number, law.stages as u32), State::new(pool));
+    let (pool, links) = match tiers {
+        Some((near, far, block_ns)) => {
+            let link = TierLink { latency_ns: 1e5, block_ns, exposed_share: 1.0 };
+            (pool.with_tiers(&[near, far]), vec![link, TierLink { exposed_share: 0.5, ..link }])
+        }
+        None => (pool, Vec::new()),
+    };
+    let engine = Engine::new(law, batcher(number, law.stages as u32), State::new(pool)).reading_over(links);
+    let engine = match drafts {
+        Some(drafts) => engine.speculating(drafts),
+        None => engine,
+    };
     let mut replicas = [if one_by_one { engine.one_by_one() } else { engine }];
     let mut observers = [Seen::default()];
     let rejected = replay(&mut replicas, requests, |_, _| 0, &mut observers);
@@ -132,6 +181,8 @@ fn run(number: usize, law: Law, prefixes: bool, wanted: &[Wanted], one_by_one: b
     let state = replicas[0].state();
     assert_eq!(state.running.len() + state.waiting.len(), 0, "batcher {number} leaves nobody behind");
     seen.blocks_in_use = state.blocks.total_blocks() - state.blocks.free_blocks();
+    let tiers = state.blocks.prefix_cache().map_or(&[][..], PrefixCache::tiers);
+    seen.tier_blocks = tiers.iter().map(|tier| (tier.hit_blocks(), tier.stored_blocks())).collect();
     seen.hit_tokens = state.prefix_hit_tokens;
     seen
 }
@@ -153,8 +204,9 @@ proptest! {
         wanted in wanted(),
     ) {
         let law = Law { stages, fixed_ns, token_ns, context_ns };
-        let jumping = run(number, law, prefixes, &wanted, false);
-        prop_assert_eq!(&jumping, &run(number, law, prefixes, &wanted, true));
+        let setting = Setting::new(number, law, prefixes);
+        let jumping = run(setting, &wanted, false);
+        prop_assert_eq!(&jumping, &run(setting, &wanted, true));
         prop_assert_eq!(jumping.blocks_in_use, 0);
     }
 
@@ -167,10 +219,11 @@ proptest! {
         wanted in wanted(),
     ) {
         let law = Law { stages, fixed_ns: 1e6, token_ns: 1e4, context_ns: 10.0 };
-        let seen = run(number, law, prefixes, &wanted, false);
+        let seen = run(Setting::new(number, law, prefixes), &wanted, false);
         prop_assert_eq!(seen.outcomes.len(), wanted.len());
         let output: u32 = wanted.iter().map(|&(_, _, output, ..)| output).sum();
         prop_assert_eq!(seen.latencies.len(), output as usize - wanted.len(), "all but the first tokens");
+        prop_assert_eq!(seen.generated_tokens, u64::from(output));
         for outcome in &seen.outcomes {
             prop_assert!(outcome.arrival_ns <= outcome.scheduled_ns);
             prop_assert!(outcome.scheduled_ns < outcome.first_token_ns);
@@ -181,6 +234,53 @@ proptest! {
             prop_assert_eq!(seen.computed_tokens + seen.hit_tokens, asked);
         } else {
             prop_assert!(seen.computed_tokens + seen.hit_tokens >= asked);
+        }
+    }
+
+    /// Whatever is drafted and accepted: every token is generated once, all memory is given back, and luck does not depend on how one looks.
+    #[test]
+    fn drafts_change_no_answers(
+        number in 0..BATCHERS,
+        stages in 1_usize..3,
+        prefixes in any::<bool>(),
+        draft_tokens in 1_u32..7,
+        acceptance in 0.0_f64..1.0,
+        wanted in wanted(),
+    ) {
+        let law = Law { stages, fixed_ns: 1e6, token_ns: 1e4, context_ns: 10.0 };
+        let drafts = Speculation { draft_tokens, acceptance, draft_ns: 1e5, draft_share: 0.1, seed: 7 };
+        let setting = Setting { drafts: Some(drafts), ..Setting::new(number, law, prefixes) };
+        let seen = run(setting, &wanted, false);
+        prop_assert_eq!(seen.outcomes.len(), wanted.len());
+        let output: u32 = wanted.iter().map(|&(_, _, output, ..)| output).sum();
+        prop_assert_eq!(seen.latencies.len(), output as usize - wanted.len(), "all but the first tokens");
+        prop_assert_eq!(seen.generated_tokens, u64::from(output));
+        prop_assert_eq!(seen.blocks_in_use, 0);
+        prop_assert_eq!(&seen, &run(setting, &wanted, true));
+    }
+
+    /// With memory below the GPU's: nobody is lost who waits for contents, and it does not matter who looks when.
+    #[test]
+    fn contents_from_below_are_waited_for(
+        number in 0_usize..3,
+        stages in 1_usize..4,
+        near in 0_u32..30,
+        far in 0_u32..90,
+        block_ns in prop_oneof![Just(0.0), 1e4_f64..3e7],
+        wanted in wanted(),
+    ) {
+        let law = Law { stages, fixed_ns: 1e6, token_ns: 1e4, context_ns: 10.0 };
+        let setting = Setting { tiers: Some((near, far, block_ns)), ..Setting::new(number, law, true) };
+        let seen = run(setting, &wanted, false);
+        prop_assert_eq!(seen.outcomes.len(), wanted.len());
+        prop_assert_eq!(seen.blocks_in_use, 0);
+        prop_assert_eq!(&seen, &run(setting, &wanted, true));
+        let asked: u64 = wanted.iter().map(|&(_, prompt, output, ..)| u64::from(prompt + output - 1)).sum();
+        let from_below: u64 = seen.tier_blocks.iter().map(|&(hits, _)| hits).sum();
+        let got = seen.computed_tokens + seen.hit_tokens + from_below * u64::from(BLOCK_TOKENS);
+        if seen.preempted.is_empty() {
+            // Who had to give up what it had read reads it again.
+            prop_assert!(got >= asked);
         }
     }
 }

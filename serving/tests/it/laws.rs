@@ -19,7 +19,7 @@ fn law(model: &str, options: &Options) -> AnalyticLaw {
 
 fn decode(decodes: u32, each: u64) -> Batch<'static> {
     let context = u64::from(decodes) * each;
-    Batch { decodes, decode_context_tokens: context, chunks: &[], sampled: decodes }
+    Batch { decodes, decode_context_tokens: context, sampled: decodes, ..Batch::default() }
 }
 
 fn chunk(chunks: &[Chunk]) -> Batch<'_> {
@@ -177,7 +177,7 @@ proptest! {
     /// The quick way and the general way give the same bits.
     #[test]
     fn decoding_is_the_same_both_ways(law in models(), decodes in 0_u32..600, context in 0_u64..5_000_000) {
-        let batch = Batch { decodes, decode_context_tokens: context, chunks: &[], sampled: decodes };
+        let batch = Batch { decodes, decode_context_tokens: context, sampled: decodes, ..Batch::default() };
         prop_assert_eq!(law.decode_ns(decodes, context).to_bits(), law.stage_ns(&batch, 0).to_bits());
     }
 
@@ -188,7 +188,7 @@ proptest! {
     ) {
         let time = |decodes: u32, context: u64, tokens: u32, before: u32| {
             let chunks = [Chunk { tokens, context_tokens: before }];
-            law.stage_ns(&Batch { decodes, decode_context_tokens: context, chunks: &chunks, sampled: decodes }, 0)
+            law.stage_ns(&Batch { decodes, decode_context_tokens: context, chunks: &chunks, sampled: decodes, ..Batch::default() }, 0)
         };
         let base = time(decodes, context, tokens, before);
         let least = base * (1.0 - 1e-12);

@@ -1,7 +1,10 @@
 //! Tests of the crate as its users see it.
 
 mod calibrations;
+mod classical;
 mod engine;
 mod laws;
 mod memory;
 mod models;
+mod speculation;
+mod tiers;

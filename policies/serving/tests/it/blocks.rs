@@ -72,7 +72,7 @@ fn the_end_of_a_sequence_is_given_up_first() {
     assert_eq!((bench.held(second), bench.vacant()), (vec![4, 5, 3, 2, 1], vec![0]));
     bench.give_back(second);
     let (third, hit) = bench.take(&[1, 2], 1);
-    assert_eq!(hit, Hit { blocks: 1, vacant_blocks: 1 });
+    assert_eq!(hit, Hit { blocks: 1, vacant_blocks: 1, lower_blocks: 0 });
     assert_eq!(bench.held(third)[0], 0, "the block that has the contents");
 }
 
@@ -81,7 +81,7 @@ fn a_block_is_shared_while_somebody_holds_it() {
     let mut bench = Bench::new(8);
     let (first, _) = bench.take(&[1, 2], 1);
     let (second, hit) = bench.take(&[1, 2], 2);
-    assert_eq!(hit, Hit { blocks: 2, vacant_blocks: 0 });
+    assert_eq!(hit, Hit { blocks: 2, vacant_blocks: 0, lower_blocks: 0 });
     assert_eq!(bench.held(second), vec![0, 1, 3], "two shared and one of its own");
     assert_eq!(bench.pool.free_blocks(), 4);
     bench.give_back(first);
@@ -96,7 +96,11 @@ fn a_token_is_always_left_to_compute() {
     let mut bench = Bench::new(8);
     let (first, _) = bench.take(&[1, 2], 0);
     let (second, hit) = bench.take(&[1, 2], 0);
-    assert_eq!(hit, Hit { blocks: 1, vacant_blocks: 0 }, "eight tokens are cached, one must be computed");
+    assert_eq!(
+        hit,
+        Hit { blocks: 1, vacant_blocks: 0, lower_blocks: 0 },
+        "eight tokens are cached, one must be computed"
+    );
     // The second block is there twice now; when the first of the two is given up the other is found.
     bench.give_back(first);
     let held = bench.held(second);
@@ -119,6 +123,8 @@ proptest! {
         const BLOCKS: u32 = 24;
         let mut bench = Bench::new(BLOCKS);
         let mut living: Vec<Slot> = Vec::new();
+        // What blocks contain, in the order in which it came to be found.
+        let mut published: Vec<(u64, u32)> = Vec::new();
         for (take, contents, further) in steps {
             // Keys say all that comes before.
             let keys: Vec<u64> = contents.iter().scan(7_u64, |chain, &content| {
@@ -127,7 +133,19 @@ proptest! {
             }).collect();
             let needed = bench.pool.blocks_for(keys.len() as u32 * BLOCK_TOKENS + further);
             if take && needed <= bench.pool.free_blocks() {
-                living.push(bench.take(&keys, further).0);
+                let most = (keys.len() as u32 * BLOCK_TOKENS + further - 1) / BLOCK_TOKENS;
+                let found: Vec<u32> = keys
+                    .iter()
+                    .take(most as usize)
+                    .map_while(|&key| published.iter().find(|&&(of, _)| of == key).map(|&(_, block)| block))
+                    .collect();
+                let (slot, hit) = bench.take(&keys, further);
+                let held = bench.held(slot);
+                prop_assert_eq!(&held[..hit.blocks as usize], found.as_slice());
+                let fresh = &held[found.len()..];
+                published.retain(|(_, block)| !fresh.contains(block));
+                published.extend(keys.iter().copied().zip(held).skip(found.len()));
+                living.push(slot);
             } else if !living.is_empty() {
                 let slot = living.remove(further as usize % living.len());
                 bench.give_back(slot);

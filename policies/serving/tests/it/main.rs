@@ -1,4 +1,7 @@
 //! Tests of the crate as its users see it.
 
 mod blocks;
+mod dynamic;
+mod occupancy;
+mod tiers;
 mod vllm;

@@ -50,13 +50,16 @@ fn check(batcher: Vllm, pool: BlockPool, wanted: &[Wanted], expected: &[Step]) {
 fn carry_out(state: &mut State, plan: &mut Plan) {
     let computed = plan.decodes.iter().map(|&slot| (slot, 1));
     let read = plan.chunks.iter().map(|chunk| (chunk.slot, chunk.tokens));
-    for (slot, tokens) in computed.chain(read) {
+    let all: Vec<(Slot, u32)> = computed.chain(read).collect();
+    for (slot, tokens) in all {
         let sequence = &mut state.sequences[slot];
         sequence.computed_tokens += tokens;
         if sequence.uncomputed_tokens() == 0 {
             sequence.generated_tokens += 1;
             sequence.decoding = true;
-            plan.done += u32::from(sequence.remaining_tokens() == 0);
+            if sequence.remaining_tokens() == 0 {
+                plan.done.push(slot);
+            }
         }
     }
 }
