@@ -340,6 +340,7 @@ impl Plan {
                 simulated: Some(time(budget.max_simulated)),
                 wall: Some(budget.max_wall),
                 pending: None,
+                instant: Some(budget.max_events_at_instant),
             },
             max_queued_jobs: Some(budget.max_queued_jobs),
             idle_wake_until: self

@@ -322,6 +322,7 @@ impl Resolver<'_, '_> {
     fn budget(&mut self, file: &ScenarioFile) -> Budget {
         Budget {
             max_events: file.budget.max_events,
+            max_events_at_instant: file.budget.max_events_at_instant,
             max_simulated: self.positive_span("budget.max_simulated_s", file.budget.max_simulated_s),
             max_wall: self.positive_span("budget.max_wall_s", file.budget.max_wall_s),
             max_queued_jobs: file.budget.max_queued_jobs,

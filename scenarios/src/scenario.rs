@@ -481,6 +481,8 @@ pub enum Timeline {
 pub struct Budget {
     /// Events handled.
     pub max_events: u64,
+    /// Events at one simulated instant.
+    pub max_events_at_instant: u64,
     /// Simulated time.
     pub max_simulated: Duration,
     /// Time on the clock of the machine that runs it.

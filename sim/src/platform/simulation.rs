@@ -501,6 +501,29 @@ where
 {
     type Event = Event;
 
+    fn describe(&self, event: &Event) -> String {
+        let of = |job: JobId| match self.state.job(job) {
+            Some(entry) => format!("job {}", entry.spec.sequence),
+            None => "a job that has gone".to_owned(),
+        };
+        let of_task = |task: TaskId| of(self.state.task(task).map_or_else(JobId::default, |task| task.job));
+        match *event {
+            Event::Job(JobEvent::Submitted) => "submissions".to_owned(),
+            Event::Job(JobEvent::Bound { task, .. }) => format!("starts of {}", of_task(task)),
+            Event::Job(JobEvent::Evicted { task, .. }) => format!("evictions of {}", of_task(task)),
+            Event::Job(JobEvent::Left(task)) => format!("departures of evicted {}", of_task(task)),
+            Event::Job(JobEvent::PhaseBegan(job)) => format!("new phases of {}", of(job)),
+            Event::Job(JobEvent::Finished(job)) => format!("ends of {}", of(job)),
+            Event::Fault(FaultEvent::Noticed { job, .. }) => format!("failures noticed by {}", of(job)),
+            Event::Fault(FaultEvent::Found { job, .. }) => format!("slow nodes found by {}", of(job)),
+            Event::Fault(FaultEvent::Struck | FaultEvent::Scheduled(_)) => "faults".to_owned(),
+            Event::Fault(FaultEvent::Repaired(_)) => "repairs".to_owned(),
+            Event::Scheduler(SchedulerEvent::Cycle) => "scheduling cycles".to_owned(),
+            Event::Network(NetworkEvent::LinksChanged { .. }) => "changes of links".to_owned(),
+            Event::Network(NetworkEvent::RatesChanged) => "new shares of links".to_owned(),
+        }
+    }
+
     fn handle(&mut self, now: Time, event: Event, queue: &mut EventQueue<Event>) -> ControlFlow<()> {
         if now > self.now {
             for observer in &mut *self.observers {
