@@ -32,7 +32,7 @@ use foretell_traces::{JobRecord, ScalingRecord, SpeedLaw, TraceError, TraceForma
 use thiserror::Error;
 
 use self::pods::{own_or_shared_nodes, roles};
-use self::steps::{Classes, StepModels};
+use self::steps::{Classes, JobSteps, StepModels};
 use crate::catalog::Catalog;
 use crate::scenario::{
     self, Cycle, FabricError, GpuChoice, JobTrace, JobTraceFormat, JobTraits, Ordering, Preemption,
@@ -305,9 +305,12 @@ impl Plan {
         let mut step_models = StepModels::default();
         let workload = jobs(scenario)?.zip(0..).map(|(job, sequence)| {
             let (job, traits) = job?;
-            let step_model = self.step_model(sequence, &job, &mut step_models)?;
+            let steps = self.steps(sequence, &job, &mut step_models)?;
             let submission = self.submission(job, traits, chooses_sizes, &mut laws)?;
-            Ok(Submission { step_model, ..submission })
+            let Some(JobSteps { model, duration }) = steps else { return Ok(submission) };
+            // Jobs of which only arrivals count never end, whatever they train.
+            let duration = submission.duration.map(|told| duration.unwrap_or(told));
+            Ok(Submission { step_model: Some(model), duration, ..submission })
         });
         let mut observers: [&mut dyn Observer; 2] = [&mut metrics, observer];
         let mut simulation =

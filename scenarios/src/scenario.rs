@@ -293,6 +293,19 @@ pub struct TrainedModel {
     pub precision: Option<Precision>,
     /// What is computed again.
     pub recompute: Option<Recompute>,
+    /// How long jobs train.
+    pub length: TrainingLength,
+}
+
+/// How long a job trains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrainingLength {
+    /// As long as the workload says that it runs.
+    OfWorkload,
+    /// So many steps.
+    Steps(u64),
+    /// So many tokens, in whole steps.
+    Tokens(u64),
 }
 
 /// How much a step communicates.
