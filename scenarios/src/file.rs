@@ -25,8 +25,8 @@ pub use communication::{
 };
 pub use fabric::{DegradedLinkFile, FabricFile, FabricRouting, FabricShape};
 pub use faults::{
-    BlockFile, FaultKindFile, FaultPreset, FaultRateFile, FaultsFile, NodeCheckFile, OnFailureFile,
-    RepairSpreadFile, ScheduledFaultFile, StragglersFile,
+    BlockFile, DeviceRateFile, FaultKindFile, FaultPreset, FaultRateFile, FaultsFile, NodeCheckFile,
+    OnFailureFile, RepairSpreadFile, ScheduledFaultFile, StragglersFile,
 };
 pub use queue::{AmountFile, ClusterQueueFile, NetworkTopologyFile, RoleFile, TierFile, TopologyMode};
 pub use reservation::ReservationFile;

@@ -64,7 +64,7 @@ pub(crate) fn resolve(
     let communication = resolver.communication(file.workload.communication.as_ref(), &nodes, fabric.as_ref());
     let scheduler = resolver.scheduler(file);
     let preemption = resolver.preemption(file);
-    let faults = resolver.faults(file.faults.as_ref(), &nodes);
+    let faults = resolver.faults(file.faults.as_ref(), &nodes, fabric.as_ref(), communication.is_some());
     let metrics = resolver.metrics(file);
     let budget = resolver.budget(file);
     Some(Scenario {

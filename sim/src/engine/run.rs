@@ -207,10 +207,10 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(offspring: usize, budget: Budget, expected: BudgetError, text: &str) {
+    fn check(offspring: usize, budget: Budget, expected: &BudgetError, text: &str) {
         let (mut model, mut queue) = clockwork(offspring);
         let error = run(&mut model, &mut queue, &budget, &mut |_| ()).unwrap_err();
-        assert_eq!(error, expected);
+        assert_eq!(error, *expected);
         assert_eq!(error.to_string(), text);
         assert!(!queue.is_empty(), "nothing is lost when a budget ends the run");
     }
@@ -224,25 +224,25 @@ mod tests {
         check(
             1,
             Budget { events: Some(5000), ..Budget::default() },
-            BudgetError::Events { limit: 5000, simulated: at_s(4999) },
+            &BudgetError::Events { limit: 5000, simulated: at_s(4999) },
             "event budget of 5000 used up at 4999.000 s simulated",
         );
         check(
             1,
             Budget { simulated: Some(Time::from_s(9.5)), ..Budget::default() },
-            BudgetError::Simulated { limit: Time::from_s(9.5), events: 10, simulated: at_s(9) },
+            &BudgetError::Simulated { limit: Time::from_s(9.5), events: 10, simulated: at_s(9) },
             "simulated-time budget of 9.500 s used up after 10 events (at 9.000 s)",
         );
         check(
             1,
             Budget { wall: Some(Duration::ZERO), ..Budget::default() },
-            BudgetError::Wall { limit: Duration::ZERO, events: 1024, simulated: at_s(1023) },
+            &BudgetError::Wall { limit: Duration::ZERO, events: 1024, simulated: at_s(1023) },
             "wall-clock budget of 0.0 s used up after 1024 events at 1023.000 s simulated",
         );
         check(
             2,
             Budget { pending: Some(100), ..Budget::default() },
-            BudgetError::Pending { limit: 100, pending: 101, events: 100, simulated: at_s(6) },
+            &BudgetError::Pending { limit: 100, pending: 101, events: 100, simulated: at_s(6) },
             "pending-event budget of 100 exceeded after 100 events at 6.000 s simulated: 101 pending",
         );
     }

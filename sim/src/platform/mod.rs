@@ -21,7 +21,7 @@ pub use checkpoint::{CheckpointCost, Checkpoints, SizedTime};
 pub use eviction::Eviction;
 pub use faults::{BlockRule, NodeCheck, Stragglers};
 pub use faults::{
-    Failure, FailureOutcome, FailurePolicy, Fault, FaultKind, FaultRate, Faults, OnFailure, Repair,
+    Failure, FailureOutcome, FailurePolicy, Fault, FaultKind, FaultRate, Faults, OnFailure, Place, Repair,
     RepairSpread, ScheduledFault,
 };
 pub use inspect::{Inspection, Inspector, JobProgress};

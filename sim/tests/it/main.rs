@@ -2,6 +2,7 @@
 
 mod elastic;
 mod explain;
+mod fabric_faults;
 mod faults;
 mod fixtures;
 mod lifecycle;
