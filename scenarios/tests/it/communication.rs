@@ -72,7 +72,7 @@ fn what_cannot_be_trained_is_said() {
     wrong(
         "classes = [{ name = \"a\", train = { model = \"llama-3-8b\", strategy = \"tp8qq\" } }]",
         "14:69: workload.communication.classes[0].train.strategy: unknown part `qq` in strategy `tp8qq`: expected auto, ddp, \
-         horovod, zero1, zero2, zero3, fsdp, fsdp-grad-op, fsdp-hybrid, ps<N>, ps<N>-async, and tp<N>, sp, pp<N>, v<N>, ep<N>, \
+         horovod, zero1, zero2, zero3, fsdp, fsdp-grad-op, fsdp-hybrid, ps<N>, ps<N>-async, and tp<N>, sp, cp<N>, pp<N>, v<N>, ep<N>, \
          dp<N>, such as `fsdp-hybrid` or `tp8pp4dp16`",
     );
     // Whether a model fits is known when there is a job.
