@@ -356,6 +356,7 @@ impl Plan {
             explain_waits: metrics.wait_reasons,
             estimate_error: scheduler.estimate_error,
             faults: faults.clone(),
+            colocation: self.scenario.colocation.clone(),
             preemption: PreemptionCost {
                 checkpoints: match preemption.checkpoint_interval {
                     _ if preemption.checkpoint_young => Checkpoints::Young,

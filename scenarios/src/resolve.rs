@@ -4,6 +4,7 @@
 //! as it can.
 
 mod cluster;
+mod colocation;
 mod communication;
 mod fabric;
 mod faults;
@@ -62,6 +63,7 @@ pub(crate) fn resolve(
     let workload = resolver.workload(file, &nodes, &tiers);
     let services = resolver.services(file, &nodes);
     let communication = resolver.communication(file.workload.communication.as_ref(), &nodes, fabric.as_ref());
+    let colocation = resolver.colocation(file.workload.colocation.as_ref());
     let scheduler = resolver.scheduler(file);
     let preemption = resolver.preemption(file);
     let faults = resolver.faults(file.faults.as_ref(), &nodes, fabric.as_ref(), communication.is_some());
@@ -81,6 +83,7 @@ pub(crate) fn resolve(
         workload: workload?,
         services,
         communication,
+        colocation,
         queue_nodes: file.workload.queue_nodes,
         scheduler,
         preemption,

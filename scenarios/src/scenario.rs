@@ -9,7 +9,7 @@ use foretell_fabric::collectives;
 use foretell_fabric::hardware::Machine;
 use foretell_fabric::network::{HealthError, LinkId, Network, NetworkSpec, Routing, SpecError};
 use foretell_manifests::SchedulerConfig;
-use foretell_sim::platform::{CheckpointCost, FailurePolicy, Faults};
+use foretell_sim::platform::{CheckpointCost, Colocation, FailurePolicy, Faults};
 use foretell_traces::generate::GeneratorConfig;
 use foretell_training::plan::Recompute;
 use foretell_training::{Device, Model, Precision};
@@ -49,6 +49,8 @@ pub struct Scenario {
     pub services: Vec<Service>,
     /// What jobs communicate, if that is said.
     pub communication: Option<Communication>,
+    /// How jobs that share a GPU slow each other, if they do.
+    pub colocation: Option<Colocation>,
     /// Which nodes the jobs of a queue may use.
     pub queue_nodes: QueueNodes,
     /// The policies and how they run.

@@ -1,5 +1,6 @@
 //! Tests of whole simulations.
 
+mod colocation;
 mod elastic;
 mod explain;
 mod fabric_faults;
