@@ -412,7 +412,7 @@ fn report(args: &JobArgs, asked: &Asked, best: &Found) -> String {
     let parts = [
         ("compute", step.compute_s - step.recompute_s),
         ("compute again", step.recompute_s),
-        ("tensor and expert collectives", step.inner_s),
+        ("tensor, context, expert collectives", step.inner_s),
         ("data-parallel collectives, exposed", step.data_s),
         ("pipeline: waiting and sending", step.pipeline_s),
         ("optimizer and once a step", step.optimizer_s),
@@ -492,7 +492,7 @@ fn does_not_fit(asked: &Asked, setup: &Setup<'_>, fixed: Fixed) -> CommandResult
 
 /// The block that FSDP's trainers read.
 fn fsdp_config(plan: &Plan) -> Result<String, String> {
-    if plan.tensor * plan.pipeline * plan.expert > 1 {
+    if plan.tensor * plan.context * plan.pipeline * plan.expert > 1 {
         return Err(format!(
             "--emit fsdp-config: `{plan}` is more than FSDP: expected a strategy such as fsdp or fsdp-hybrid"
         ));

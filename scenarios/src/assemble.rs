@@ -32,7 +32,7 @@ use foretell_traces::{JobRecord, ScalingRecord, SpeedLaw, TraceError, TraceForma
 use thiserror::Error;
 
 use self::pods::{own_or_shared_nodes, roles};
-use self::steps::{Classes, StepModels};
+use self::steps::{Classes, JobSteps, StepModels};
 use crate::catalog::Catalog;
 use crate::scenario::{
     self, Cycle, FabricError, GpuChoice, JobTrace, JobTraceFormat, JobTraits, Ordering, Preemption,
@@ -305,9 +305,12 @@ impl Plan {
         let mut step_models = StepModels::default();
         let workload = jobs(scenario)?.zip(0..).map(|(job, sequence)| {
             let (job, traits) = job?;
-            let step_model = self.step_model(sequence, &job, &mut step_models)?;
+            let steps = self.steps(sequence, &job, &mut step_models)?;
             let submission = self.submission(job, traits, chooses_sizes, &mut laws)?;
-            Ok(Submission { step_model, ..submission })
+            let Some(JobSteps { model, duration }) = steps else { return Ok(submission) };
+            // Jobs of which only arrivals count never end, whatever they train.
+            let duration = submission.duration.map(|told| duration.unwrap_or(told));
+            Ok(Submission { step_model: Some(model), duration, ..submission })
         });
         let mut observers: [&mut dyn Observer; 2] = [&mut metrics, observer];
         let mut simulation =
@@ -340,6 +343,7 @@ impl Plan {
                 simulated: Some(time(budget.max_simulated)),
                 wall: Some(budget.max_wall),
                 pending: None,
+                instant: Some(budget.max_events_at_instant),
             },
             max_queued_jobs: Some(budget.max_queued_jobs),
             idle_wake_until: self
@@ -352,6 +356,7 @@ impl Plan {
             explain_waits: metrics.wait_reasons,
             estimate_error: scheduler.estimate_error,
             faults: faults.clone(),
+            colocation: self.scenario.colocation.clone(),
             preemption: PreemptionCost {
                 checkpoints: match preemption.checkpoint_interval {
                     _ if preemption.checkpoint_young => Checkpoints::Young,

@@ -2,6 +2,7 @@
 //!
 //! The doc comments here are the descriptions in the JSON schema, and what `docs/scenarios.md` explains at length.
 
+mod colocation;
 mod communication;
 mod fabric;
 mod faults;
@@ -19,14 +20,15 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::default_max_pods;
 use crate::units::ByteSize;
 
+pub use colocation::{ColocationClassFile, ColocationFile, ColocationPairFile};
 pub use communication::{
     CommunicationClassFile, CommunicationCollective, CommunicationFile, CommunicationPhases, TrainFile,
     TrainPrecision, TrainRecompute,
 };
 pub use fabric::{DegradedLinkFile, FabricFile, FabricRouting, FabricShape};
 pub use faults::{
-    BlockFile, FaultKindFile, FaultPreset, FaultRateFile, FaultsFile, NodeCheckFile, OnFailureFile,
-    RepairSpreadFile, ScheduledFaultFile, StragglersFile,
+    BlockFile, DeviceRateFile, FaultKindFile, FaultPreset, FaultRateFile, FaultsFile, NodeCheckFile,
+    OnFailureFile, RepairSpreadFile, ScheduledFaultFile, StragglersFile,
 };
 pub use queue::{AmountFile, ClusterQueueFile, NetworkTopologyFile, RoleFile, TierFile, TopologyMode};
 pub use reservation::ReservationFile;

@@ -4,6 +4,7 @@
 //! as it can.
 
 mod cluster;
+mod colocation;
 mod communication;
 mod fabric;
 mod faults;
@@ -62,9 +63,10 @@ pub(crate) fn resolve(
     let workload = resolver.workload(file, &nodes, &tiers);
     let services = resolver.services(file, &nodes);
     let communication = resolver.communication(file.workload.communication.as_ref(), &nodes, fabric.as_ref());
+    let colocation = resolver.colocation(file.workload.colocation.as_ref());
     let scheduler = resolver.scheduler(file);
     let preemption = resolver.preemption(file);
-    let faults = resolver.faults(file.faults.as_ref(), &nodes);
+    let faults = resolver.faults(file.faults.as_ref(), &nodes, fabric.as_ref(), communication.is_some());
     let metrics = resolver.metrics(file);
     let budget = resolver.budget(file);
     Some(Scenario {
@@ -81,6 +83,7 @@ pub(crate) fn resolve(
         workload: workload?,
         services,
         communication,
+        colocation,
         queue_nodes: file.workload.queue_nodes,
         scheduler,
         preemption,
@@ -322,6 +325,7 @@ impl Resolver<'_, '_> {
     fn budget(&mut self, file: &ScenarioFile) -> Budget {
         Budget {
             max_events: file.budget.max_events,
+            max_events_at_instant: file.budget.max_events_at_instant,
             max_simulated: self.positive_span("budget.max_simulated_s", file.budget.max_simulated_s),
             max_wall: self.positive_span("budget.max_wall_s", file.budget.max_wall_s),
             max_queued_jobs: file.budget.max_queued_jobs,

@@ -9,7 +9,7 @@ use foretell_fabric::collectives;
 use foretell_fabric::hardware::Machine;
 use foretell_fabric::network::{HealthError, LinkId, Network, NetworkSpec, Routing, SpecError};
 use foretell_manifests::SchedulerConfig;
-use foretell_sim::platform::{CheckpointCost, FailurePolicy, Faults};
+use foretell_sim::platform::{CheckpointCost, Colocation, FailurePolicy, Faults};
 use foretell_traces::generate::GeneratorConfig;
 use foretell_training::plan::Recompute;
 use foretell_training::{Device, Model, Precision};
@@ -49,6 +49,8 @@ pub struct Scenario {
     pub services: Vec<Service>,
     /// What jobs communicate, if that is said.
     pub communication: Option<Communication>,
+    /// How jobs that share a GPU slow each other, if they do.
+    pub colocation: Option<Colocation>,
     /// Which nodes the jobs of a queue may use.
     pub queue_nodes: QueueNodes,
     /// The policies and how they run.
@@ -293,6 +295,19 @@ pub struct TrainedModel {
     pub precision: Option<Precision>,
     /// What is computed again.
     pub recompute: Option<Recompute>,
+    /// How long jobs train.
+    pub length: TrainingLength,
+}
+
+/// How long a job trains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrainingLength {
+    /// As long as the workload says that it runs.
+    OfWorkload,
+    /// So many steps.
+    Steps(u64),
+    /// So many tokens, in whole steps.
+    Tokens(u64),
 }
 
 /// How much a step communicates.
@@ -481,6 +496,8 @@ pub enum Timeline {
 pub struct Budget {
     /// Events handled.
     pub max_events: u64,
+    /// Events at one simulated instant.
+    pub max_events_at_instant: u64,
     /// Simulated time.
     pub max_simulated: Duration,
     /// Time on the clock of the machine that runs it.

@@ -43,6 +43,8 @@ pub enum JobEvent {
     PhaseBegan(JobId),
     /// A job has done its work.
     Finished(JobId),
+    /// Jobs that share GPUs have other neighbours on them.
+    NeighboursChanged,
 }
 
 /// What happens to what jobs run on.
@@ -104,8 +106,8 @@ impl Classed for Event {
             Self::Fault(FaultEvent::Struck | FaultEvent::Scheduled(_) | FaultEvent::Found { .. }) => 4,
             Self::Job(JobEvent::Submitted) => 5,
             Self::Scheduler(SchedulerEvent::Cycle) => 6,
-            // When all flows of the instant have begun and ended.
-            Self::Network(NetworkEvent::RatesChanged) => 7,
+            // When all flows and jobs of the instant have begun and ended.
+            Self::Network(NetworkEvent::RatesChanged) | Self::Job(JobEvent::NeighboursChanged) => 7,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which ranks talk to each other, and how long that takes.
 //!
-//! Ranks are numbered as Megatron does: tensor parallelism first, then data parallelism, then the stages of the pipeline; the GPUs
+//! Ranks are numbered as Megatron does: tensor parallelism first, then context and data parallelism, then the stages of the pipeline; the GPUs
 //! of a node have numbers in a row.
 
 use std::cell::{Cell, RefCell};
@@ -106,12 +106,12 @@ impl<'a> Communication<'a> {
         self.longest.get().1
     }
 
-    /// Seconds of sending so many bytes to the rank at a distance: as a broadcast between two. What nccl-tests measured of sendrecv between nodes
+    /// Seconds of sending so many bytes to the next of so many ranks at a distance: as a broadcast between two. What nccl-tests measured of sendrecv between nodes
     /// is of an untuned system, far below what pipelines get.
-    pub(crate) fn send_s(&self, stride: u32, bytes: f64) -> Result<f64, EstimateError> {
-        let (gpus, stages) = (self.gpus_per_node(), self.setup.plan.pipeline);
-        // Some stages end at the end of a node: those are the slowest.
-        let group = if u64::from(stride) * u64::from(stages) > u64::from(gpus) {
+    pub(crate) fn send_s(&self, size: u32, stride: u32, bytes: f64) -> Result<f64, EstimateError> {
+        let gpus = self.gpus_per_node();
+        // Some send from the end of a node: those are the slowest.
+        let group = if u64::from(stride) * u64::from(size) > u64::from(gpus) {
             Group { per_node: 1, nodes: 2, beside: stride.min(gpus) }
         } else {
             Group { per_node: 2, nodes: 1, beside: 1 }

@@ -102,9 +102,9 @@ struct Layers<'a> {
 }
 
 impl Layers<'_> {
-    /// Tokens of a micro-batch.
+    /// Tokens of a micro-batch on this GPU.
     fn tokens(&self) -> f64 {
-        f64::from(self.plan.micro_batch) * f64::from(self.plan.sequence_length)
+        self.plan.local_tokens()
     }
 
     /// What the GPUs of tensor parallelism divide between the products: 1 if each does all of it.
@@ -156,7 +156,10 @@ impl Layers<'_> {
         let moved = share * self.kernels.memory_s(self.tokens() * (stream + moved_bytes));
         let launch = launch_s(LAYER_KERNELS);
         let forward_s = attention.products + attention.core_forward + ffn_s + moved + launch;
-        let Inner { exposed_s: inner_s, beside_s } = self.inner(has_experts)?;
+        let Inner { exposed_s: inner_s, mut beside_s } = self.inner(has_experts)?;
+        let ring = self.ring(&attention)?;
+        let [ring_s, ring_backward_s] = ring.late_s;
+        beside_s += ring.beside_s;
         let is_full = self.plan.recompute == Recompute::Full;
         let recompute_s = match self.plan.recompute {
             Recompute::Full => forward_s,
@@ -182,8 +185,8 @@ impl Layers<'_> {
             forward_s,
             backward_s,
             recompute_s,
-            inner_forward_s: inner_s,
-            inner_backward_s: if is_full { 2.0 * inner_s } else { inner_s },
+            inner_forward_s: inner_s + ring_s,
+            inner_backward_s: if is_full { 2.0 * inner_s + ring_s } else { inner_s } + ring_backward_s,
             parameters: shared / tensor,
             expert_parameters: routed / tensor / f64::from(self.plan.expert),
         })
@@ -268,6 +271,27 @@ impl Layers<'_> {
         }
     }
 
+    /// Keys and values that go round among the GPUs that split a sequence (Liu et al. 2023): each computes the scores of its tokens with
+    /// those of one part while those of the next come. Backward their gradients go round with them.
+    fn ring(&self, attention: &AttentionTimes) -> Result<Ring, PlanError> {
+        let (model, plan) = (self.model, self.plan);
+        if plan.context < 2 {
+            return Ok(Ring::default());
+        }
+        // Of grouped heads that are fewer than the GPUs of tensor parallelism each has one.
+        let split = if model.latent.is_some() { 1 } else { plan.tensor.min(model.kv_heads) };
+        let bytes = self.tokens() * model.kept_keys() / f64::from(split) * plan.precision.bytes();
+        let sends = f64::from(plan.context - 1);
+        let send = |bytes: f64| self.communication.send_s(plan.context, plan.tensor, bytes);
+        let (forward, backward) = (send(bytes)?, send(2.0 * bytes)?);
+        let beside = |core_s: f64, send_s: f64| send_s.min(core_s / f64::from(plan.context));
+        let hidden = [beside(attention.core_forward, forward), beside(attention.core_backward, backward)];
+        Ok(Ring {
+            late_s: [sends * (forward - hidden[0]), sends * (backward - hidden[1])],
+            beside_s: sends * (hidden[0] + hidden[1]),
+        })
+    }
+
     /// Collectives inside a layer.
     fn inner(&self, has_experts: bool) -> Result<Inner, PlanError> {
         let (model, plan) = (self.model, self.plan);
@@ -300,6 +324,15 @@ struct Inner {
     /// In each direction, and once more where the layer is computed again.
     exposed_s: f64,
     /// Beside kernels of the backward pass.
+    beside_s: f64,
+}
+
+/// Seconds of sending keys and values round.
+#[derive(Clone, Copy, Default)]
+struct Ring {
+    /// Longer than what is computed meanwhile: forward, backward.
+    late_s: [f64; 2],
+    /// Beside kernels.
     beside_s: f64,
 }
 
@@ -345,7 +378,7 @@ fn layered(
     if model.row_bytes_per_sample > 0.0
         && let Some(first) = units.first_mut()
     {
-        let group = Group::new(plan.data, 1, communication.gpus_per_node());
+        let group = Group::new(plan.copies(), 1, communication.gpus_per_node());
         let rows = model.row_bytes_per_sample * samples;
         let exchange = communication.time_s(group, Collective::AllToAll, rows)?;
         // Rows of the whole batch are looked up where their table is, and summed.

@@ -2,7 +2,8 @@
 //!
 //! Activations after Korthikanti et al. 2022 (arXiv:2205.05198), in terms of a layer's widths: `s b h (10 + 24/t)` bytes in half precision
 //! for a dense layer of width h and four times that inside, `34 s b h / t` under sequence parallelism, `2 s b h` where the layer is
-//! computed again, and `5 a s^2 b / t` more where scores are kept.
+//! computed again, and `5 a s^2 b / t` more where scores are kept. Of a sequence that is split a GPU has its part, and twice
+//! the keys and values of one part that go round.
 
 use crate::device::{Device, Precision};
 use crate::model::{Kind, Transformer};
@@ -101,7 +102,7 @@ pub fn advice(setup: &Setup<'_>) -> Vec<String> {
     {
         try_plan(format!("a micro-batch of {micro}"), &|plan| plan.micro_batch = micro);
     }
-    if plan.data > 1 {
+    if plan.copies() > 1 {
         try_plan("sharded states (fsdp)".to_owned(), &|plan| {
             plan.data_parallel = DataParallel::FullySharded;
         });
@@ -121,8 +122,8 @@ pub fn advice(setup: &Setup<'_>) -> Vec<String> {
 pub fn memory(setup: &Setup<'_>) -> Memory {
     let plan = setup.plan;
     let Parameters { dense, experts, tables, largest } = parameters(setup);
-    let data = f64::from(plan.data);
-    let expert_copies = f64::from((plan.data / plan.expert).max(1));
+    let data = f64::from(plan.copies());
+    let expert_copies = f64::from((plan.copies() / plan.expert).max(1));
     // What each kind of state is divided by: dense, experts.
     let shards = |is_split: bool| if is_split { (data, expert_copies) } else { (1.0, 1.0) };
     let (weights_split, gradients_split, optimizer_split) = match plan.data_parallel {
@@ -157,7 +158,7 @@ pub fn memory(setup: &Setup<'_>) -> Memory {
         // The servers have them.
         optimizer_bytes = 0.0;
     }
-    let is_sharded = gradients_split && (plan.data > 1 || weights_split);
+    let is_sharded = gradients_split && (plan.copies() > 1 || weights_split);
     let gathered = if is_sharded && plan.pipeline > 1 {
         // A stage keeps its weights and its gradients over all micro-batches of a step.
         let kept = if weights_split { width + plan.gradient_bytes } else { plan.gradient_bytes };
@@ -171,8 +172,8 @@ pub fn memory(setup: &Setup<'_>) -> Memory {
         0.0
     };
     let (activations, logits) = activations(setup);
-    let communicators =
-        [plan.tensor, plan.data, plan.pipeline, plan.expert].into_iter().filter(|&size| size > 1).count();
+    let sizes = [plan.tensor, plan.context, plan.data, plan.pipeline, plan.expert];
+    let communicators = sizes.into_iter().filter(|&size| size > 1).count();
     let buffers = CONTEXT_BYTES + COMMUNICATOR_BYTES * communicators as f64;
     Memory {
         // Gradients of tables are of a few rows, and their optimizer's states too small to count.
@@ -242,7 +243,7 @@ fn activations(setup: &Setup<'_>) -> (f64, f64) {
     match &setup.model.kind {
         Kind::Layered(model) => (model.activations() * f64::from(plan.micro_batch) * width, 0.0),
         Kind::Transformer(model) => {
-            let tokens = f64::from(plan.micro_batch) * f64::from(plan.sequence_length);
+            let tokens = plan.local_tokens();
             let whole = layer_bytes(model, plan);
             let tensor = f64::from(plan.tensor);
             let stream = if plan.is_sequence_parallel { tensor } else { 1.0 };
@@ -262,6 +263,8 @@ fn activations(setup: &Setup<'_>) -> (f64, f64) {
             };
             // The first stage is ahead by as many micro-batches as there are stages.
             let in_flight = f64::from(plan.micro_batches().min(plan.pipeline));
+            let working =
+                working + if plan.context > 1 { 2.0 * width * model.kept_keys() / tensor } else { 0.0 };
             let activations = |in_flight: f64| tokens * (kept * layers * in_flight * interleaved + working);
             // Half precision and 32 bits for the loss.
             let logits = tokens * f64::from(model.vocabulary) / tensor * (width + 4.0);

@@ -82,11 +82,14 @@ pub struct Plan {
     pub tensor: u32,
     /// Whether they also split what lies between (Megatron's sequence parallelism).
     pub is_sequence_parallel: bool,
+    /// GPUs that split each sequence: each has a part of its tokens, and keys and values go round (ring attention, Liu et al.
+    /// 2023). They have copies of the weights, as replicas do.
+    pub context: u32,
     /// Stages of layers.
     pub pipeline: u32,
     /// Parts of a stage that are interleaved; 1 = 1F1B.
     pub interleave: u32,
-    /// GPUs, of the replicas, that split the experts.
+    /// GPUs, of those with copies of the weights, that split the experts.
     pub expert: u32,
     /// Replicas.
     pub data: u32,
@@ -122,7 +125,7 @@ pub enum PlanError {
     /// A text that names no strategy.
     #[error(
         "unknown part `{part}` in strategy `{strategy}`: expected auto, ddp, horovod, zero1, zero2, zero3, fsdp, fsdp-grad-op, \
-         fsdp-hybrid, ps<N>, ps<N>-async, and tp<N>, sp, pp<N>, v<N>, ep<N>, dp<N>, such as `fsdp-hybrid` or `tp8pp4dp16`"
+         fsdp-hybrid, ps<N>, ps<N>-async, and tp<N>, sp, cp<N>, pp<N>, v<N>, ep<N>, dp<N>, such as `fsdp-hybrid` or `tp8pp4dp16`"
     )]
     Strategy {
         /// The whole text.
@@ -224,6 +227,7 @@ impl Plan {
                 },
                 "tp" => plan.tensor = count()?,
                 "sp" if number.is_empty() => plan.is_sequence_parallel = true,
+                "cp" => plan.context = count()?,
                 "pp" => plan.pipeline = count()?,
                 "v" => plan.interleave = count()?,
                 "ep" => plan.expert = count()?,
@@ -235,19 +239,16 @@ impl Plan {
             let part = if kinds.is_empty() { String::new() } else { kinds.join(" and ") };
             return Err(PlanError::Strategy { strategy: strategy.to_owned(), part });
         }
-        let split = plan.tensor.checked_mul(plan.pipeline).filter(|&split| gpus.is_multiple_of(split));
-        let Some(split) = split else {
-            return Err(sizes(format!(
-                "tp {} times pp {} does not divide {gpus} GPUs",
-                plan.tensor, plan.pipeline
-            )));
+        let contexts = if plan.context > 1 { format!(" times cp {}", plan.context) } else { String::new() };
+        let product = format!("tp {}{contexts} times pp {}", plan.tensor, plan.pipeline);
+        let split = plan.tensor.checked_mul(plan.pipeline).and_then(|split| split.checked_mul(plan.context));
+        let Some(split) = split.filter(|&split| gpus.is_multiple_of(split)) else {
+            return Err(sizes(format!("{product} does not divide {gpus} GPUs")));
         };
         plan.data = gpus / split;
         if let Some(data) = data.filter(|&data| data != plan.data) {
             return Err(sizes(format!(
-                "tp {} times pp {} times dp {data} is {}: expected the {gpus} GPUs of the job",
-                plan.tensor,
-                plan.pipeline,
+                "{product} times dp {data} is {}: expected the {gpus} GPUs of the job",
                 u64::from(split) * u64::from(data)
             )));
         }
@@ -262,6 +263,7 @@ impl Plan {
         Self {
             tensor: 1,
             is_sequence_parallel: false,
+            context: 1,
             pipeline: 1,
             interleave: 1,
             expert: 1,
@@ -283,7 +285,17 @@ impl Plan {
 
     /// GPUs of the job.
     pub const fn gpus(&self) -> u32 {
-        self.tensor * self.pipeline * self.data
+        self.tensor * self.context * self.pipeline * self.data
+    }
+
+    /// GPUs that have the same weights, and reduce their gradients: replicas, and those that split a sequence.
+    pub const fn copies(&self) -> u32 {
+        self.data * self.context
+    }
+
+    /// Tokens of a micro-batch on one GPU.
+    pub(crate) fn local_tokens(&self) -> f64 {
+        f64::from(self.micro_batch) * f64::from(self.sequence_length) / f64::from(self.context)
     }
 
     /// Sequences or samples of a step where nothing else is told: 4 Mi tokens and at least a sequence for each GPU, or 64 samples
@@ -304,25 +316,29 @@ impl Plan {
         self.global_batch / (self.data * self.micro_batch)
     }
 
-    /// Replicas that share one copy of the states under hybrid sharding, on nodes with so many GPUs of the job; all otherwise.
+    /// Copies that share one of the states under hybrid sharding, on nodes with so many GPUs of the job; all otherwise.
     pub(crate) fn shard_group(&self, per_node: u32) -> u32 {
         match self.data_parallel {
-            DataParallel::HybridSharded { group: 0 } => (per_node / self.tensor).clamp(1, self.data),
+            DataParallel::HybridSharded { group: 0 } => (per_node / self.tensor).clamp(1, self.copies()),
             DataParallel::HybridSharded { group } => group,
-            _ => self.data,
+            _ => self.copies(),
         }
     }
 
     /// Whether its groups are parts of nodes or whole nodes: others are not modelled.
     pub(crate) fn check_alignment(&self, per_node: u32) -> Result<(), PlanError> {
         let shards = self.shard_group(per_node);
-        if !self.data.is_multiple_of(shards) {
-            return Err(sizes(format!("groups of a node, {shards}, do not divide {} replicas", self.data)));
+        if !self.copies().is_multiple_of(shards) {
+            return Err(sizes(format!(
+                "groups of a node, {shards}, do not divide {} replicas",
+                self.copies()
+            )));
         }
-        let stage = self.tensor * self.data;
+        let stage = self.tensor * self.copies();
         for (what, gpus) in [
             ("tensor parallelism", self.tensor),
             ("tensor and expert parallelism", self.tensor * self.expert),
+            ("tensor and context parallelism", self.tensor * self.context),
             ("a stage", stage),
             ("a copy of the states", self.tensor * shards),
         ] {
@@ -351,8 +367,8 @@ impl Plan {
             return Err(sizes("a sequence of 0 tokens: expected at least 1".to_owned()));
         }
         if let DataParallel::HybridSharded { group } = self.data_parallel {
-            if group > 0 && !self.data.is_multiple_of(group) {
-                return Err(sizes(format!("groups of {group} do not divide {} replicas", self.data)));
+            if group > 0 && !self.copies().is_multiple_of(group) {
+                return Err(sizes(format!("groups of {group} do not divide {} replicas", self.copies())));
             }
             if self.expert > 1 {
                 return Err(sizes(
@@ -361,7 +377,8 @@ impl Plan {
             }
         }
         let Kind::Transformer(transformer) = &model.kind else {
-            if [self.tensor, self.pipeline, self.expert, self.interleave].iter().any(|&parts| parts > 1) {
+            let splits = [self.tensor, self.context, self.pipeline, self.expert, self.interleave];
+            if splits.iter().any(|&parts| parts > 1) {
                 return Err(sizes(format!(
                     "{} is no transformer: expected data parallelism alone",
                     model.name
@@ -374,6 +391,16 @@ impl Plan {
                 "tp {} does not divide the {} heads of {}",
                 self.tensor, transformer.heads, model.name
             )));
+        }
+        // Each has a part from the front and one from the back of a sequence, so that all have as much to do.
+        if self.context > 1 && !self.sequence_length.is_multiple_of(2 * self.context) {
+            return Err(sizes(format!(
+                "cp {} does not split sequences of {} tokens into twice as many parts",
+                self.context, self.sequence_length
+            )));
+        }
+        if self.context > 1 && self.attention == Attention::Unfused {
+            return Err(sizes("split sequences need flash attention: expected cp1".to_owned()));
         }
         if self.pipeline > transformer.layers {
             return Err(sizes(format!(
@@ -392,17 +419,20 @@ impl Plan {
             )));
         }
         let experts = transformer.experts.map_or(1, |experts| experts.count);
-        if !experts.is_multiple_of(self.expert) || !self.data.is_multiple_of(self.expert) {
+        if !experts.is_multiple_of(self.expert) || !self.copies().is_multiple_of(self.expert) {
             return Err(sizes(format!(
                 "ep {} does not divide both the {experts} experts of a layer of {} and the {} replicas",
-                self.expert, model.name, self.data
+                self.expert,
+                model.name,
+                self.copies()
             )));
         }
-        if self.pipeline * self.expert > 1
+        if self.pipeline * self.expert * self.context > 1
             && matches!(self.data_parallel, DataParallel::ParameterServer { .. })
         {
             return Err(sizes(
-                "parameter servers serve no pipelines and no split experts: expected pp1 and ep1".to_owned(),
+                "parameter servers serve no pipelines, no split experts and no split sequences: expected pp1, ep1 and cp1"
+                    .to_owned(),
             ));
         }
         Ok(())
@@ -454,6 +484,7 @@ impl fmt::Display for Plan {
             }
         };
         part("tp", self.tensor);
+        part("cp", self.context);
         part("pp", self.pipeline);
         part("v", self.interleave);
         part("ep", self.expert);
@@ -461,7 +492,7 @@ impl fmt::Display for Plan {
             parts.push("sp".to_owned());
         }
         let data = match self.data_parallel {
-            _ if self.data == 1 => String::new(),
+            _ if self.copies() == 1 => String::new(),
             DataParallel::Replicated if (self.bucket_bytes - HOROVOD_BUCKET_BYTES).abs() < 1.0 => {
                 "horovod".to_owned()
             }
@@ -477,7 +508,9 @@ impl fmt::Display for Plan {
         };
         if !data.is_empty() {
             parts.push(data);
-            parts.push(format!("dp{}", self.data));
+            if self.data > 1 || self.context == 1 {
+                parts.push(format!("dp{}", self.data));
+            }
         }
         if parts.is_empty() {
             parts.push("ddp".to_owned());
@@ -504,6 +537,8 @@ mod tests {
             ("tp8-fsdp32", 256, "tp8-fsdp-dp32"),
             ("tp8-sp-pp8v2zero1", 128, "tp8-pp8-v2-sp-zero1-dp2"),
             ("ps4-async", 16, "ps4-async-dp16"),
+            ("tp8cp16pp16dp8", 16_384, "tp8-cp16-pp16-ddp-dp8"),
+            ("tp8-cp2-fsdp", 16, "tp8-cp2-fsdp"),
             ("zero3", 8, "fsdp-dp8"),
             ("hybrid16", 64, "fsdp-hybrid16-dp64"),
             ("horovod", 8, "horovod-dp8"),
@@ -525,6 +560,7 @@ mod tests {
             ("async", 8, "unknown part `async`"),
             ("tp3", 8, "tp 3 times pp 1 does not divide 8 GPUs"),
             ("tp2dp2", 8, "is 4: expected the 8 GPUs"),
+            ("tp2cp3pp2", 16, "tp 2 times cp 3 times pp 2 does not divide 16 GPUs"),
             ("tp0", 8, "unknown part `tp0`"),
             ("", 8, "unknown part ``"),
             ("ps4-fsdp", 8, "unknown part `ps and fsdp`"),

@@ -129,7 +129,7 @@ fn candidates(setup: &Setup<'_>, fixed: Fixed) -> Vec<Plan> {
     let mut recomputes = fixed.recompute.map_or(all, |recompute| vec![recompute]);
     recomputes.retain(|&recompute| recompute != Recompute::Selective || !fixed.is_all_or_nothing);
     for split in splits {
-        for data_parallel in of_data.clone().unwrap_or_else(|| data_parallels(split.data, setup)) {
+        for data_parallel in of_data.clone().unwrap_or_else(|| data_parallels(split.copies(), setup)) {
             let each = base.global_batch / split.data;
             let micro_batches = fixed.micro_batch.map_or_else(|| divisors(each), |one| vec![one]);
             for micro_batch in micro_batches {
@@ -153,9 +153,14 @@ fn splits(setup: &Setup<'_>, model: &Model, gpus: u32) -> Vec<Plan> {
     // Tensor parallelism stays inside a node.
     for tensor in powers_of_two(setup.ranks.per_node) {
         let stages = (1..=transformer.layers).filter(|&stages| transformer.layers.is_multiple_of(stages));
-        for pipeline in stages.filter(|&stages| gpus.is_multiple_of(tensor * stages)) {
-            let data = gpus / (tensor * pipeline);
-            let experts = transformer.experts.map_or(1, |experts| experts.count.min(data));
+        let divided = stages.flat_map(|stages| {
+            powers_of_two((base.sequence_length / LEAST_TOKENS).max(1)).map(move |context| (stages, context))
+        });
+        for (pipeline, context) in
+            divided.filter(|(stages, context)| gpus.is_multiple_of(tensor * context * stages))
+        {
+            let data = gpus / (tensor * context * pipeline);
+            let experts = transformer.experts.map_or(1, |experts| experts.count.min(data * context));
             for expert in powers_of_two(experts) {
                 let deep = transformer.layers / pipeline;
                 for interleave in
@@ -164,6 +169,7 @@ fn splits(setup: &Setup<'_>, model: &Model, gpus: u32) -> Vec<Plan> {
                     splits.push(Plan {
                         tensor,
                         is_sequence_parallel: tensor > 1,
+                        context,
                         pipeline,
                         interleave,
                         expert,
@@ -176,6 +182,9 @@ fn splits(setup: &Setup<'_>, model: &Model, gpus: u32) -> Vec<Plan> {
     }
     splits
 }
+
+/// Sequences are not split into parts with fewer tokens than this: nothing is gained by that.
+const LEAST_TOKENS: u32 = 8192;
 
 fn data_parallels(data: u32, setup: &Setup<'_>) -> Vec<DataParallel> {
     if data == 1 {

@@ -40,6 +40,48 @@ impl Network {
         self.switches(Tier::Leaf) + self.switches(Tier::Spine) + self.switches(Tier::Core)
     }
 
+    /// Switch number `number` of a tier, if there are so many.
+    pub const fn switch(&self, tier: Tier, number: u32) -> Option<SwitchId> {
+        let leaves = self.switches(Tier::Leaf);
+        let first = match tier {
+            Tier::Leaf => 0,
+            Tier::Spine => leaves,
+            Tier::Core => leaves + self.switches(Tier::Spine),
+        };
+        if number < self.switches(tier) { Some(SwitchId(first + number)) } else { None }
+    }
+
+    /// The number of a switch among those of its tier.
+    pub const fn number_in_tier(&self, switch: SwitchId) -> u32 {
+        let leaves = self.switches(Tier::Leaf);
+        match self.switch_tier(switch) {
+            Tier::Leaf => switch.0,
+            Tier::Spine => switch.0 - leaves,
+            Tier::Core => switch.0 - leaves - self.switches(Tier::Spine),
+        }
+    }
+
+    /// Number of cables of a tier: each is two links, one up and one down.
+    pub const fn cables(&self, tier: LinkTier) -> u32 {
+        let (leaves, spines) = (self.clos.first_leaf_link(), self.clos.first_spine_link());
+        match tier {
+            LinkTier::Nic => leaves / 2,
+            LinkTier::Leaf => (spines - leaves) / 2,
+            LinkTier::Spine => (self.links() - spines) / 2,
+        }
+    }
+
+    /// The links up and down of cable number `number` of a tier, if there are so many.
+    pub const fn cable(&self, tier: LinkTier, number: u32) -> Option<[LinkId; 2]> {
+        let first = match tier {
+            LinkTier::Nic => 0,
+            LinkTier::Leaf => self.clos.first_leaf_link(),
+            LinkTier::Spine => self.clos.first_spine_link(),
+        };
+        let up = first + 2 * number;
+        if number < self.cables(tier) { Some([LinkId(up), LinkId(up + 1)]) } else { None }
+    }
+
     /// Where a switch stands.
     pub const fn switch_tier(&self, switch: SwitchId) -> Tier {
         let leaves = self.switches(Tier::Leaf);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use foretell_fabric::collectives::Calibration;
 use foretell_sim::engine::Streams;
-use foretell_sim::framework::{GpuModelId, GpuModelSet, WHOLE_GPU_MILLI};
+use foretell_sim::framework::{GpuModelId, GpuModelSet, Time, WHOLE_GPU_MILLI};
 use foretell_sim::traffic::{CommunicationProfile, Machines, Phases, ProfileSpec, StepModel, Traffic};
 use foretell_traces::{JobRecord, TraceError};
 use foretell_training::plan::PlanError;
@@ -13,12 +13,18 @@ use rand::RngExt;
 
 use super::trained::{NodeKind, TrainedJob};
 use super::{Plan, RunError};
-use crate::scenario::{CommunicationSize, Scenario, Steps, TrainedModel};
+use crate::scenario::{CommunicationSize, Scenario, Steps, TrainedModel, TrainingLength};
 
 /// What the steps of a kind of jobs are made of.
 enum Spec {
     Profile(ProfileSpec),
     Trained(Arc<TrainedModel>),
+}
+
+impl Spec {
+    fn says_how_long(&self) -> bool {
+        matches!(self, Self::Trained(model) if model.length != TrainingLength::OfWorkload)
+    }
 }
 
 /// Kinds of jobs by what they communicate, ready to be drawn from.
@@ -29,6 +35,8 @@ pub(super) struct Classes {
     machines: Arc<Machines>,
     /// What else is known of them, one for each; none unless jobs train models.
     kinds: Arc<[NodeKind]>,
+    /// Whether jobs of any class say how long they train: then those with one GPU count too.
+    say_how_long: bool,
 }
 
 impl Classes {
@@ -78,58 +86,74 @@ impl Classes {
             specs.push((sum, spec));
         }
         let streams = Streams::new(scenario.seed);
-        Ok(Some(Self { streams, specs, machines: Arc::new(machines), kinds: kinds.into() }))
+        let say_how_long = specs.iter().any(|(_, spec)| spec.says_how_long());
+        Ok(Some(Self { streams, specs, machines: Arc::new(machines), kinds: kinds.into(), say_how_long }))
     }
 }
 
 /// The profiles of jobs: those of one class, size and choice of models share theirs.
 #[derive(Default)]
 pub(super) struct StepModels {
-    known: BTreeMap<(usize, u32, GpuModelSet), Arc<dyn StepModel>>,
+    known: BTreeMap<(usize, u32, GpuModelSet), JobSteps>,
+}
+
+/// The steps of a job.
+#[derive(Clone)]
+pub(super) struct JobSteps {
+    pub(super) model: Arc<dyn StepModel>,
+    /// What its work takes at its reference step time, if it says how long it trains.
+    pub(super) duration: Option<Time>,
 }
 
 impl StepModels {
-    /// What the job of that number steps like; `None` for jobs with one GPU or shares of GPUs.
+    /// What the job of that number steps like; `None` for jobs with shares of GPUs, and for those with one GPU that do not say
+    /// how long they train.
     pub(super) fn of(
         &mut self,
         classes: &Classes,
         sequence: u64,
         job: &JobRecord,
         models: GpuModelSet,
-    ) -> Result<Option<Arc<dyn StepModel>>, PlanError> {
+    ) -> Result<Option<JobSteps>, PlanError> {
         let gpus = job.tasks * job.gpus_per_task;
-        if gpus < 2 || job.gpu_milli < WHOLE_GPU_MILLI {
+        let least = if classes.say_how_long { 1 } else { 2 };
+        if gpus < least || job.gpu_milli < WHOLE_GPU_MILLI {
             return Ok(None);
         }
         let total = classes.specs.last().map_or(0.0, |&(sum, _)| sum);
         let drawn = classes.streams.stream("communication", sequence).random_range(0.0..total);
         let class = classes.specs.partition_point(|&(sum, _)| sum <= drawn);
         let Some((_, spec)) = classes.specs.get(class) else { return Ok(None) };
-        let key = (class, gpus, models);
-        if let Some(model) = self.known.get(&key) {
-            return Ok(Some(Arc::clone(model)));
+        if gpus < 2 && !spec.says_how_long() {
+            return Ok(None);
         }
-        let model: Arc<dyn StepModel> = match spec {
+        let key = (class, gpus, models);
+        if let Some(steps) = self.known.get(&key) {
+            return Ok(Some(steps.clone()));
+        }
+        let steps = match spec {
             Spec::Profile(spec) => {
-                Arc::new(CommunicationProfile::new(*spec, Arc::clone(&classes.machines), gpus, models)?)
+                let profile = CommunicationProfile::new(*spec, Arc::clone(&classes.machines), gpus, models)?;
+                JobSteps { model: Arc::new(profile), duration: None }
             }
             Spec::Trained(model) => {
-                Arc::new(TrainedJob::new(model, &classes.machines, &classes.kinds, gpus, models)?)
+                let job = TrainedJob::new(model, &classes.machines, &classes.kinds, gpus, models)?;
+                JobSteps { duration: job.duration(), model: Arc::new(job) }
             }
         };
-        self.known.insert(key, Arc::clone(&model));
-        Ok(Some(model))
+        self.known.insert(key, steps.clone());
+        Ok(Some(steps))
     }
 }
 
 impl Plan {
     /// What the steps of a job take where it runs.
-    pub(super) fn step_model(
+    pub(super) fn steps(
         &self,
         sequence: u64,
         job: &JobRecord,
         known: &mut StepModels,
-    ) -> Result<Option<Arc<dyn StepModel>>, TraceError> {
+    ) -> Result<Option<JobSteps>, TraceError> {
         let Some(classes) = &self.classes else { return Ok(None) };
         let models = job.gpu_models.iter().map(|model| self.gpu_models.get(model).copied());
         let models = models.collect::<Option<_>>().ok_or_else(|| self.changed())?;

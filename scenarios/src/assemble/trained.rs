@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use foretell_fabric::collectives::{self, Collective, choose};
 use foretell_fabric::hardware::{self, Machine, Ranks};
-use foretell_sim::framework::{GpuModelSet, GpuSet};
+use foretell_sim::framework::{GpuModelSet, GpuSet, Time};
 use foretell_sim::traffic::{Machines, Pattern, PlacementShape, StepLaw, StepModel};
 use foretell_training::plan::{Plan, PlanError};
 use foretell_training::search::{Fixed, best};
 use foretell_training::{Calibration, Device, Setup, law};
 
 use crate::catalog::NodeType;
-use crate::scenario::{AUTO, TrainedModel};
+use crate::scenario::{AUTO, TrainedModel, TrainingLength};
 
 /// What is known of a kind of nodes beside what NCCL sees of it.
 #[derive(Clone, PartialEq, Debug)]
@@ -120,6 +120,19 @@ impl TrainedJob {
             (None, Some(error)) => Err(error),
             (None, None) => Ok(job),
         }
+    }
+
+    /// What its work takes where it runs at full speed, if it says how long it trains.
+    pub(super) fn duration(&self) -> Option<Time> {
+        let steps = match self.model.length {
+            TrainingLength::OfWorkload => return None,
+            TrainingLength::Steps(steps) => steps,
+            TrainingLength::Tokens(tokens) => {
+                let of_step = u64::from(self.plan.global_batch) * u64::from(self.plan.sequence_length);
+                tokens.div_ceil(of_step.max(1))
+            }
+        };
+        Some(Time::from_s(steps as f64 * self.reference_s))
     }
 
     /// Looks at the job on GPUs of one of the models, placed so.

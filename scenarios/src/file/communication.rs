@@ -83,6 +83,12 @@ pub struct TrainFile {
     pub precision: Option<TrainPrecision>,
     /// What is computed again in the backward pass; the fastest that fits if absent.
     pub recompute: Option<TrainRecompute>,
+    /// Steps that a job trains, which is then what its work is; as long as the workload says if neither is there.
+    #[schemars(range(min = 1))]
+    pub steps: Option<u64>,
+    /// The same in tokens, in whole steps.
+    #[schemars(range(min = 1))]
+    pub tokens: Option<u64>,
 }
 
 /// Numbers to compute with.

@@ -27,6 +27,21 @@ pub struct FaultsFile {
     /// Crashes of a job's software.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub software: Option<FaultRateFile>,
+    /// Links of `cluster.fabric` between leaves and spines, each by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaf_link: Option<DeviceRateFile>,
+    /// Links between spines and cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spine_link: Option<DeviceRateFile>,
+    /// Leaves: one that is down cuts its nodes off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaf_switch: Option<DeviceRateFile>,
+    /// Spines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spine_switch: Option<DeviceRateFile>,
+    /// Cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub core_switch: Option<DeviceRateFile>,
     /// Time until what broke works again, on average, where a kind does not say it.
     #[schemars(range(min = 0))]
     pub repair_time_s: f64,
@@ -86,6 +101,11 @@ impl Default for FaultsFile {
             nic: None,
             link: None,
             software: None,
+            leaf_link: None,
+            spine_link: None,
+            leaf_switch: None,
+            spine_switch: None,
+            core_switch: None,
             repair_time_s: DEFAULT_REPAIR_S,
             repair_spread: RepairSpreadFile::default(),
             repair_sigma: DEFAULT_SIGMA,
@@ -116,6 +136,19 @@ pub struct FaultRateFile {
     /// Failures in a thousand days of one node, or a day of a thousand.
     #[schemars(range(min = 0, max = 1e9))]
     pub per_1000_node_days: f64,
+    /// Time until one is repaired, on average; as for all kinds if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub repair_time_s: Option<f64>,
+}
+
+/// How often links or switches of a kind fail.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceRateFile {
+    /// Failures in a thousand days of one of them.
+    #[schemars(range(min = 0, max = 1e9))]
+    pub per_1000_device_days: f64,
     /// Time until one is repaired, on average; as for all kinds if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
@@ -202,6 +235,16 @@ pub enum FaultKindFile {
     Link,
     /// The software of a job on it.
     Software,
+    /// A link between a leaf and a spine.
+    LeafLink,
+    /// A link between a spine and a core.
+    SpineLink,
+    /// A leaf.
+    LeafSwitch,
+    /// A spine.
+    SpineSwitch,
+    /// A core.
+    CoreSwitch,
 }
 
 /// A fault at a given time.
@@ -211,10 +254,20 @@ pub struct ScheduledFaultFile {
     /// When.
     #[schemars(range(min = 0))]
     pub time_s: f64,
-    /// The node, by name.
-    pub node: String,
+    /// The node, by name; absent where a part of the fabric fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// What fails.
     pub kind: FaultKindFile,
+    /// With `kind = "leaf_switch"` or `"leaf_link"`, which leaf, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaf: Option<u32>,
+    /// With `kind = "spine_switch"`, `"leaf_link"` or `"spine_link"`, which spine, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spine: Option<u32>,
+    /// With `kind = "core_switch"` or `"spine_link"`, which core, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub core: Option<u32>,
     /// With `kind = "gpu"`, which one; the first if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 63))]

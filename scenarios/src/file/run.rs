@@ -278,6 +278,9 @@ pub struct BudgetFile {
     /// Events handled.
     #[schemars(range(min = 1))]
     pub max_events: u64,
+    /// Events at one simulated instant: a run that goes round there for ever ends.
+    #[schemars(range(min = 1))]
+    pub max_events_at_instant: u64,
     /// Simulated time.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub max_simulated_s: f64,
@@ -293,6 +296,7 @@ impl Default for BudgetFile {
     fn default() -> Self {
         Self {
             max_events: 1_000_000_000,
+            max_events_at_instant: 10_000_000,
             // Ten years: beyond every public trace, well within 64-bit nanoseconds.
             max_simulated_s: 315_360_000.0,
             max_wall_s: 3_600.0,

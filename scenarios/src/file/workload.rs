@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::colocation::ColocationFile;
 use super::communication::CommunicationFile;
 use super::faults::OnFailureFile;
 use super::is_default;
@@ -25,6 +26,9 @@ pub struct WorkloadFile {
     /// What the steps of jobs communicate.
     #[serde(default, skip_serializing_if = "is_default")]
     pub communication: Option<CommunicationFile>,
+    /// How jobs that share a GPU slow each other.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub colocation: Option<ColocationFile>,
 }
 
 /// Which nodes the jobs of a queue may use.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use foretell_fabric::collectives::{self, Calibration, Collective, EstimateError, choose};
 use foretell_fabric::hardware::{Machine, Ranks};
+use foretell_training::model::Kind;
 use foretell_training::plan::{Plan, PlanError, Recompute};
 use foretell_training::{ModelCatalog, Precision};
 
@@ -14,6 +15,7 @@ use crate::file::{
 };
 use crate::scenario::{
     AUTO, Communication, CommunicationClass, CommunicationSize, Fabric, NodeGroup, Steps, TrainedModel,
+    TrainingLength,
 };
 use crate::suggest;
 
@@ -131,6 +133,23 @@ impl Resolver<'_, '_> {
         {
             self.problem(&format!("{path}.train.strategy"), error.to_string(), None);
         }
+        let length = match (train.steps, train.tokens) {
+            (None, None) => TrainingLength::OfWorkload,
+            (Some(steps), None) => TrainingLength::Steps(steps),
+            (None, Some(tokens)) => TrainingLength::Tokens(tokens),
+            (Some(_), Some(_)) => {
+                self.problem(
+                    &format!("{path}.train.tokens"),
+                    "expected one of `steps` and `tokens`, got both",
+                    None,
+                );
+                TrainingLength::OfWorkload
+            }
+        };
+        if train.tokens.is_some() && !matches!(model.kind, Kind::Transformer(_)) {
+            let message = format!("`{}` knows no tokens", train.model);
+            self.problem(&format!("{path}.train.tokens"), message, Some("give `steps`".to_owned()));
+        }
         Some(Arc::new(TrainedModel {
             model,
             strategy: train.strategy.clone(),
@@ -148,6 +167,7 @@ impl Resolver<'_, '_> {
                 TrainRecompute::Selective => Recompute::Selective,
                 TrainRecompute::Full => Recompute::Full,
             }),
+            length,
         }))
     }
 

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use foretell_fabric::network::Network;
 use foretell_sim::framework::{NodeId, Time};
 use foretell_sim::platform::{
-    BlockRule, CheckpointCost, FailurePolicy, FaultKind, FaultRate, Faults, NodeCheck, OnFailure, Repair,
-    RepairSpread, ScheduledFault, SizedTime, Stragglers,
+    BlockRule, CheckpointCost, FailurePolicy, FaultKind, FaultRate, Faults, NodeCheck, OnFailure, Place,
+    Repair, RepairSpread, ScheduledFault, SizedTime, Stragglers,
 };
 
 use super::Resolver;
 use crate::file::{
-    CheckpointFile, CheckpointInterval, FaultKindFile, FaultPreset, FaultRateFile, FaultsFile, OnFailureFile,
-    RepairSpreadFile, ScenarioFile, SizeFile,
+    CheckpointFile, CheckpointInterval, DeviceRateFile, FaultKindFile, FaultPreset, FaultRateFile,
+    FaultsFile, OnFailureFile, RepairSpreadFile, ScenarioFile, ScheduledFaultFile, SizeFile,
 };
-use crate::scenario::NodeGroup;
+use crate::scenario::{Fabric, NodeGroup};
 use crate::suggest;
 
 /// Seconds in a thousand days.
@@ -21,8 +22,15 @@ const THOUSAND_DAYS_S: f64 = 86.4e6;
 
 impl Resolver<'_, '_> {
     /// What fails on a cluster of these nodes.
-    pub(super) fn faults(&mut self, file: Option<&FaultsFile>, nodes: &[NodeGroup]) -> Option<Faults> {
+    pub(super) fn faults(
+        &mut self,
+        file: Option<&FaultsFile>,
+        nodes: &[NodeGroup],
+        fabric: Option<&Fabric>,
+        communicates: bool,
+    ) -> Option<Faults> {
         let file = file?;
+        let network = fabric.filter(|_| communicates).and_then(|fabric| fabric.network().ok());
         let mean = self.span("faults.repair_time_s", file.repair_time_s);
         let spread = match file.repair_spread {
             RepairSpreadFile::Fixed => RepairSpread::Fixed,
@@ -30,16 +38,22 @@ impl Resolver<'_, '_> {
             RepairSpreadFile::LogNormal => RepairSpread::LogNormal(file.repair_sigma),
         };
         let preset = file.preset.map(|FaultPreset::Llama3| LLAMA3_INTERRUPTIONS);
-        let rates = FaultKind::ALL.map(|kind| {
+        let mut rate = |kind: FaultKind| {
             let own = file.rate(kind);
-            let published = preset.map_or(0.0, |counts| counts[kind as usize] / LLAMA3_THOUSAND_NODE_DAYS);
+            if kind.is_of_fabric() && own.is_some() {
+                self.is_part(&format!("faults.{}", kind.name()), kind, network.as_ref());
+            }
+            let counts = preset.filter(|_| !kind.is_of_fabric());
+            let published = counts.map_or(0.0, |counts| counts[kind as usize] / LLAMA3_THOUSAND_NODE_DAYS);
             let per_1000_node_days = own.map_or(published, |rate| rate.per_1000_node_days);
             let repair_time_s = own.and_then(|rate| rate.repair_time_s);
             let path = format!("faults.{}.repair_time_s", kind.name());
             let mean = repair_time_s.map_or(mean, |seconds| self.span(&path, seconds));
             let repair = Repair { mean: crate::assemble::time(mean), spread };
             FaultRate { per_node_s: per_1000_node_days / THOUSAND_DAYS_S, repair }
-        });
+        };
+        let rates = std::array::from_fn(|index| rate(FaultKind::ALL[index]));
+        let fabric_rates = std::array::from_fn(|index| rate(FaultKind::ALL[FaultKind::OF_NODES + index]));
         let detection = crate::assemble::time(self.span("faults.detection_time_s", file.detection_time_s));
         let policy = FailurePolicy {
             on_failure: on_failure(file.on_failure),
@@ -67,11 +81,72 @@ impl Resolver<'_, '_> {
             time: crate::assemble::time(self.span("faults.check.time_s", check.time_s)),
             catches: check.catches,
         });
-        let scheduled = self.scheduled_faults(file, nodes);
-        Some(Faults { rates, scheduled, detection, policy, spares: file.spares, block, stragglers, check })
+        let scheduled = self.scheduled_faults(file, nodes, network.as_ref());
+        Some(Faults {
+            rates,
+            fabric_rates,
+            scheduled,
+            detection,
+            policy,
+            spares: file.spares,
+            block,
+            stragglers,
+            check,
+        })
     }
 
-    fn scheduled_faults(&mut self, file: &FaultsFile, groups: &[NodeGroup]) -> Vec<ScheduledFault> {
+    /// Whether there are parts of this kind to fail, and jobs that send over them.
+    fn is_part(&mut self, path: &str, kind: FaultKind, network: Option<&Network>) -> bool {
+        let Some(network) = network else {
+            let help = "it takes `cluster.fabric`, and `workload.communication` to say what is sent over it";
+            self.problem(path, "there is no fabric that anything is sent over", Some(help.to_owned()));
+            return false;
+        };
+        let has_any = kind.parts(network) > 0;
+        if !has_any {
+            self.problem(path, "the fabric has none of these", None);
+        }
+        has_any
+    }
+
+    /// Which switch or link is meant, of a kind that there is.
+    fn fabric_place(&mut self, path: &str, fault: &ScheduledFaultFile, network: &Network) -> Option<Place> {
+        let kind = fault_kind(fault.kind);
+        let wanted: &[&str] = match kind {
+            FaultKind::LeafLink => &["leaf", "spine"],
+            FaultKind::SpineLink => &["spine", "core"],
+            FaultKind::LeafSwitch => &["leaf"],
+            FaultKind::SpineSwitch => &["spine"],
+            _ => &["core"],
+        };
+        let given = [("leaf", fault.leaf), ("spine", fault.spine), ("core", fault.core)];
+        let named: Vec<&str> =
+            given.iter().filter(|(_, number)| number.is_some()).map(|&(name, _)| name).collect();
+        if named != wanted || fault.node.is_some() {
+            let message =
+                format!("expected `{}` and no other place beside this `kind`", wanted.join("` and `"));
+            self.problem(&format!("{path}.kind"), message, None);
+            return None;
+        }
+        let numbers: Vec<u32> = given.iter().filter_map(|&(_, number)| number).collect();
+        let is_meant = |place: &Place| match *place {
+            Place::Cable { below, above, .. } => numbers == [below, above],
+            Place::Switch(number) => numbers == [number],
+            Place::Node(_) => false,
+        };
+        let place = (0..kind.parts(network)).map(|number| kind.place(network, number)).find(is_meant);
+        if place.is_none() {
+            self.problem(path, "the fabric has no such switch or link", None);
+        }
+        place
+    }
+
+    fn scheduled_faults(
+        &mut self,
+        file: &FaultsFile,
+        groups: &[NodeGroup],
+        network: Option<&Network>,
+    ) -> Vec<ScheduledFault> {
         if file.at.is_empty() {
             return Vec::new();
         }
@@ -89,10 +164,31 @@ impl Resolver<'_, '_> {
                 .duration_s
                 .map(|seconds| crate::assemble::time(self.span(&path("duration_s"), seconds)));
             let kind = fault_kind(fault.kind);
-            let Some(&(node, gpus)) = nodes.get(fault.node.as_str()) else {
+            if kind.is_of_fabric() {
+                let at_fault = format!("faults.at[{i}]");
+                let network = network.filter(|_| self.is_part(&path("kind"), kind, network));
+                let place = network.and_then(|network| self.fabric_place(&at_fault, fault, network));
+                scheduled.extend(place.map(|place| ScheduledFault {
+                    at,
+                    place,
+                    kind,
+                    device: None,
+                    duration,
+                }));
+                continue;
+            }
+            let switches = [("leaf", fault.leaf), ("spine", fault.spine), ("core", fault.core)];
+            for (field, _) in switches.iter().filter(|(_, number)| number.is_some()) {
+                self.problem(&path(field), "expected none beside this `kind`", None);
+            }
+            let Some(name) = &fault.node else {
+                self.problem(&format!("faults.at[{i}]"), "missing field `node`", None);
+                continue;
+            };
+            let Some(&(node, gpus)) = nodes.get(name.as_str()) else {
                 if !nodes.is_empty() {
-                    let help = suggest::hint(&fault.node, nodes.keys().copied());
-                    self.problem(&path("node"), format!("unknown node `{}`", fault.node), Some(help));
+                    let help = suggest::hint(name, nodes.keys().copied());
+                    self.problem(&path("node"), format!("unknown node `{name}`"), Some(help));
                 }
                 continue;
             };
@@ -100,10 +196,11 @@ impl Resolver<'_, '_> {
                 let message = format!("expected none beside this `kind`, got {gpu}");
                 self.problem(&path("gpu"), message, None);
             } else if kind == FaultKind::Gpu && fault.gpu.unwrap_or(0) >= gpus {
-                let message = format!("node `{}` has {gpus} GPUs, counted from 0", fault.node);
+                let message = format!("node `{name}` has {gpus} GPUs, counted from 0");
                 self.problem(&path(if fault.gpu.is_some() { "gpu" } else { "kind" }), message, None);
             }
-            scheduled.push(ScheduledFault { at, node: NodeId::new(node), kind, device: fault.gpu, duration });
+            let place = Place::Node(NodeId::new(node));
+            scheduled.push(ScheduledFault { at, place, kind, device: fault.gpu, duration });
         }
         scheduled.sort_by_key(|fault| fault.at);
         scheduled
@@ -149,7 +246,9 @@ impl Resolver<'_, '_> {
         }
         let fails = |faults: &FaultsFile| {
             let rate = |&kind: &FaultKind| faults.rate(kind).map(|rate| rate.per_1000_node_days);
-            FaultKind::ALL.iter().any(|kind| rate(kind).unwrap_or(0.0) > 0.0) || faults.preset.is_some()
+            // A job's interval weighs what its nodes do.
+            FaultKind::ALL[..FaultKind::OF_NODES].iter().any(|kind| rate(kind).unwrap_or(0.0) > 0.0)
+                || faults.preset.is_some()
         };
         if !file.faults.as_ref().is_some_and(fails) {
             let help = "add a section `[faults]` with a `preset` or with rates".to_owned();
@@ -178,8 +277,19 @@ impl Resolver<'_, '_> {
 }
 
 impl FaultsFile {
-    const fn rate(&self, kind: FaultKind) -> Option<FaultRateFile> {
+    fn rate(&self, kind: FaultKind) -> Option<FaultRateFile> {
+        let of_devices = |rate: Option<DeviceRateFile>| {
+            rate.map(|DeviceRateFile { per_1000_device_days, repair_time_s }| FaultRateFile {
+                per_1000_node_days: per_1000_device_days,
+                repair_time_s,
+            })
+        };
         match kind {
+            FaultKind::LeafLink => of_devices(self.leaf_link),
+            FaultKind::SpineLink => of_devices(self.spine_link),
+            FaultKind::LeafSwitch => of_devices(self.leaf_switch),
+            FaultKind::SpineSwitch => of_devices(self.spine_switch),
+            FaultKind::CoreSwitch => of_devices(self.core_switch),
             FaultKind::Node => self.node,
             FaultKind::Gpu => self.gpu,
             FaultKind::Nic => self.nic,
@@ -189,11 +299,11 @@ impl FaultsFile {
     }
 }
 
-/// Unexpected interruptions of Llama 3 405B's training by what failed, in the order of [`FaultKind::ALL`], from the causes in
+/// Unexpected interruptions of Llama 3 405B's training by what failed, in the order of [`FaultKind::ALL`] (the fabric's are in `link`), from the causes in
 /// the paper's table 5 ("The Llama 3 Herd of Models", 2024; it prints 419 in all): nodes are host maintenance 32, SSD 3, power
 /// 3, chassis 2, IO boards 2, CPU 2 and memory 2; GPUs are faulty GPUs 148, HBM3 72, SRAM 19, GPU processors 17, silent
 /// corruption 6, thermal and sensors 6; software is bugs 54, NCCL's watchdog 7 and dependencies 2.
-const LLAMA3_INTERRUPTIONS: [f64; FaultKind::ALL.len()] = [46.0, 268.0, 7.0, 35.0, 63.0];
+const LLAMA3_INTERRUPTIONS: [f64; FaultKind::OF_NODES] = [46.0, 268.0, 7.0, 35.0, 63.0];
 
 /// 2,048 nodes of eight GPUs for 54 days.
 const LLAMA3_THOUSAND_NODE_DAYS: f64 = 110.592;
@@ -213,6 +323,11 @@ const fn fault_kind(file: FaultKindFile) -> FaultKind {
         FaultKindFile::Nic => FaultKind::Nic,
         FaultKindFile::Link => FaultKind::Link,
         FaultKindFile::Software => FaultKind::Software,
+        FaultKindFile::LeafLink => FaultKind::LeafLink,
+        FaultKindFile::SpineLink => FaultKind::SpineLink,
+        FaultKindFile::LeafSwitch => FaultKind::LeafSwitch,
+        FaultKindFile::SpineSwitch => FaultKind::SpineSwitch,
+        FaultKindFile::CoreSwitch => FaultKind::CoreSwitch,
     }
 }
 

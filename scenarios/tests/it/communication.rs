@@ -72,7 +72,7 @@ fn what_cannot_be_trained_is_said() {
     wrong(
         "classes = [{ name = \"a\", train = { model = \"llama-3-8b\", strategy = \"tp8qq\" } }]",
         "14:69: workload.communication.classes[0].train.strategy: unknown part `qq` in strategy `tp8qq`: expected auto, ddp, \
-         horovod, zero1, zero2, zero3, fsdp, fsdp-grad-op, fsdp-hybrid, ps<N>, ps<N>-async, and tp<N>, sp, pp<N>, v<N>, ep<N>, \
+         horovod, zero1, zero2, zero3, fsdp, fsdp-grad-op, fsdp-hybrid, ps<N>, ps<N>-async, and tp<N>, sp, cp<N>, pp<N>, v<N>, ep<N>, \
          dp<N>, such as `fsdp-hybrid` or `tp8pp4dp16`",
     );
     // Whether a model fits is known when there is a job.
@@ -104,6 +104,63 @@ fn models_are_slowed_by_where_they_are() {
     let llama = slowest("model = \"llama-3-8b\", strategy = \"fsdp\", samples_per_gpu = 1");
     assert!(vgg > 1.2 && vgg > resnet && resnet >= 1.0, "vgg-16 {vgg}, resnet-50 {resnet}");
     assert!(llama > 1.05, "llama-3-8b {llama}");
+}
+
+#[test]
+fn how_long_is_said_once_and_in_what_there_is() {
+    wrong(
+        "classes = [{ name = \"a\", train = { model = \"resnet-50\", steps = 10, tokens = 10 } }]",
+        "14:78: workload.communication.classes[0].train.tokens: expected one of `steps` and `tokens`, got both\n\
+         14:78: workload.communication.classes[0].train.tokens: `resnet-50` knows no tokens (give `steps`)",
+    );
+    wrong(
+        "classes = [{ name = \"a\", train = { model = \"llama-3-8b\", steps = 0 } }]",
+        "14:66: workload.communication.classes[0].train.steps: expected a whole number of at least 1, got 0",
+    );
+}
+
+/// One job on two nodes, each under a leaf of its own if `nodes_per_leaf` is 1. When it ends, and its steps' slowdown.
+fn trains(nodes_per_leaf: u32, train: &str) -> (f64, f64) {
+    let fabric = format!(
+        "fabric = {{ shape = \"leaf_spine\", nodes_per_leaf = {nodes_per_leaf}, oversubscription = 8 }}"
+    );
+    let train = format!("model = \"llama-3-8b\", strategy = \"fsdp\", samples_per_gpu = 1, {train}");
+    let text = text(&fabric, &format!("classes = [{{ name = \"a\", train = {{ {train} }} }}]"));
+    let result = run(&text.replace("jobs = 10", "jobs = 1"));
+    let [job] = &*result.jobs else { panic!("expected one job") };
+    let slowdown = job.communication.as_ref().unwrap().slowdown().unwrap();
+    (job.finish.unwrap().as_s() - job.start.unwrap().as_s(), slowdown)
+}
+
+#[test]
+fn what_a_job_trains_says_when_it_ends() {
+    let near =
+        |one: f64, other: f64| assert!((one / other - 1.0).abs() < 1e-5, "{one} s, expected {other} s");
+    // Alone under one leaf it makes its reference steps.
+    let (one_s, slowdown) = trains(4, "steps = 1");
+    assert!((slowdown - 1.0).abs() < 1e-6, "{slowdown}");
+    near(trains(4, "steps = 1000").0, 1000.0 * one_s);
+    // A step is 16 sequences of 8,192 tokens; one that is begun is made.
+    near(trains(4, "tokens = 131_072").0, one_s);
+    near(trains(4, "tokens = 131_073").0, 2.0 * one_s);
+    // Under leaves of their own, with an eighth of the way up, every step takes longer and so does the job.
+    let (far_s, slowdown) = trains(1, "steps = 1000");
+    assert!(slowdown > 1.05, "{slowdown}");
+    near(far_s, 1000.0 * one_s * slowdown);
+}
+
+#[test]
+fn a_job_with_one_gpu_trains_as_long_as_it_says() {
+    let train = |steps: u32| {
+        let train = format!("train = {{ model = \"resnet-50\", steps = {steps} }}");
+        let text = text("", &format!("classes = [{{ name = \"a\", {train} }}]"));
+        let result = run(&text.replace("tasks = 2, gpus_per_task = 8", "gpus_per_task = 1"));
+        let durations = result.jobs.iter().map(|job| job.finish.unwrap().as_s() - job.start.unwrap().as_s());
+        durations.collect::<Vec<_>>()
+    };
+    let (one, hundred) = (train(1), train(100));
+    assert!(one[0] > 0.01 && one.iter().all(|one_s| (one_s - one[0]).abs() < 1e-6), "{one:?}");
+    assert!((hundred[0] / one[0] - 100.0).abs() < 1e-3, "{hundred:?} {one:?}");
 }
 
 /// Listens to nothing.

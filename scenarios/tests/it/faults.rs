@@ -1,7 +1,7 @@
 //! What fails, as scenarios say it.
 
 use foretell_scenarios::sim::framework::{NodeId, Time};
-use foretell_scenarios::sim::platform::{FaultKind, OnFailure};
+use foretell_scenarios::sim::platform::{FaultKind, OnFailure, Place};
 
 use crate::{check, problems, read, with};
 
@@ -78,7 +78,7 @@ fn what_is_said_is_what_is_meant() {
     let scenario = read(&text, &[]).unwrap();
     let faults = scenario.faults.unwrap();
     let per_million_node_days = |kind: FaultKind| (faults.rate(kind).per_node_s * 86.4e9).round() as u64;
-    assert_eq!(FaultKind::ALL.map(per_million_node_days), [416, 2_423, 5_000, 316, 570]);
+    assert_eq!(FaultKind::ALL.map(per_million_node_days), [416, 2_423, 5_000, 316, 570, 0, 0, 0, 0, 0]);
     let repair_s = |kind: FaultKind| faults.rate(kind).repair.mean.as_s();
     assert_eq!((repair_s(FaultKind::Gpu), repair_s(FaultKind::Nic)), (14_400.0, 60.0));
     assert_eq!(faults.detection, Time::from_s(600.0));
@@ -86,7 +86,7 @@ fn what_is_said_is_what_is_meant() {
     assert_eq!((slow.speed_millionths, slow.detection, faults.spares), (900_000, None, 1));
     assert_eq!(faults.check.unwrap().time, Time::from_s(60.0));
     let at = faults.scheduled[0];
-    assert_eq!((at.node, at.kind, at.device), (NodeId::new(1), FaultKind::Gpu, Some(7)));
+    assert_eq!((at.place, at.kind, at.device), (Place::Node(NodeId::new(1)), FaultKind::Gpu, Some(7)));
     let cost = scenario.preemption.checkpoint_cost;
     assert_eq!((cost.write.of(16_000).as_s(), cost.load.of(16_000).as_s()), (48.0, 24.0));
     assert_eq!((cost.stall_millionths, scenario.preemption.checkpoint_young), (250_000, true));
@@ -94,4 +94,45 @@ fn what_is_said_is_what_is_meant() {
     let policy = jobs.traits[0].on_failure.as_ref().unwrap();
     assert_eq!((policy.on_failure, policy.max_retries), (OnFailure::RestartPod, Some(3)));
     assert_eq!(policy.roles, [("ps".into(), OnFailure::Fail)]);
+}
+
+/// Two nodes under leaves of their own with two spines, on which jobs communicate, and something more at the end.
+fn on_fabric(text: &str) -> String {
+    let fabric = "count = 2 }]\nfabric = { shape = \"leaf_spine\", nodes_per_leaf = 1, spines = 2 }";
+    let classes = "[workload.communication]\nclasses = [{ name = \"a\", share = 0.5 }]";
+    format!("{}\n{classes}\n{text}", with("count = 2 }]", fabric))
+}
+
+#[test]
+fn parts_of_the_fabric_fail_where_there_is_one() {
+    check(
+        &and("[faults]\nleaf_link = { per_1000_device_days = 1 }"),
+        "14:13: faults.leaf_link: there is no fabric that anything is sent over (it takes `cluster.fabric`, and \
+         `workload.communication` to say what is sent over it)",
+    );
+    check(
+        &on_fabric("[faults]\ncore_switch = { per_1000_device_days = 1 }"),
+        "17:15: faults.core_switch: the fabric has none of these",
+    );
+    let at = |fields: &str| on_fabric(&format!("[[faults.at]]\ntime_s = 1\n{fields}"));
+    check(
+        &at("kind = \"leaf_link\"\nleaf = 1"),
+        "18:8: faults.at[0].kind: expected `leaf` and `spine` and no other place beside this `kind`",
+    );
+    check(
+        &at("kind = \"leaf_link\"\nleaf = 1\nspine = 2"),
+        "16:1: faults.at[0]: the fabric has no such switch or link",
+    );
+    check(
+        &at("kind = \"gpu\"\nleaf = 1"),
+        "16:1: faults.at[0]: missing field `node`\n19:8: faults.at[0].leaf: expected none beside this `kind`",
+    );
+    let faults = |text: &str| read(&on_fabric(text), &[]).unwrap().faults.unwrap();
+    let rates = faults("[faults]\nleaf_switch = { per_1000_device_days = 8.64, repair_time_s = 60 }");
+    let leaf = rates.rate(FaultKind::LeafSwitch);
+    assert!((leaf.per_node_s - 1e-7).abs() < 1e-12 && leaf.repair.mean == Time::from_s(60.0), "{leaf:?}");
+    let link = faults("[[faults.at]]\ntime_s = 1\nkind = \"leaf_link\"\nleaf = 1\nspine = 0\nduration_s = 9");
+    let [fault] = &*link.scheduled else { panic!("expected one fault") };
+    assert_eq!(fault.place, Place::Cable { number: 2, below: 1, above: 0 });
+    assert_eq!(fault.duration, Some(Time::from_s(9.0)));
 }

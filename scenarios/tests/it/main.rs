@@ -1,5 +1,6 @@
 //! Scenario files from the outside: good ones resolve, bad ones say what is wrong and where.
 
+mod colocation;
 mod communication;
 mod elastic;
 mod fabrics;

@@ -18,13 +18,15 @@ pub struct Budget {
     pub wall: Option<Duration>,
     /// Events pending after an event has been handled.
     pub pending: Option<usize>,
+    /// Events handled at one simulated instant: more than any burst means that a model goes round for ever.
+    pub instant: Option<u64>,
 }
 
 /// Which budget ran out, and how far the run had come.
 ///
 /// Each stops the run between two events, so [`run`](super::run) can be called again with the same model and queue and
 /// a larger budget, and continues as if it had not been stopped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum BudgetError {
     /// More events than allowed: a larger budget continues, unless the model makes events without end.
     #[error("event budget of {limit} used up at {:.3} s simulated", .simulated.as_s())]
@@ -78,4 +80,33 @@ pub enum BudgetError {
         /// Time of the last event handled.
         simulated: Time,
     },
+    /// Simulated time stands still: a larger budget continues, but most likely events bring each other about without end.
+    #[error(
+        "more than {limit} events at {:.3} s simulated without an end: of the last, {}",
+        .simulated.as_s(),
+        named(went_round)
+    )]
+    Instant {
+        /// Events allowed at one instant.
+        limit: u64,
+        /// The instant.
+        simulated: Time,
+        /// What the last of them were and how often they came, most often first.
+        went_round: Vec<(String, u64)>,
+    },
+}
+
+/// How many kinds of events a message names.
+const NAMED: usize = 6;
+
+fn named(went_round: &[(String, u64)]) -> String {
+    let (named, others) = went_round.split_at(went_round.len().min(NAMED));
+    let mut parts: Vec<String> = named.iter().map(|(what, times)| format!("{times} {what}")).collect();
+    if let Some(first) = parts.first_mut() {
+        *first = first.replacen(' ', " were ", 1);
+    }
+    if !others.is_empty() {
+        parts.push(format!("{} others", others.iter().map(|(_, times)| times).sum::<u64>()));
+    }
+    parts.join(", ")
 }

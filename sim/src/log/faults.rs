@@ -12,7 +12,7 @@ pub struct FaultResult {
     pub time: Time,
     /// What.
     pub kind: FaultKind,
-    /// The node.
+    /// The node; the switch, or the two that a link joins, where it is a part of the fabric.
     pub node: Box<str>,
     /// Which of its GPUs.
     pub device: Option<u32>,
@@ -40,7 +40,7 @@ pub struct FailureResult {
 /// What failures and checkpoints cost in a run.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct FaultSummary {
-    /// By kind, in the order of [`FaultKind::ALL`].
+    /// By kind, in the order of [`FaultKind::ALL`]; kinds of parts of the fabric that never struck are left out.
     pub by_kind: Vec<KindSummary>,
     /// How often a failure interrupted a running job.
     pub interruptions: u64,
@@ -88,7 +88,7 @@ impl FaultTally {
         self.faults.push(FaultResult {
             time: now,
             kind: fault.kind,
-            node: state.node(fault.node).spec.name.clone(),
+            node: fault.place_name(state),
             device: fault.device,
             repair: fault.repair,
             jobs: Vec::new(),
@@ -97,9 +97,9 @@ impl FaultTally {
 
     pub(super) fn noticed(&mut self, now: Time, job: u64, failure: &Failure, state: &ClusterState) {
         let Failure { struck, fault, pods, lost, outcome } = *failure;
-        let node = &*state.node(fault.node).spec.name;
+        let node = fault.place_name(state);
         let is_it = |result: &&mut FaultResult| {
-            result.time == struck && result.kind == fault.kind && *result.node == *node
+            result.time == struck && result.kind == fault.kind && result.node == node
         };
         // Those of the last minutes are at the end.
         if let Some(result) = self.faults.iter_mut().rev().find(is_it) {
@@ -131,8 +131,10 @@ impl FaultTally {
                 interruptions: outcomes.filter(interrupts).count() as u64,
             }
         });
+        // Of the fabric only what struck.
+        let is_told = |of_kind: &KindSummary| !of_kind.kind.is_of_fabric() || of_kind.faults > 0;
         FaultSummary {
-            by_kind: by_kind.to_vec(),
+            by_kind: by_kind.into_iter().filter(is_told).collect(),
             interruptions: outcomes().filter(interrupts).count() as u64,
             jobs_given_up: outcomes().filter(|&outcome| outcome == FailureOutcome::GivesUp).count() as u64,
             gpu_broken_s: gpu_s(broken),

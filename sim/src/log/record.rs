@@ -118,7 +118,7 @@ pub enum Record<'a> {
         /// Thousandths of GPUs that they asked for times nanoseconds.
         gpu_time: u128,
     },
-    /// A part of a node failed, or software on it.
+    /// A part of a node or of the fabric failed, or software on a node.
     PartFailed {
         /// What, where and for how long.
         fault: &'a Fault,

@@ -19,6 +19,7 @@ use foretell_framework::{
 
 use super::Submission;
 use super::checkpoint::{Checkpoints, Schedule};
+use super::colocation::Sharing;
 use super::eviction::Eviction;
 use super::faults::{JobFaults, reports_losses};
 use super::inspect::JobProgress;
@@ -44,6 +45,8 @@ pub(super) struct LiveJob {
     scaled: Option<Box<Scaled>>,
     /// Its steps, if it says what they take.
     pub(super) steps: Option<Box<Steps>>,
+    /// How it shares GPUs, where those who do slow each other.
+    pub(super) sharing: Option<Sharing>,
     /// Its end, or the next phase of its work.
     next_event: Option<EventHandle>,
     pub(super) running: bool,
@@ -83,7 +86,7 @@ impl Scaled {
 }
 
 impl LiveJob {
-    pub(super) fn new(submission: &Submission) -> Self {
+    pub(super) fn new(submission: &Submission, sharing: Option<Sharing>) -> Self {
         let gpu_milli = submission.gpu_milli_total();
         let has_gpus = gpu_milli > 0;
         let full_rate = match &submission.scaling {
@@ -92,7 +95,8 @@ impl LiveJob {
             None => u64::from(submission.tasks()),
         };
         // In its speed too, where that is not always full.
-        let full_rate = full_rate * if submission.step_model.is_some() { FULL_SPEED } else { 1 };
+        let has_speed = submission.step_model.is_some() || sharing.is_some();
+        let full_rate = full_rate * if has_speed { FULL_SPEED } else { 1 };
         let scaled = |law: &Arc<Scaling>| Box::new(Scaled { law: Arc::clone(law), workers: Vec::new() });
         Self {
             end: submission.end,
@@ -102,6 +106,7 @@ impl LiveJob {
             started: Pods::default(),
             scaled: submission.scaling.as_ref().map(scaled),
             steps: submission.step_model.as_ref().map(|model| Box::new(Steps::new(model))),
+            sharing,
             next_event: None,
             running: false,
             speed: WHOLE_SPEED,
@@ -132,7 +137,16 @@ impl LiveJob {
             None if self.has_gpus => gpu_milli,
             None => u64::from(self.started.count),
         };
-        let work = work * self.steps.as_ref().map_or(1, |steps| steps.speed);
+        let work = match (&self.steps, &self.sharing) {
+            (None, None) => work,
+            (Some(steps), None) => work * steps.speed,
+            (None, Some(sharing)) => work * sharing.speed,
+            // Beside others each of its steps takes longer.
+            (Some(steps), Some(sharing)) => {
+                let both = u128::from(steps.speed) * u128::from(sharing.speed) / u128::from(FULL_SPEED);
+                work * both as u64
+            }
+        };
         if self.speed == WHOLE_SPEED || gpu_milli == 0 {
             return Pace { work, gpu_milli, slow_milli: 0 };
         }
@@ -304,6 +318,11 @@ where
         let live = &mut self.jobs[id];
         live.running = true;
         live.speed = speed;
+        if let Some(sharing) = &mut live.sharing {
+            // Until it has looked at its neighbours, at this instant.
+            sharing.speed = FULL_SPEED;
+        }
+        self.neighbours_change(id, queue);
         self.place_steps(id, queue);
         let live = &mut self.jobs[id];
         let pace = live.pace(&live.work);
@@ -339,6 +358,7 @@ where
 
     /// A running job goes on with the pods that run now.
     fn resize(&mut self, id: JobId, queue: &mut EventQueue<Event>) {
+        self.neighbours_change(id, queue);
         self.place_steps(id, queue);
         let resize_cost = self.config.preemption.resize_cost;
         let speed = self.speed_on_nodes(id);
@@ -413,6 +433,7 @@ where
 
     /// A running job stops: all its pods are released, and it waits again. Returns the GPU work that this loses.
     pub(super) fn stop(&mut self, id: JobId, queue: &mut EventQueue<Event>) -> u128 {
+        self.neighbours_change(id, queue);
         let live = &mut self.jobs[id];
         let lost = live.work.stop(self.now);
         live.faults.forget();
@@ -466,6 +487,7 @@ where
 
     /// A job has done its work.
     pub(super) fn finished(&mut self, id: JobId, queue: &mut EventQueue<Event>) {
+        self.neighbours_change(id, queue);
         let Some(mut live) = self.jobs.remove(id) else { return };
         self.scheduler.profile.notify(&self.state, ClusterEvent::JobRemoved(id));
         let Some(removed) = self.state.remove_job(id) else { return };

@@ -1,6 +1,7 @@
 //! The life of jobs: submitted, queued, bound, run, evicted, finished.
 
 mod checkpoint;
+mod colocation;
 mod eviction;
 mod faults;
 mod inspect;
@@ -18,10 +19,11 @@ use foretell_framework::state::NetworkTopology;
 use foretell_framework::{Scaling, TaskSpec, Time};
 
 pub use checkpoint::{CheckpointCost, Checkpoints, SizedTime};
+pub use colocation::Colocation;
 pub use eviction::Eviction;
 pub use faults::{BlockRule, NodeCheck, Stragglers};
 pub use faults::{
-    Failure, FailureOutcome, FailurePolicy, Fault, FaultKind, FaultRate, Faults, OnFailure, Repair,
+    Failure, FailureOutcome, FailurePolicy, Fault, FaultKind, FaultRate, Faults, OnFailure, Place, Repair,
     RepairSpread, ScheduledFault,
 };
 pub use inspect::{Inspection, Inspector, JobProgress};

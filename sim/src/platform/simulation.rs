@@ -10,6 +10,7 @@ use rand_distr::{Distribution, StandardNormal};
 use slotmap::SecondaryMap;
 use thiserror::Error;
 
+use super::colocation::{Colocation, Neighbours};
 use super::faults::{FaultState, Faults};
 use super::inspect::{Inspection, Inspector};
 use super::lifecycle::LiveJob;
@@ -48,6 +49,8 @@ pub struct Config {
     pub preemption: PreemptionCost,
     /// What fails; nothing if `None`.
     pub faults: Option<Faults>,
+    /// How jobs that share GPUs slow each other; not at all if `None`.
+    pub colocation: Option<Colocation>,
     /// When to give up.
     pub budget: Budget,
     /// The most jobs that may wait at a time.
@@ -127,6 +130,7 @@ pub struct Simulation<'a, W, E> {
     /// The latest event that was not the policy waking itself.
     pub(super) last_event: Time,
     pub(super) now: Time,
+    pub(super) neighbours: Neighbours,
     /// What jobs send between nodes, where there is a network.
     pub(super) traffic: Option<Traffic>,
     pub(super) laws: LawCache,
@@ -172,6 +176,7 @@ where
             shape_fits_of: Stamp::ZERO,
             last_event: Time::ZERO,
             now: Time::ZERO,
+            neighbours: Neighbours::default(),
             traffic: None,
             laws: LawCache::default(),
             sharing_requested: false,
@@ -246,7 +251,7 @@ where
             self.record(&Record::JobNeverPlaced { job: sequence, reason: &reason, gpu_milli: 0 });
             return Ok(());
         }
-        self.jobs.insert(job, LiveJob::new(&submission));
+        self.jobs.insert(job, LiveJob::new(&submission, self.sharing(sequence, &submission)));
         self.waits(job);
         if let Some(limit) = self.config.max_queued_jobs.filter(|&limit| self.waiting > limit) {
             return Err(SimulationError::QueueTooLong { limit, now: self.now });
@@ -501,6 +506,30 @@ where
 {
     type Event = Event;
 
+    fn describe(&self, event: &Event) -> String {
+        let of = |job: JobId| match self.state.job(job) {
+            Some(entry) => format!("job {}", entry.spec.sequence),
+            None => "a job that has gone".to_owned(),
+        };
+        let of_task = |task: TaskId| of(self.state.task(task).map_or_else(JobId::default, |task| task.job));
+        match *event {
+            Event::Job(JobEvent::Submitted) => "submissions".to_owned(),
+            Event::Job(JobEvent::Bound { task, .. }) => format!("starts of {}", of_task(task)),
+            Event::Job(JobEvent::Evicted { task, .. }) => format!("evictions of {}", of_task(task)),
+            Event::Job(JobEvent::Left(task)) => format!("departures of evicted {}", of_task(task)),
+            Event::Job(JobEvent::PhaseBegan(job)) => format!("new phases of {}", of(job)),
+            Event::Job(JobEvent::Finished(job)) => format!("ends of {}", of(job)),
+            Event::Job(JobEvent::NeighboursChanged) => "new neighbours on GPUs".to_owned(),
+            Event::Fault(FaultEvent::Noticed { job, .. }) => format!("failures noticed by {}", of(job)),
+            Event::Fault(FaultEvent::Found { job, .. }) => format!("slow nodes found by {}", of(job)),
+            Event::Fault(FaultEvent::Struck | FaultEvent::Scheduled(_)) => "faults".to_owned(),
+            Event::Fault(FaultEvent::Repaired(_)) => "repairs".to_owned(),
+            Event::Scheduler(SchedulerEvent::Cycle) => "scheduling cycles".to_owned(),
+            Event::Network(NetworkEvent::LinksChanged { .. }) => "changes of links".to_owned(),
+            Event::Network(NetworkEvent::RatesChanged) => "new shares of links".to_owned(),
+        }
+    }
+
     fn handle(&mut self, now: Time, event: Event, queue: &mut EventQueue<Event>) -> ControlFlow<()> {
         if now > self.now {
             for observer in &mut *self.observers {
@@ -515,7 +544,7 @@ where
             event,
             Event::Scheduler(_)
                 | Event::Network(_)
-                | Event::Job(JobEvent::PhaseBegan(_))
+                | Event::Job(JobEvent::PhaseBegan(_) | JobEvent::NeighboursChanged)
                 | Event::Fault(
                     FaultEvent::Struck
                         | FaultEvent::Scheduled(_)
@@ -537,6 +566,7 @@ where
             Event::Job(JobEvent::Left(task)) => self.left(task, queue),
             Event::Job(JobEvent::PhaseBegan(job)) => self.phase_began(job, queue),
             Event::Job(JobEvent::Finished(job)) => self.finished(job, queue),
+            Event::Job(JobEvent::NeighboursChanged) => self.neighbours_changed(queue),
             Event::Fault(FaultEvent::Struck) => self.fault_struck(queue),
             Event::Fault(FaultEvent::Scheduled(index)) => self.fault_scheduled(index, queue),
             Event::Fault(FaultEvent::Noticed { job, attempt }) => self.failure_noticed(job, attempt, queue),

@@ -6,7 +6,7 @@ use foretell_sim::framework::{ClusterState, NodeId, RestartCost, Time};
 use foretell_sim::log::{JobResult, JobStatus, Observer, Record, RunResult};
 use foretell_sim::platform::{
     BlockRule, CheckpointCost, Checkpoints, Config, FailureOutcome, FailurePolicy, FaultKind, FaultRate,
-    Faults, NodeCheck, OnFailure, PreemptionCost, Repair, RepairSpread, ScheduledFault, SizedTime,
+    Faults, NodeCheck, OnFailure, Place, PreemptionCost, Repair, RepairSpread, ScheduledFault, SizedTime,
     Stragglers, Submission,
 };
 use foretell_testkit::check_invariants;
@@ -16,7 +16,7 @@ use crate::fixtures::{cluster, job, observe_profile, profile, share, simulate};
 
 fn at(at_s: f64, node: usize, kind: FaultKind, duration_s: f64) -> ScheduledFault {
     let (at, duration) = (Time::from_s(at_s), Some(Time::from_s(duration_s)));
-    ScheduledFault { at, node: NodeId::new(node), kind, device: None, duration }
+    ScheduledFault { at, place: Place::Node(NodeId::new(node)), kind, device: None, duration }
 }
 
 /// Faults at given times, noticed after 5 s; checkpoints every 10 s, 3 s to start again, no grace.

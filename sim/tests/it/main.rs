@@ -1,7 +1,9 @@
 //! Tests of whole simulations.
 
+mod colocation;
 mod elastic;
 mod explain;
+mod fabric_faults;
 mod faults;
 mod fixtures;
 mod lifecycle;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use foretell_sim::engine::Budget;
 use foretell_sim::framework::plugin::{Action, ClusterEvent};
 use foretell_sim::framework::select::{BestFitGpus, BestNode};
 use foretell_sim::framework::{
@@ -70,6 +71,30 @@ fn once(jobs: &[Submission], policy: &str, at_s: f64, ranks: &'static [u32]) -> 
         done = true;
         ranks.iter().map(|&rank| (0, rank)).collect()
     })
+}
+
+#[test]
+fn a_policy_that_goes_round_at_one_instant_ends_the_run() {
+    let jobs = [job(0.0, 10.0, 1, 1), job(0.0, 10.0, 1, 1), job(5.0, 10.0, 1, 1)];
+    let is_running = |state: &ClusterState, sequence: u64| {
+        let job = state.jobs().find(|(_, job)| job.spec.sequence == sequence).map(|(_, job)| job);
+        job.and_then(|job| state.task(job.tasks()[0]))
+            .is_some_and(|task| task.status() == TaskStatus::Running)
+    };
+    // Who is evicted leaves at once, so that another cycle places it again and evicts the other.
+    let goes_round = evicting(profile("fifo+binpack", &jobs), move |session| {
+        let first = (0..2).find(|&sequence| is_running(session.state(), sequence));
+        first.filter(|_| session.now == Time::from_s(5.0)).map(|sequence| (sequence, 0)).into_iter().collect()
+    });
+    let budget = Budget { instant: Some(1000), ..Budget::default() };
+    let config = Config { budget, ..Config::default() };
+    let error = simulate_profile(&cluster(&[3]), &jobs, goes_round, config).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "more than 1000 events at 5.000 s simulated without an end: of the last, 250 were scheduling cycles, 125 departures \
+         of evicted job 0, 125 departures of evicted job 1, 125 evictions of job 0, 125 evictions of job 1, 125 starts of \
+         job 0, 126 others"
+    );
 }
 
 fn cost(checkpoint_s: Option<f64>, restart_s: f64, grace_s: f64) -> Config {

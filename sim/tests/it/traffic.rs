@@ -169,7 +169,7 @@ fn simulate(
     metrics.finish(policy, 0, u64::from(nodes), u64::from(nodes), counts)
 }
 
-fn stepping_job(submit_s: f64, duration_s: f64, tasks: u32, gigabytes: f64) -> Submission {
+pub(crate) fn stepping_job(submit_s: f64, duration_s: f64, tasks: u32, gigabytes: f64) -> Submission {
     let model: Arc<dyn StepModel> = Arc::new(Steps { overlapped_s: 0.0, bytes: gigabytes * 1e9 });
     Submission { step_model: Some(model), ..job(submit_s, duration_s, tasks, 1) }
 }

@@ -76,6 +76,14 @@ impl Transformer {
         }
     }
 
+    /// Numbers of keys and values of a token, of a layer.
+    pub fn kept_keys(&self) -> f64 {
+        match self.latent {
+            None => 2.0 * f64::from(self.kv_heads) * f64::from(self.head_size),
+            Some(latent) => f64::from(latent.kv_rank) + f64::from(latent.rope_size),
+        }
+    }
+
     fn matrices(&self) -> f64 {
         if self.is_gated { 3.0 } else { 2.0 }
     }

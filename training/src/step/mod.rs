@@ -45,7 +45,7 @@ pub struct Step {
     pub compute_s: f64,
     /// Of those, what is computed a second time.
     pub recompute_s: f64,
-    /// Collectives of tensor and expert parallelism, which nothing overlaps.
+    /// Collectives of tensor, context and expert parallelism that nothing overlaps.
     pub inner_s: f64,
     /// Collectives of data parallelism that stick out.
     pub data_s: f64,
@@ -190,9 +190,9 @@ fn slowest_stage(units: &[Unit], pipeline: u32) -> Vec<Unit> {
 fn boundary_s(setup: &Setup<'_>, communication: &Communication<'_>) -> Result<f64, PlanError> {
     let plan = setup.plan;
     let (Kind::Transformer(model), 2..) = (&setup.model.kind, plan.pipeline) else { return Ok(0.0) };
-    let numbers = f64::from(plan.micro_batch) * f64::from(plan.sequence_length) * f64::from(model.width);
+    let numbers = plan.local_tokens() * f64::from(model.width);
     let bytes = numbers * plan.precision.bytes() / f64::from(plan.tensor);
-    Ok(communication.send_s(plan.tensor * plan.data, bytes)?)
+    Ok(communication.send_s(plan.pipeline, plan.tensor * plan.copies(), bytes)?)
 }
 
 /// What data parallelism adds to the passes of a stage.
@@ -207,15 +207,15 @@ impl DataTimes<'_> {
         self.setup.plan
     }
 
-    /// Replicas of dense parameters.
+    /// Copies of dense parameters.
     fn replicas(&self) -> Group {
-        Group::new(self.plan().data, self.plan().tensor, self.communication.gpus_per_node())
+        Group::new(self.plan().copies(), self.plan().tensor, self.communication.gpus_per_node())
     }
 
     /// Replicas of the same experts: every so many.
     fn expert_replicas(&self) -> Group {
         let plan = self.plan();
-        Group::new(plan.data / plan.expert, plan.tensor * plan.expert, self.communication.gpus_per_node())
+        Group::new(plan.copies() / plan.expert, plan.tensor * plan.expert, self.communication.gpus_per_node())
     }
 
     /// Seconds of a collective over the replicas of a unit, `bytes` for each parameter.
@@ -234,7 +234,7 @@ impl DataTimes<'_> {
             let before_s = f64::from(plan.micro_batches() - 1) * micro_batch_s;
             return self.parameter_server(servers, is_asynchronous, before_s);
         }
-        if plan.data == 1 {
+        if plan.copies() == 1 {
             return Ok(replicated::alone(self.stage));
         }
         let pass = match plan.data_parallel {
@@ -296,14 +296,14 @@ impl DataTimes<'_> {
     /// What comes once in a step: the optimizer, weights that are gathered after it.
     fn once_s(&self, kernels: &Kernels<'_>) -> Result<f64, PlanError> {
         let plan = self.plan();
-        let experts = f64::from(plan.data / plan.expert.max(1));
+        let experts = f64::from(plan.copies() / plan.expert.max(1));
         let shards = match plan.data_parallel {
             DataParallel::Replicated | DataParallel::ParameterServer { .. } => (1.0, 1.0),
             DataParallel::HybridSharded { .. } => {
                 let group = f64::from(self.shard_group().per_node * self.shard_group().nodes);
                 (group, group.min(experts))
             }
-            _ => (f64::from(plan.data), experts),
+            _ => (f64::from(plan.copies()), experts),
         };
         let held: f64 = self
             .stage

@@ -26,7 +26,7 @@ fn times(data: &DataTimes<'_>, unit: &Unit) -> Result<Times, PlanError> {
         let shards = group.per_node * group.nodes;
         let parameters = unit.parameters + unit.expert_parameters;
         let gpus = data.communication.gpus_per_node();
-        let copies = Group::new(plan.data / shards, plan.tensor * shards, gpus);
+        let copies = Group::new(plan.copies() / shards, plan.tensor * shards, gpus);
         let inside = |collective, bytes| data.communication.time_s(group, collective, parameters * bytes);
         let shard = parameters * plan.gradient_bytes / f64::from(shards);
         return Ok(Times {

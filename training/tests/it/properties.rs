@@ -16,6 +16,8 @@ fn any_job() -> impl Strategy<Value = Job> {
         ("vgg-16", 16, "ps2"),
         ("dlrm-dcnv2", 16, "ddp"),
         ("gpt-3-13b", 64, "tp8pp4v2"),
+        ("llama-3-8b", 64, "tp4cp4zero1"),
+        ("llama-3-8b", 64, "tp2-cp2-pp2-fsdp"),
     ]);
     (shapes, 0_u32..4, 0_u32..3, 1.0_f64..60.0, any::<bool>()).prop_map(
         |((model, gpus, strategy), micro, more, nic, is_full)| {

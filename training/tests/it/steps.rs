@@ -165,3 +165,58 @@ fn what_cannot_be_is_refused() {
         assert!(text.contains(expected), "{strategy}: {text}");
     }
 }
+
+/// Llama 3 8B on sequences of so many tokens, of which each replica has one.
+fn split(gpus: u32, strategy: &str, sequence_length: u32) -> Job {
+    Job::new("llama-3-8b", gpus, strategy).with(|plan| plan.sequence_length = sequence_length)
+}
+
+#[test]
+fn a_sequence_that_is_split_takes_its_share() {
+    let (whole, parts) = (split(2, "tp2", 65_536), split(8, "tp2cp4", 65_536));
+    let (one, four) = (whole.step(), parts.step());
+    // Each of four has a quarter of the products, and of the scores as much as the others.
+    close(four.compute_s / one.compute_s, 0.25, 0.03, "computing a quarter of a sequence");
+    close(four.mfu / one.mfu, 1.0, 0.1, "MFU on NVLink");
+    // Activations and logits are a quarter too, but for the keys that go round.
+    let of = |job: &Job| foretell_training::memory(&job.setup());
+    let (whole, parts) = (of(&whole), of(&parts));
+    close(parts.activations / whole.activations, 0.25, 0.02, "activations of a quarter of a sequence");
+    close(parts.logits / whole.logits, 0.25, 1e-9, "logits of a quarter of a sequence");
+    close(parts.weights / whole.weights, 1.0, 1e-9, "weights are copies");
+}
+
+#[test]
+fn keys_go_round_beside_the_scores() {
+    let exposed = |sequence_length, nic_gb_per_s| {
+        let mut job = split(32, "tp8cp4", sequence_length);
+        job.machine.nic_gb_per_s = nic_gb_per_s;
+        job.step().inner_s
+    };
+    let alone = split(8, "tp8", 65_536 / 4).step().inner_s;
+    // Of 64 Ki tokens the scores take longer than the keys: but for tensor parallelism nothing sticks out.
+    close(exposed(65_536, 25.0), alone, 0.02, "64 Ki tokens");
+    // On a hundredth of the network they are late, the more so the fewer scores there are.
+    assert!(exposed(65_536, 0.25) > 1.5 * alone);
+    let late = |sequence_length| {
+        let alone = split(8, "tp8", sequence_length / 4).step().inner_s;
+        (exposed(sequence_length, 0.25) - alone) / f64::from(sequence_length)
+    };
+    assert!(late(16_384) > late(262_144), "{} {}", late(16_384), late(262_144));
+}
+
+#[test]
+fn a_split_must_divide_the_sequence() {
+    let refused = |strategy: &str, sequence_length| {
+        split(32, strategy, sequence_length)
+            .plan
+            .check(&Job::new("llama-3-8b", 8, "tp8").model)
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        refused("tp8cp4", 8188),
+        "cp 4 does not split sequences of 8188 tokens into twice as many parts"
+    );
+    assert!(refused("ps2-cp4", 8192).contains("cp1"));
+}

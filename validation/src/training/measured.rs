@@ -385,18 +385,16 @@ fn plan(row: &CsvRow, model: &Model, gpus: u32) -> Result<Plan, String> {
         })
     };
     let (tensor, pipeline) = (number("TP").unwrap_or(1), number("PP").unwrap_or(1));
-    if text.contains("CP16") {
-        return Err("context parallelism is not modelled".to_owned());
-    }
     let is_untold = text.contains("TP/PP") || text.is_empty() && model.parameters() > WITHOUT_PARALLELISM;
     if is_untold {
         return Err("no parallelism is told".to_owned());
     }
     let mut plan = Plan::of(gpus, model);
-    (plan.tensor, plan.pipeline) = (tensor, pipeline);
-    let split = tensor * pipeline;
+    let context = number("CP").unwrap_or(1);
+    (plan.tensor, plan.context, plan.pipeline) = (tensor, context, pipeline);
+    let split = tensor * context * pipeline;
     if split == 0 || !gpus.is_multiple_of(split) {
-        return Err(format!("tp {tensor} and pp {pipeline} do not divide {gpus} GPUs"));
+        return Err(format!("tp {tensor}, cp {context} and pp {pipeline} do not divide {gpus} GPUs"));
     }
     plan.data = gpus / split;
     plan.is_sequence_parallel =

@@ -1,9 +1,11 @@
 //! `foretell validate training`: steps of training jobs that were measured, beside those that the model predicts.
 //!
 //! Constants are fitted to llm-foundry's rows. Each of these is predicted twice: with the constants fitted to all, and with
-//! constants fitted to those of other models (in five parts). All other rows are predicted with no constant of theirs.
+//! constants fitted to those of other models (in five parts). All other rows are predicted with no constant of theirs. What
+//! failures cost Llama 3's training is simulated beside them.
 
 mod fit;
+mod interruptions;
 mod measured;
 
 use std::collections::BTreeMap;
@@ -77,6 +79,7 @@ pub fn run(data: &Path, selection: Selection, progress: &Progress<'_>) -> Result
         let base = bases.min_by_key(|base| base.ranks.count());
         others(row, base, &calibration)
     }));
+    lines.extend(interruptions::lines()?);
     lines.sort_by(|one, other| other.badness.total_cmp(&one.badness));
     let mut summary = summary(&rows, &errors, &calibration);
     for ((source, reason), count) in skipped {
@@ -166,7 +169,8 @@ fn summary(rows: &[Measured], errors: &[FoundryError<'_>], calibration: &Calibra
     let _ = writeln!(
         summary,
         "Korthikanti 2022, the step times of Calculon: mean error {:.1} %, largest {:.1} %.\n\
-         `recalled` rows are shown and not judged.",
+         `recalled` rows are shown and not judged. Llama 3's interruptions follow from\n\
+         their published rate; of its effective time only what a failure costs is ours.",
         mean(&judged),
         judged.iter().copied().fold(0.0, f64::max)
     );

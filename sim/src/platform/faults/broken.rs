@@ -20,22 +20,21 @@ pub(in crate::platform) struct Broken {
 
 impl Broken {
     /// Whether a fault finds something that works.
-    pub(in crate::platform) fn finds(&self, fault: &Fault) -> bool {
-        let Fault { kind, node, device, .. } = *fault;
+    pub(in crate::platform) fn finds(&self, node: NodeId, fault: &Fault) -> bool {
+        let Fault { kind, device, .. } = *fault;
         match kind {
             FaultKind::Gpu => device.is_some_and(|device| !self.devices.contains_key(&(node, device))),
             _ => !self.down.contains_key(&node),
         }
     }
 
-    /// Something breaks.
-    pub(in crate::platform) fn breaks(&mut self, state: &mut ClusterState, fault: &Fault) {
-        let node = fault.node;
+    /// Something of a node breaks, or what joins it to the others.
+    pub(in crate::platform) fn breaks(&mut self, state: &mut ClusterState, node: NodeId, fault: &Fault) {
         match fault.kind {
             FaultKind::Software => {}
             FaultKind::Gpu => self.device_breaks(state, node, fault.device.unwrap_or(0)),
-            FaultKind::Nic | FaultKind::Link => self.close(state, node),
-            FaultKind::Node => {
+            kind if kind.spares_single_nodes() => self.close(state, node),
+            _ => {
                 self.close(state, node);
                 *self.down.entry(node).or_default() += 1;
                 (0..state.node(node).spec.gpus).for_each(|device| self.device_breaks(state, node, device));
@@ -44,13 +43,12 @@ impl Broken {
     }
 
     /// Something is repaired.
-    pub(in crate::platform) fn is_repaired(&mut self, state: &mut ClusterState, fault: &Fault) {
-        let node = fault.node;
+    pub(in crate::platform) fn is_repaired(&mut self, state: &mut ClusterState, node: NodeId, fault: &Fault) {
         match fault.kind {
             FaultKind::Software => {}
             FaultKind::Gpu => self.device_works(state, node, fault.device.unwrap_or(0)),
-            FaultKind::Nic | FaultKind::Link => self.open(state, node),
-            FaultKind::Node => {
+            kind if kind.spares_single_nodes() => self.open(state, node),
+            _ => {
                 self.open(state, node);
                 one_less(&mut self.down, node);
                 (0..state.node(node).spec.gpus).for_each(|device| self.device_works(state, node, device));
@@ -113,6 +111,7 @@ fn one_less<K: Ord + Copy>(counts: &mut BTreeMap<K, u32>, key: K) -> bool {
 mod tests {
     use foretell_framework::{NodeSpec, Time};
 
+    use super::super::Place;
     use super::*;
 
     #[test]
@@ -122,15 +121,15 @@ mod tests {
         let spec = NodeSpec { gpus: 2, gpu_model, ..NodeSpec::new("n") };
         let node = state.add_node(spec).expect("the node is valid");
         let mut broken = Broken::default();
-        let fault = |kind, device| Fault { kind, node, device, repair: Time::ZERO };
+        let fault = |kind, device| Fault { kind, place: Place::Node(node), device, repair: Time::ZERO };
         let (gpu, whole, nic) =
             (fault(FaultKind::Gpu, Some(1)), fault(FaultKind::Node, None), fault(FaultKind::Nic, None));
         let mut seen = |fault: &Fault, breaks: bool| {
-            let finds = broken.finds(fault);
+            let finds = broken.finds(node, fault);
             if breaks {
-                broken.breaks(&mut state, fault);
+                broken.breaks(&mut state, node, fault);
             } else {
-                broken.is_repaired(&mut state, fault);
+                broken.is_repaired(&mut state, node, fault);
             }
             (finds, state.gpu_capacity_milli() / 1000, state.node(node).spec.unschedulable)
         };

@@ -3,12 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use foretell_fabric::network::Network;
 use foretell_framework::{ClusterState, NodeId, Time};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rand_distr::{Distribution, Exp1, StandardNormal};
 
-use super::{Fault, FaultKind, Faults, RepairSpread};
+use super::{Fault, FaultKind, Faults, Place, RepairSpread};
 use crate::engine::Streams;
 
 /// Words of a random stream that are kept for one fault: the samplers take three of 64 bits nearly always, and where they took
@@ -19,7 +20,8 @@ const WORDS_PER_FAULT: u128 = 64;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Next {
     at: Time,
-    node: u32,
+    /// The node, or which of the switches or links of its kind.
+    part: u32,
     kind: FaultKind,
     /// How many of this part came before.
     count: u32,
@@ -35,7 +37,8 @@ pub(in crate::platform) struct FaultClock {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::platform) struct Due {
     pub(in crate::platform) kind: FaultKind,
-    pub(in crate::platform) node: NodeId,
+    /// The node, or which of the switches or links of its kind.
+    pub(in crate::platform) part: u32,
     /// How long it stays broken.
     pub(in crate::platform) repair: Time,
     /// Which of the things that it may hit, as a share of them.
@@ -43,10 +46,20 @@ pub(in crate::platform) struct Due {
 }
 
 impl FaultClock {
-    /// The parts of a cluster, all as new.
-    pub(in crate::platform) fn new(seed: u64, faults: &Faults, state: &ClusterState) -> Self {
+    /// The parts of a cluster and its fabric, all as new.
+    pub(in crate::platform) fn new(
+        seed: u64,
+        faults: &Faults,
+        state: &ClusterState,
+        network: Option<&Network>,
+    ) -> Self {
         let mut clock = Self { streams: Streams::new(seed), next: BinaryHeap::new() };
         for kind in FaultKind::ALL.into_iter().filter(|&kind| faults.rate(kind).per_node_s > 0.0) {
+            if kind.is_of_fabric() {
+                let parts = network.map_or(0, |network| kind.parts(network));
+                (0..parts).for_each(|part| clock.push_after(faults, Time::ZERO, part, kind, 0));
+                continue;
+            }
             for (node, entry) in state.nodes().iter().enumerate() {
                 if kind != FaultKind::Gpu || entry.spec.gpus > 0 {
                     clock.push_after(faults, Time::ZERO, node as u32, kind, 0);
@@ -63,20 +76,25 @@ impl FaultClock {
             FaultKind::Nic => "nic faults",
             FaultKind::Link => "link faults",
             FaultKind::Software => "software faults",
+            FaultKind::LeafLink => "leaf link faults",
+            FaultKind::SpineLink => "spine link faults",
+            FaultKind::LeafSwitch => "leaf switch faults",
+            FaultKind::SpineSwitch => "spine switch faults",
+            FaultKind::CoreSwitch => "core switch faults",
         }
     }
 
     /// The numbers of one fault, whatever was drawn before.
-    fn random(&self, node: u32, kind: FaultKind, count: u32) -> ChaCha8Rng {
-        let mut random = self.streams.stream(Self::stream_name(kind), u64::from(node));
+    fn random(&self, part: u32, kind: FaultKind, count: u32) -> ChaCha8Rng {
+        let mut random = self.streams.stream(Self::stream_name(kind), u64::from(part));
         random.set_word_pos(u128::from(count) * WORDS_PER_FAULT);
         random
     }
 
-    fn push_after(&mut self, faults: &Faults, from: Time, node: u32, kind: FaultKind, count: u32) {
-        let gap: f64 = Exp1.sample(&mut self.random(node, kind, count));
+    fn push_after(&mut self, faults: &Faults, from: Time, part: u32, kind: FaultKind, count: u32) {
+        let gap: f64 = Exp1.sample(&mut self.random(part, kind, count));
         let at = from + Time::from_s(gap / faults.rate(kind).per_node_s);
-        self.next.push(Reverse(Next { at, node, kind, count }));
+        self.next.push(Reverse(Next { at, part, kind, count }));
     }
 
     /// When the next one comes.
@@ -86,9 +104,9 @@ impl FaultClock {
 
     /// Takes the next one.
     pub(in crate::platform) fn pop(&mut self, faults: &Faults) -> Option<Due> {
-        let Reverse(Next { at, node, kind, count }) = self.next.pop()?;
-        self.push_after(faults, at, node, kind, count + 1);
-        let mut random = self.random(node, kind, count);
+        let Reverse(Next { at, part, kind, count }) = self.next.pop()?;
+        self.push_after(faults, at, part, kind, count + 1);
+        let mut random = self.random(part, kind, count);
         // The gap.
         let _: f64 = Exp1.sample(&mut random);
         let which = random.random();
@@ -103,7 +121,7 @@ impl FaultClock {
             }
         };
         let repair = Time::from_s(repair.mean.as_s() * factor);
-        Some(Due { kind, node: NodeId::new(node as usize), repair, which })
+        Some(Due { kind, part, repair, which })
     }
 
     /// Passes over those that came before.
@@ -115,13 +133,14 @@ impl FaultClock {
 }
 
 impl Due {
-    /// The fault on a node with so many GPUs.
+    /// The fault of a node with so many GPUs.
     pub(in crate::platform) const fn fault(&self, gpus: u32) -> Fault {
         let device = match self.kind {
             FaultKind::Gpu => Some(self.pick(gpus)),
             _ => None,
         };
-        Fault { kind: self.kind, node: self.node, device, repair: self.repair }
+        let place = Place::Node(NodeId::new(self.part as usize));
+        Fault { kind: self.kind, place, device, repair: self.repair }
     }
 
     /// One of so many.
@@ -154,7 +173,7 @@ mod tests {
 
     /// Faults up to `end_s` on so many nodes.
     fn drawn(nodes: usize, faults: &Faults, end_s: f64) -> Vec<(Time, Due)> {
-        let mut clock = FaultClock::new(7, faults, &cluster(nodes));
+        let mut clock = FaultClock::new(7, faults, &cluster(nodes), None);
         let next = |_: usize| {
             let at = clock.next_at().filter(|&at| at < Time::from_s(end_s))?;
             Some((at, clock.pop(faults)?))
@@ -188,7 +207,7 @@ mod tests {
         let some = drawn(16, &faults([3.0, 0.0, 0.0, 0.0, 2.0], HOUR), 1e9);
         let more = drawn(20, &faults([3.0, 5.0, 1.0, 0.0, 2.0], HOUR), 1e9);
         let is_old = |(_, due): &&(Time, Due)| {
-            due.node.index() < 16 && matches!(due.kind, FaultKind::Node | FaultKind::Software)
+            due.part < 16 && matches!(due.kind, FaultKind::Node | FaultKind::Software)
         };
         let still: Vec<_> = more.iter().filter(is_old).copied().collect();
         assert!(some.len() > 500);

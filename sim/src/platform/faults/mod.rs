@@ -1,16 +1,17 @@
 //! What breaks, when, and what becomes of the jobs on it.
 //!
 //! Parts of nodes fail as Poisson processes, one per node and kind of part, each with a random stream of its own. Only the
-//! next fault of all is in the event queue; parts at rest cost nothing.
+//! next fault of all is in the event queue; parts at rest cost nothing. Links and switches of the fabric fail likewise.
 
 mod broken;
 mod clock;
+mod fabric;
 mod notice;
 mod slow;
 mod spare;
 mod strike;
 
-use foretell_framework::{NodeId, Time};
+use foretell_framework::{ClusterState, NodeId, Time};
 
 pub(super) use broken::Broken;
 pub(super) use clock::FaultClock;
@@ -30,11 +31,35 @@ pub enum FaultKind {
     Link,
     /// Nothing of the node: the software of one of the jobs on it crashes.
     Software,
+    /// A link of the fabric between a leaf and a spine. Jobs have what the others of its tier carry.
+    LeafLink,
+    /// A link between a spine and a core.
+    SpineLink,
+    /// A leaf: it cuts off the nodes that hang on it, as if their network cards failed.
+    LeafSwitch,
+    /// A spine, with all its links.
+    SpineSwitch,
+    /// A core, with all its links.
+    CoreSwitch,
 }
 
 impl FaultKind {
     /// All kinds, in order.
-    pub const ALL: [Self; 5] = [Self::Node, Self::Gpu, Self::Nic, Self::Link, Self::Software];
+    pub const ALL: [Self; 10] = [
+        Self::Node,
+        Self::Gpu,
+        Self::Nic,
+        Self::Link,
+        Self::Software,
+        Self::LeafLink,
+        Self::SpineLink,
+        Self::LeafSwitch,
+        Self::SpineSwitch,
+        Self::CoreSwitch,
+    ];
+
+    /// How many of them, the first, are parts of nodes; the others are parts of the fabric.
+    pub const OF_NODES: usize = 5;
 
     /// What it is called.
     pub const fn name(self) -> &'static str {
@@ -44,7 +69,17 @@ impl FaultKind {
             Self::Nic => "nic",
             Self::Link => "link",
             Self::Software => "software",
+            Self::LeafLink => "leaf_link",
+            Self::SpineLink => "spine_link",
+            Self::LeafSwitch => "leaf_switch",
+            Self::SpineSwitch => "spine_switch",
+            Self::CoreSwitch => "core_switch",
         }
+    }
+
+    /// Whether it is a part of the fabric and not of a node.
+    pub const fn is_of_fabric(self) -> bool {
+        self as usize >= Self::OF_NODES
     }
 
     /// Whether there is something to repair.
@@ -54,14 +89,39 @@ impl FaultKind {
 
     /// Whether a job on one node only does not notice.
     pub const fn spares_single_nodes(self) -> bool {
-        matches!(self, Self::Nic | Self::Link)
+        matches!(self, Self::Nic | Self::Link) || self.is_of_fabric()
+    }
+}
+
+/// Where something fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// At a node.
+    Node(NodeId),
+    /// At a switch: its number among those of its tier.
+    Switch(u32),
+    /// Between two switches.
+    Cable {
+        /// Its number among those of its tier.
+        number: u32,
+        /// The number of the lower switch.
+        below: u32,
+        /// And of the upper one.
+        above: u32,
+    },
+}
+
+impl Place {
+    /// The node, if it is one.
+    pub const fn node(self) -> Option<NodeId> {
+        if let Self::Node(node) = self { Some(node) } else { None }
     }
 }
 
 /// How often parts of a kind fail, and how long they stay broken.
 #[derive(Clone, Copy, PartialEq, Default, Debug)]
 pub struct FaultRate {
-    /// Failures of all parts of the kind on one node, a second.
+    /// Failures of all parts of the kind on one node, a second; of one switch or link, where it is a part of the fabric.
     pub per_node_s: f64,
     /// Until one is repaired.
     pub repair: Repair,
@@ -94,7 +154,7 @@ pub struct ScheduledFault {
     /// When.
     pub at: Time,
     /// Where.
-    pub node: NodeId,
+    pub place: Place,
     /// What.
     pub kind: FaultKind,
     /// Which GPU; the first if `None`. Of no meaning for other kinds.
@@ -131,8 +191,10 @@ pub struct FailurePolicy {
 /// What fails in a run.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Faults {
-    /// By kind, in the order of [`FaultKind::ALL`].
-    pub rates: [FaultRate; FaultKind::ALL.len()],
+    /// By kind of part of nodes, in the order of [`FaultKind::ALL`].
+    pub rates: [FaultRate; FaultKind::OF_NODES],
+    /// By kind of part of the fabric, likewise.
+    pub fabric_rates: [FaultRate; FaultKind::ALL.len() - FaultKind::OF_NODES],
     /// Beside what is drawn; in order of time.
     pub scheduled: Vec<ScheduledFault>,
     /// From a failure until the job notices.
@@ -181,14 +243,20 @@ pub struct NodeCheck {
 impl Faults {
     /// The rate of a kind.
     pub const fn rate(&self, kind: FaultKind) -> &FaultRate {
-        &self.rates[kind as usize]
+        let index = kind as usize;
+        if index < FaultKind::OF_NODES {
+            &self.rates[index]
+        } else {
+            &self.fabric_rates[index - FaultKind::OF_NODES]
+        }
     }
 
     /// How often a job fails on average, a second: `share` are the nodes that it has, each counted as far as its GPUs are
-    /// the job's, and `nodes` those that it has anything on.
+    /// the job's, and `nodes` those that it has anything on. What the fabric does is not counted.
     pub fn of_job(&self, nodes: usize, share: f64) -> f64 {
         let rate = |kind: FaultKind| match kind {
             FaultKind::Gpu | FaultKind::Software => share,
+            kind if kind.is_of_fabric() => 0.0,
             kind if kind.spares_single_nodes() && nodes < 2 => 0.0,
             _ => nodes as f64,
         };
@@ -202,11 +270,27 @@ pub struct Fault {
     /// What.
     pub kind: FaultKind,
     /// Where.
-    pub node: NodeId,
+    pub place: Place,
     /// Which GPU.
     pub device: Option<u32>,
     /// How long until it is repaired; zero where there is nothing to repair.
     pub repair: Time,
+}
+
+impl Fault {
+    /// What it is called where it is.
+    pub fn place_name(&self, state: &ClusterState) -> Box<str> {
+        let (below, above) = match self.kind {
+            FaultKind::SpineLink | FaultKind::SpineSwitch => ("spine", "core"),
+            FaultKind::CoreSwitch => ("core", ""),
+            _ => ("leaf", "spine"),
+        };
+        match self.place {
+            Place::Node(node) => state.node(node).spec.name.clone(),
+            Place::Switch(number) => format!("{below}-{number}").into(),
+            Place::Cable { below: from, above: to, .. } => format!("{below}-{from} to {above}-{to}").into(),
+        }
+    }
 }
 
 /// What becomes of a job of which pods failed.

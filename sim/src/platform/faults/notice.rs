@@ -158,6 +158,7 @@ where
         self.record(&Record::JobResized { job, from_gpu_milli, to_gpu_milli });
         let (preparation, schedule) = (self.preparation(id), self.checkpoint_schedule(id));
         let speed = self.speed_on_nodes(id);
+        self.neighbours_change(id, queue);
         self.place_steps(id, queue);
         let live = &mut self.jobs[id];
         live.speed = speed;

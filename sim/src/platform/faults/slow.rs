@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use foretell_framework::{ClusterState, JobId, NodeId, Time};
 use rand::RngExt;
 
-use super::{Fault, FaultKind, Stragglers};
+use super::{Fault, FaultKind, Place, Stragglers};
 use crate::engine::{EventQueue, Streams};
 use crate::event::{Event, FaultEvent};
 use crate::platform::Submission;
@@ -86,6 +86,10 @@ where
             return;
         }
         let repair = config.rate(FaultKind::Node).repair.mean;
-        self.strike(Fault { kind: FaultKind::Node, node, device: None, repair }, |_| 0, queue);
+        self.strike(
+            Fault { kind: FaultKind::Node, place: Place::Node(node), device: None, repair },
+            |_| 0,
+            queue,
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use foretell_framework::{ClusterState, NodeId, Time};
 
-use super::{BlockRule, Broken, Fault, FaultKind};
+use super::{BlockRule, Broken, Fault, FaultKind, Place};
 
 /// Nodes that are held back, and those that they stand in for.
 #[derive(Default)]
@@ -110,7 +110,9 @@ impl BlockList {
         }
         self.lately.remove(&node);
         self.blocked.insert(node);
-        broken.breaks(state, &Fault { kind: FaultKind::Node, node, device: None, repair: Time::MAX });
+        let fault =
+            Fault { kind: FaultKind::Node, place: Place::Node(node), device: None, repair: Time::MAX };
+        broken.breaks(state, node, &fault);
         true
     }
 }
@@ -139,14 +141,18 @@ mod tests {
     fn as_many_serve_as_long_as_any_is_held_back() {
         let (mut state, mut broken) = (cluster(4), Broken::default());
         let mut spares = Spares::new(1, &mut broken, &mut state);
-        let fault =
-            |node| Fault { kind: FaultKind::Nic, node: NodeId::new(node), device: None, repair: Time::ZERO };
+        let fault = |node| Fault {
+            kind: FaultKind::Nic,
+            place: Place::Node(NodeId::new(node)),
+            device: None,
+            repair: Time::ZERO,
+        };
         let mut step = |node: usize, fails: bool| {
             if fails {
-                broken.breaks(&mut state, &fault(node));
+                broken.breaks(&mut state, NodeId::new(node), &fault(node));
                 spares.replace(NodeId::new(node), &mut broken, &mut state);
             } else {
-                broken.is_repaired(&mut state, &fault(node));
+                broken.is_repaired(&mut state, NodeId::new(node), &fault(node));
                 spares.takes_back(NodeId::new(node), &mut broken, &mut state);
             }
             open(&state)

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use foretell_framework::{ClusterEvent, ClusterState, JobId, NodeId, TaskId, TaskStatus, Time};
 
+use super::fabric::Cut;
 use super::slow::slow_nodes;
 use super::spare::{BlockList, Spares};
-use super::{Broken, Failure, FailureOutcome, Fault, FaultClock, FaultKind};
+use super::{Broken, Failure, FailureOutcome, Fault, FaultClock, FaultKind, Place};
 use crate::engine::{EventQueue, Streams};
 use crate::event::{Event, FaultEvent};
 use crate::log::Record;
 use crate::platform::Submission;
 use crate::platform::simulation::Simulation;
+use crate::traffic::Traffic;
 
 /// How long faults go on when no job that ends runs: jobs that wait for a repair have as long. After that, nothing more
 /// breaks until one runs again, so that a run ends also where jobs wait in vain.
@@ -20,22 +22,24 @@ const IDLE_LIMIT: Time = Time::from_nanos(7 * 86_400_000_000_000);
 /// What is broken and what breaks next.
 pub(in crate::platform) struct FaultState {
     clock: FaultClock,
-    broken: Broken,
+    pub(super) broken: Broken,
+    /// What of the fabric is down.
+    pub(super) cut: Cut,
     spares: Spares,
     blocked: BlockList,
     /// Nodes that are slow, and how fast each is, in millionths.
     pub(super) slow: BTreeMap<NodeId, u32>,
     /// Everything that broke.
-    faults: Vec<Fault>,
+    pub(super) faults: Vec<Fault>,
     /// Whether nothing breaks because nothing runs.
     sleeps: bool,
     /// When a fault last found that something runs.
     active_at: Time,
-    last_repair: Time,
+    pub(super) last_repair: Time,
 }
 
 /// A pod that a fault hits, in an order that means something.
-type Hit = (u64, u32, JobId, TaskId);
+pub(super) type Hit = (u64, u32, JobId, TaskId);
 
 impl<W, E> Simulation<'_, W, E>
 where
@@ -51,11 +55,17 @@ where
         let streams = Streams::new(self.config.seed);
         let slow = config.stragglers.map(|stragglers| slow_nodes(&stragglers, streams, &self.state));
         let state = FaultState {
-            clock: FaultClock::new(self.config.seed, config, &self.state),
+            clock: FaultClock::new(
+                self.config.seed,
+                config,
+                &self.state,
+                self.traffic.as_ref().map(Traffic::network),
+            ),
             spares: Spares::new(config.spares, &mut broken, &mut self.state),
             blocked: BlockList::default(),
             slow: slow.unwrap_or_default(),
             broken,
+            cut: Cut::default(),
             faults: Vec::new(),
             sleeps: false,
             active_at: Time::ZERO,
@@ -102,9 +112,13 @@ where
             return;
         }
         let Some(due) = faults.clock.pop(config) else { return };
-        let fault = due.fault(self.state.node(due.node).spec.gpus);
-        let which = (due.kind == FaultKind::Software).then_some(due);
-        self.strike(fault, |pods| which.map_or(0, |due| due.pick(pods)), queue);
+        if due.kind.is_of_fabric() {
+            self.strike_fabric(due.kind, due.part, due.repair, queue);
+        } else {
+            let fault = due.fault(self.state.node(NodeId::new(due.part as usize)).spec.gpus);
+            let which = (due.kind == FaultKind::Software).then_some(due);
+            self.strike(fault, |pods| which.map_or(0, |due| due.pick(pods)), queue);
+        }
         self.schedule_next_fault(queue);
     }
 
@@ -115,32 +129,46 @@ where
         let repair = scheduled.duration.unwrap_or(config.rate(scheduled.kind).repair.mean);
         let device = (scheduled.kind == FaultKind::Gpu).then(|| scheduled.device.unwrap_or(0));
         let repair = if scheduled.kind.is_hardware() { repair } else { Time::ZERO };
-        self.strike(Fault { kind: scheduled.kind, node: scheduled.node, device, repair }, |_| 0, queue);
+        match scheduled.place {
+            Place::Node(_) => {
+                let fault = Fault { kind: scheduled.kind, place: scheduled.place, device, repair };
+                self.strike(fault, |_| 0, queue);
+            }
+            Place::Switch(number) | Place::Cable { number, .. } => {
+                self.strike_fabric(scheduled.kind, number, repair, queue);
+            }
+        }
     }
 
-    /// Something breaks, with all pods that hold it.
+    /// Something of a node breaks, with all pods that hold it.
     pub(super) fn strike(&mut self, fault: Fault, pick: impl Fn(u32) -> u32, queue: &mut EventQueue<Event>) {
+        let Some(node) = fault.place.node() else { return };
         let fault = if fault.kind.is_hardware() { fault } else { Fault { repair: Time::ZERO, ..fault } };
-        let mut hits = self.hits(&fault);
+        let mut hits = self.hits(node, &fault);
         if fault.kind == FaultKind::Software {
             // One process crashes, and its job with it.
             let Some(&hit) = hits.get(pick(hits.len() as u32) as usize) else { return };
             hits = vec![hit];
         }
         let Some(faults) = &mut self.faults else { return };
-        if !faults.broken.finds(&fault) {
+        if !faults.broken.finds(node, &fault) {
             return;
         }
         if fault.kind.is_hardware() {
-            faults.broken.breaks(&mut self.state, &fault);
+            faults.broken.breaks(&mut self.state, node, &fault);
             let index = faults.faults.len() as u32;
             faults.faults.push(fault);
             queue.schedule(self.now + fault.repair, Event::Fault(FaultEvent::Repaired(index)));
-            self.scheduler.profile.notify(&self.state, ClusterEvent::NodeChanged(fault.node));
-            self.stand_in(fault.node, queue);
+            self.scheduler.profile.notify(&self.state, ClusterEvent::NodeChanged(node));
+            self.stand_in(node, queue);
         }
         self.record(&Record::PartFailed { fault: &fault });
-        let mut rest = hits.as_slice();
+        self.jobs_hit(&hits, fault, queue);
+    }
+
+    /// Pods fail, in order of their jobs.
+    pub(super) fn jobs_hit(&mut self, hits: &[Hit], fault: Fault, queue: &mut EventQueue<Event>) {
+        let mut rest = hits;
         while let Some(&(sequence, _, job, _)) = rest.first() {
             let count = rest.iter().take_while(|&&(of, ..)| of == sequence).count();
             let (pods, others) = rest.split_at(count);
@@ -150,7 +178,7 @@ where
     }
 
     /// Hardware of a node has failed: another may serve instead, and it may have been once too often.
-    fn stand_in(&mut self, node: NodeId, queue: &mut EventQueue<Event>) {
+    pub(super) fn stand_in(&mut self, node: NodeId, queue: &mut EventQueue<Event>) {
         let (Some(faults), Some(config)) = (&mut self.faults, &self.config.faults) else { return };
         let FaultState { broken, spares, blocked, .. } = &mut **faults;
         if let Some(rule) = config.block {
@@ -165,9 +193,9 @@ where
         }
     }
 
-    /// The pods that a fault hits, job by job in order of submission.
-    fn hits(&self, fault: &Fault) -> Vec<Hit> {
-        let node = self.state.node(fault.node);
+    /// The pods of a node that a fault hits, job by job in order of submission.
+    pub(super) fn hits(&self, at: NodeId, fault: &Fault) -> Vec<Hit> {
+        let node = self.state.node(at);
         let hit = |&task: &TaskId| {
             let entry = self.state.task(task).filter(|task| task.status().is_placed())?;
             let job = self.state.job(entry.job)?;
@@ -176,8 +204,8 @@ where
                     let placement = entry.placement()?;
                     fault.device.is_some_and(|device| placement.gpus.contains(device as usize))
                 }
-                FaultKind::Nic | FaultKind::Link => self.spans_nodes(job.tasks(), fault.node),
-                FaultKind::Node | FaultKind::Software => true,
+                kind if kind.spares_single_nodes() => self.spans_nodes(job.tasks(), at),
+                _ => true,
             };
             is_hit.then_some((job.spec.sequence, entry.rank, entry.job, task))
         };
@@ -247,15 +275,25 @@ where
     pub(in crate::platform) fn part_repaired(&mut self, index: u32, queue: &mut EventQueue<Event>) {
         let Some(faults) = &mut self.faults else { return };
         let fault = faults.faults[index as usize];
-        let FaultState { broken, spares, .. } = &mut **faults;
-        broken.is_repaired(&mut self.state, &fault);
-        let other = spares.takes_back(fault.node, broken, &mut self.state);
+        let Some(node) = fault.place.node() else {
+            self.fabric_repaired(&fault, queue);
+            return;
+        };
         faults.last_repair = self.now;
+        self.node_serves_again(node, &fault, queue);
         self.record(&Record::PartRepaired { fault: &fault });
-        if let Some(other) = other.filter(|&other| other != fault.node) {
+    }
+
+    /// One reason less for a node not to serve.
+    pub(super) fn node_serves_again(&mut self, node: NodeId, fault: &Fault, queue: &mut EventQueue<Event>) {
+        let Some(faults) = &mut self.faults else { return };
+        let FaultState { broken, spares, .. } = &mut **faults;
+        broken.is_repaired(&mut self.state, node, fault);
+        let other = spares.takes_back(node, broken, &mut self.state);
+        if let Some(other) = other.filter(|&other| other != node) {
             self.scheduler.profile.notify(&self.state, ClusterEvent::NodeChanged(other));
         }
-        self.scheduler.profile.notify(&self.state, ClusterEvent::NodeChanged(fault.node));
+        self.scheduler.profile.notify(&self.state, ClusterEvent::NodeChanged(node));
         if self.wants_cycles() {
             self.scheduler.request(self.now, queue);
         }
