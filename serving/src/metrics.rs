@@ -194,10 +194,9 @@ impl Observer for Recorder {
     }
 
     fn iterations(&mut self, iterations: &Iterations<'_>, state: &State) {
-        let Iterations { start_ns, end_ns, count, batch, generated_tokens, before, .. } = *iterations;
+        let Iterations { start_ns, end_ns, count, batch, generated_tokens, before, after } = *iterations;
         let length = (end_ns - start_ns) as f64;
         let count_f = f64::from(count);
-        let decodes = f64::from(batch.decodes);
         let chunk_tokens = batch.chunk_tokens();
         // Those that decode have a token more of context in each further iteration; work is linear in it.
         let context = batch.decode_context_tokens + u64::from(batch.decodes) * u64::from(count - 1) / 2;
@@ -208,11 +207,9 @@ impl Observer for Recorder {
             self.totals.work.bytes += count_f * work.bytes;
         }
         let used = before.used_blocks;
-        // Held: what was there before, half of what each further iteration adds, and the chunks.
-        let held = (batch.decode_context_tokens as f64
-            + decodes * (count_f + 1.0) / 2.0
-            + batch.chunks.iter().map(|chunk| f64::from(chunk.tokens + chunk.context_tokens)).sum::<f64>())
-        .min(f64::from(used) * f64::from(state.blocks.block_tokens()));
+        let held = (before.held_tokens + after.held_tokens) as f64 / 2.0;
+        // Those that are done at the end held theirs until then.
+        let held = held.max(before.held_tokens as f64);
         let totals = &mut self.totals;
         totals.iterations += u64::from(count);
         totals.busy_ns += length;
