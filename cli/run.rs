@@ -92,7 +92,7 @@ pub(crate) fn run(args: &RunArgs) -> CommandResult {
     let services = runs.iter().filter(|run| !run.services.is_empty()).map(|run| {
         let of =
             if runs.len() > 1 { format!("\nUnder {}:\n", run.first.summary.policy) } else { "\n".to_owned() };
-        of + &foretell_reports::service_table(&run.services, output::width())
+        of + &foretell_reports::service_overview(&run.services, output::width())
     });
     let summary = summary + &services.collect::<String>();
     // First the files: whoever reads the summary may hang up.

@@ -61,7 +61,8 @@ pub(crate) fn run(args: &ServeArgs) -> CommandResult {
     let (_, services) = run?;
     // First the files: whoever reads the summary may hang up.
     foretell_reports::write_service_dir(&out, &manifest, &policy, &services)?;
-    output::print(&foretell_reports::service_table(&services, output::width()))?;
-    output::print(&format!("Results and plots are in {}", out.display()))?;
+    output::print(&foretell_reports::service_overview(&services, output::width()))?;
+    let summaries = if services.len() > 1 { ", each service's summary in summary.txt" } else { "" };
+    output::print(&format!("Results and plots are in {}{summaries}", out.display()))?;
     Ok(Outcome::Success)
 }

@@ -37,8 +37,8 @@ pub use plots::{Curve, Plot, curve_plot, plots};
 pub use recompute::{Recomputed, recompute};
 pub use run_dir::{PolicyRuns, check_target, read_run_dir, write_run_dir, write_service_dir};
 pub use service::{
-    REQUESTS_HEADER, ReplicaRecord, SERVICE_TIMELINE_HEADER, ServiceRecord, service_table, write_requests,
-    write_service_timeline,
+    REQUESTS_HEADER, ReplicaRecord, SERVICE_TIMELINE_HEADER, ServiceRecord, service_overview, service_table,
+    write_requests, write_service_timeline,
 };
 pub use table::{plain_table, summary_table};
 pub use wire::{

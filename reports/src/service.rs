@@ -132,6 +132,14 @@ fn figures(served: &Served, width: u16) -> String {
     render(&table)
 }
 
+/// What services came to: one in full, several side by side; no line wider than `width` (at least 72).
+pub fn service_overview(services: &[Served], width: u16) -> String {
+    match services {
+        [_] => service_table(services, width),
+        _ => side_by_side(services, width.max(WIDTH_MIN)),
+    }
+}
+
 /// One row for each service. In one unit for each column, so that rows compare at a glance.
 fn side_by_side(services: &[Served], width: u16) -> String {
     let mut table = new_table(width);

@@ -38,8 +38,8 @@ pub use run::{
 };
 pub use service::{
     BatcherFile, CapacityFile, ClosedUsersFile, CompilationFile, CountFile, EngineFile, KvCacheFile,
-    MmppStateFile, RequestArrivalFile, RequestTraceFile, RequestsFile, ServiceFile, SessionsFile, SloFile,
-    SyntheticRequestsFile, WeightsFile,
+    KvTierFile, MmppStateFile, RequestArrivalFile, RequestTraceFile, RequestsFile, ServiceFile, SessionsFile,
+    SloFile, SpeculationFile, SyntheticRequestsFile, WeightsFile,
 };
 pub use workload::{
     ArrivalFile, ComponentFile, DeadlineFile, DurationFile, JobTraceFile, JobTraceFormat, PhaseFile,

@@ -67,6 +67,9 @@ pub struct ServiceFile {
     /// How requests are batched, and what memory they have.
     #[serde(default)]
     pub engine: EngineFile,
+    /// Tokens that are drafted and checked; none if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speculation: Option<SpeculationFile>,
     /// Where requests come from.
     pub requests: RequestsFile,
     /// What is promised.
@@ -222,6 +225,9 @@ pub struct EngineFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000))]
     pub kv_blocks: Option<u32>,
+    /// `vllm`, `tensorrt-llm` with `prefix_caching`: memory below the GPUs', the nearest first.
+    #[serde(skip_serializing_if = "is_default")]
+    pub kv_tiers: Vec<KvTierFile>,
     /// Time of every iteration beside its kernels.
     #[schemars(range(min = 0, max = 1e9))]
     pub step_overhead_us: f64,
@@ -245,10 +251,49 @@ impl Default for EngineFile {
             block_tokens: 16,
             memory_utilization: 0.9,
             kv_blocks: None,
+            kv_tiers: Vec::new(),
             step_overhead_us: 126.0,
             sequence_overhead_us: 4.4,
         }
     }
+}
+
+/// Speculative decoding: a small model drafts tokens, which the model checks all at once.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpeculationFile {
+    /// Tokens drafted for each sequence and iteration.
+    #[schemars(range(min = 1, max = 64))]
+    pub draft_tokens: u32,
+    /// How likely a drafted token is accepted whose predecessors were.
+    #[schemars(range(min = 0, max = 1))]
+    pub acceptance: f64,
+    /// What drafting adds to an iteration.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(range(min = 0))]
+    pub draft_us: f64,
+    /// What it adds besides, as a share of the iteration.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(range(min = 0, max = 100))]
+    pub draft_share: f64,
+}
+
+/// Memory below the GPUs', to which cached blocks go when their room is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KvTierFile {
+    /// How much of it.
+    pub memory: ByteSize,
+    /// How fast it is read, 10^9 bytes a second.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub gb_per_s: f64,
+    /// Time until the first byte.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(range(min = 0))]
+    pub latency_us: f64,
+    /// Whether layers are read while those before them are computed, so that a request waits for one layer's share.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub by_layer: bool,
 }
 
 /// What is promised to users; what is not said is not promised.

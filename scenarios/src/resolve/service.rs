@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use foretell_serving::metrics::Objective;
 use foretell_serving::options::{Compilation, Weights};
+use foretell_serving::speculation::Speculation;
 use foretell_serving::{Model, Options, Parallelism};
 use foretell_traces::generate::{Arrival, GenerateError};
 use foretell_traces::requests::generate::{
@@ -75,6 +76,11 @@ impl Resolver<'_, '_> {
             );
             self.problem(&format!("{path}.engine.max_batched_tokens"), message, None);
         }
+        let alone = file.pipeline_parallel == 1 && engine.batcher == BatcherFile::Vllm;
+        if file.speculation.is_some() && !alone {
+            let message = "expected `engine.batcher = \"vllm\"` and one stage beside it";
+            self.problem(&format!("{path}.speculation"), message, None);
+        }
         let requests = self.requests(&format!("{path}.requests"), &file.requests, file, seed);
         let startup = self.span(&format!("{path}.startup_s"), file.startup_s);
         let options = Options {
@@ -114,6 +120,13 @@ impl Resolver<'_, '_> {
             startup,
             options,
             engine,
+            speculation: file.speculation.map(|drafts| Speculation {
+                draft_tokens: drafts.draft_tokens,
+                acceptance: drafts.acceptance,
+                draft_ns: drafts.draft_us * 1e3,
+                draft_share: drafts.draft_share,
+                seed,
+            }),
             requests: requests?,
             objective: Objective { ttft_s: file.slo.ttft_s, tpot_s: file.slo.tpot_s, e2e_s: file.slo.e2e_s },
         })

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foretell_serving::metrics::Objective;
+use foretell_serving::speculation::Speculation;
 use foretell_serving::{Model, Options, Parallelism};
 use foretell_traces::requests::generate::{ClosedLoopConfig, RequestGeneratorConfig, SessionsConfig};
 use foretell_traces::{JobRecord, JobStatus};
 
-pub use crate::file::{BatcherFile, CapacityFile, EngineFile};
+pub use crate::file::{BatcherFile, CapacityFile, EngineFile, KvTierFile};
 pub use foretell_serving::served::{Served, ServedBy};
 pub(crate) use replica::calibration_of;
 pub use replica::{Built, Place, ServiceError};
@@ -49,6 +50,8 @@ pub struct Service {
     pub options: Options,
     /// Batcher and memory.
     pub engine: EngineFile,
+    /// Tokens that are drafted and checked.
+    pub speculation: Option<Speculation>,
     /// Where requests come from.
     pub requests: ServiceRequests,
     /// What is promised.

@@ -8,14 +8,14 @@ use foretell_serving::policies::{
     TensorRtLlm, Vllm, VllmV0,
 };
 use foretell_serving::{
-    AnalyticLaw, Calibration, Engine, Group, Observer, Rejection, Replica as Serving, Request,
+    AnalyticLaw, Calibration, Engine, Group, Observer, Rejection, Replica as Serving, Request, TierLink,
 };
 use foretell_traces::TraceError;
 use foretell_traces::generate::GenerateError;
 use thiserror::Error;
 
 use super::link::link;
-use super::{BatcherFile, CapacityFile, Service};
+use super::{BatcherFile, CapacityFile, KvTierFile, Service};
 use crate::scenario::{Fabric, NodeGroup};
 
 /// Why a service could not be run.
@@ -154,7 +154,24 @@ impl Replica {
             },
             memory_bytes_per_s: calibration.device.memory_bytes_per_s,
         };
-        let one = || Engine::new(law.clone(), batcher(service, blocks), state(service, blocks));
+        let block_bytes = f64::from(engine.block_tokens)
+            * service.model.kv_bytes_per_token(parallelism, service.options.cache_number_bytes);
+        let links = || {
+            let link = |tier: &KvTierFile| {
+                let link = TierLink::new(block_bytes, tier.gb_per_s * 1e9, tier.latency_us * 1e-6);
+                if tier.by_layer { link.by_layer(service.model.layers) } else { link }
+            };
+            engine.kv_tiers.iter().map(link).collect()
+        };
+        let one = || {
+            let engine =
+                Engine::new(law.clone(), batcher(service, blocks), state(service, blocks, block_bytes))
+                    .reading_over(links());
+            match service.speculation {
+                Some(speculation) => engine.speculating(speculation),
+                None => engine,
+            }
+        };
         let replica = if parallelism.data > 1 {
             Self::Group(Group::new((0..parallelism.data).map(|_| one()).collect()))
         } else {
@@ -178,11 +195,13 @@ impl Replica {
     }
 }
 
-fn state(service: &Service, blocks: u32) -> State {
+fn state(service: &Service, blocks: u32, block_bytes: f64) -> State {
     let engine = &service.engine;
     let shares = matches!(engine.batcher, BatcherFile::Vllm | BatcherFile::TensorrtLlm);
     State::new(if engine.prefix_caching && shares {
-        BlockPool::with_prefix_cache(blocks, engine.block_tokens)
+        let tiers: Vec<u32> =
+            engine.kv_tiers.iter().map(|tier| (tier.memory.0 as f64 / block_bytes) as u32).collect();
+        BlockPool::with_prefix_cache(blocks, engine.block_tokens).with_tiers(&tiers)
     } else {
         BlockPool::new(blocks, engine.block_tokens)
     })
