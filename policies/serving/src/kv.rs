@@ -51,7 +51,8 @@ impl BlockPool {
     }
 
     /// The same with memory below the GPU's: what a block contained when it was needed for something else goes to the first of these
-    /// tiers, and from one to the next, each of so many blocks. Nothing without a cache of beginnings.
+    /// tiers, and from one to the next, each of so many blocks. Nothing without a cache of beginnings. Nobody waits for what is written;
+    /// [`crate::Vllm`] lets requests wait for what is read, other batchers read nothing.
     #[must_use]
     pub fn with_tiers(mut self, capacities_blocks: &[u32]) -> Self {
         if let Some(prefix) = &mut self.prefix {
