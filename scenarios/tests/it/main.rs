@@ -9,6 +9,7 @@ mod machines;
 mod profiles;
 mod queues;
 mod reservations;
+mod services;
 mod slurm;
 
 use std::io::Write;
@@ -334,6 +335,7 @@ fn library_scenarios_resolve() {
             "policy-shootout" => (80, 640),
             "elastic" => (8, 64),
             "heterogeneous" => (27, 108),
+            "serving" | "batching" | "paged-kv" => (1, 8),
             "topology-aware" => (160, 1_280),
             "failures" => (2_080, 16_640),
             "starvation" | "reclaim-storm" | "backfill" | "gpu-topology" => (16, 128),

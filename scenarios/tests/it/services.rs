@@ -1,0 +1,194 @@
+//! Model servers: what a file says of them, and what becomes of their requests.
+
+use foretell_scenarios::Plan;
+use foretell_scenarios::service::Served;
+use foretell_scenarios::sim::framework::{ClusterState, Time};
+use foretell_scenarios::sim::log::{Observer, Record};
+
+use crate::{check, crate_dir, environment, read};
+
+/// Eight requests a second to Llama 3.1 8B on one H100; `service` goes into its table, `requests` says where they come from.
+fn text(service: &str, requests: &str) -> String {
+    format!(
+        "version = 1\nname = \"s\"\n[cluster]\nnodes = [{{ type = \"dgx-h100\", count = 1 }}]\n[scheduler]\npolicies = [\"default\"]\n\
+         [[service]]\nname = \"a\"\nmodel = \"llama-3.1-8b\"\n{service}\n{requests}\n"
+    )
+}
+
+const POISSON: &str = r#"[service.requests.synthetic]
+count = 400
+arrival = { process = "poisson", rate_per_s = 8 }
+prompt = { law = "log_normal", median = 600, sigma = 0.8, max = 4000 }
+output = { law = "log_normal", median = 150, sigma = 0.6, max = 1000 }"#;
+
+/// Listens to nothing.
+struct Deaf;
+
+impl Observer for Deaf {
+    fn advance(&mut self, _from: Time, _to: Time, _state: &ClusterState) {}
+
+    fn record(&mut self, _now: Time, _record: &Record<'_>, _state: &ClusterState) {}
+}
+
+fn served(text: &str, overrides: &[&str]) -> Vec<Served> {
+    let scenario = read(text, overrides).unwrap_or_else(|error| panic!("{error}"));
+    let policy = scenario.scheduler.policies[0].clone();
+    let plan = Plan::new(scenario).unwrap();
+    plan.run_and_serve(&policy, &mut Deaf, &mut |_| {}).unwrap().1
+}
+
+fn one(service: &str, requests: &str) -> Served {
+    served(&text(service, requests), &[]).remove(0)
+}
+
+#[test]
+fn what_cannot_be_is_said() {
+    check(
+        &text("replicas = 0\ntensor_parallel = 3", "requests = {}"),
+        "10:12: service[0].replicas: expected an integer from 1 to 100000, got 0",
+    );
+    check(
+        &text("tensor_parallel = 3", "requests = {}"),
+        "8:1: service[0]: tensor = 3 should divide the 32 query heads\n\
+         11:12: service[0].requests: expected exactly one of `trace`, `synthetic`, `sessions` and `users`",
+    );
+    check(
+        &text("gpu_models = [\"T4\"]", POISSON),
+        "8:1: service[0]: the cluster has no node with GPUs that its replicas may have",
+    );
+    check(
+        &text("engine = { max_batched_tokens = 100 }", POISSON),
+        "10:33: service[0].engine.max_batched_tokens: expected at least engine.max_sequences (256), one token for each, got 100",
+    );
+    let unknown = text("", POISSON).replace("llama-3.1-8b", "lama");
+    let found = crate::problems(&unknown, &[]);
+    assert!(found.starts_with("9:9: service[0].model: ") && found.contains("llama-3.1-8b"), "{found}");
+}
+
+#[test]
+fn weights_that_do_not_fit_are_said() {
+    let text = text("", POISSON).replace("llama-3.1-8b", "llama-3.1-405b");
+    let scenario = read(&text, &[]).unwrap();
+    let plan = Plan::new(scenario).unwrap();
+    let error = plan.run_and_serve("default", &mut Deaf, &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("leave no room for keys and values on H100: split it over more GPUs"), "{error}");
+}
+
+#[test]
+fn every_request_is_served_and_the_same_each_time() {
+    let first = one("slo = { ttft_s = 0.5, tpot_s = 0.05 }", POISSON);
+    assert_eq!((first.summary.requests, first.summary.rejected), (400, 0));
+    assert!(first.summary.slo_attainment > 0.95, "{}", first.summary.slo_attainment);
+    assert!(first.mfu > 0.0 && first.mfu < 1.0 && first.bandwidth_use < 1.0);
+    for (_, outcome) in &first.outcomes {
+        assert!(outcome.arrival_ns <= outcome.scheduled_ns && outcome.scheduled_ns < outcome.first_token_ns);
+    }
+    let again = one("slo = { ttft_s = 0.5, tpot_s = 0.05 }", POISSON);
+    assert_eq!(first.outcomes, again.outcomes);
+    assert_eq!(first.recorder.timeline, again.recorder.timeline);
+}
+
+#[test]
+fn more_replicas_and_less_load_make_it_faster() {
+    let base = one("", &POISSON.replace("rate_per_s = 8", "rate_per_s = 30"));
+    let two = one("replicas = 2", &POISSON.replace("rate_per_s = 8", "rate_per_s = 30"));
+    let idle = one("", &POISSON.replace("rate_per_s = 8", "rate_per_s = 1"));
+    assert_eq!(two.replicas.len(), 2);
+    assert!(two.summary.e2e_s.mean < base.summary.e2e_s.mean);
+    assert!(idle.summary.tpot_s.mean < base.summary.tpot_s.mean);
+}
+
+#[test]
+fn a_replica_that_starts_late_makes_requests_wait() {
+    let late = one("startup_s = 30", POISSON);
+    let first = late.outcomes[0].1;
+    assert!(first.arrival_ns < 5_000_000_000 && first.scheduled_ns >= 30_000_000_000, "{first:?}");
+    assert!((late.replicas[0].ready_s - 30.0).abs() < 1.0);
+}
+
+#[test]
+fn blocks_serve_more_than_memory_that_is_reserved() {
+    let path = crate_dir().join("library/paged-kv.toml");
+    let scenario = foretell_scenarios::load(&path, &[], environment(None)).unwrap().scenario;
+    let plan = Plan::new(scenario).unwrap();
+    let (_, served) = plan.run_and_serve("default", &mut Deaf, &mut |_| {}).unwrap();
+    let [longest, asked, paged] = &served[..] else { panic!("three services") };
+    let rate = |of: &Served| of.summary.output_tokens_per_s;
+    assert!(rate(paged) > 2.0 * rate(longest), "{} against {}", rate(paged), rate(longest));
+    assert!(rate(paged) > 1.1 * rate(asked), "{} against {}", rate(paged), rate(asked));
+    assert!(longest.summary.kv_waste > 0.6 && paged.summary.kv_waste < 0.05);
+}
+
+#[test]
+fn conversations_find_what_was_said_before() {
+    let sessions = r#"[service.requests.sessions]
+count = 60
+arrival = { process = "poisson", rate_per_s = 1 }
+turns = { law = "constant", count = 4 }
+user = { law = "uniform", min = 50, max = 150 }
+output = { law = "constant", count = 100 }
+think = { law = "fixed", value_s = 5 }
+system_tokens = 512"#;
+    let cached = one("", sessions);
+    assert_eq!(cached.summary.requests, 240);
+    assert!(cached.summary.prefix_hit_rate > 0.6, "{}", cached.summary.prefix_hit_rate);
+    let without = one("engine = { prefix_caching = false }", sessions);
+    assert_eq!(without.summary.prefix_hit_rate, 0.0);
+    assert!(cached.summary.totals.computed_tokens < without.summary.totals.computed_tokens / 2);
+    // A small cache forgets; memory below it does not.
+    let small = one("engine = { kv_blocks = 300, max_sequences = 8 }", sessions);
+    let below = one(
+        "engine = { kv_blocks = 300, max_sequences = 8, kv_tiers = [{ memory = \"64 GiB\", gb_per_s = 25 }] }",
+        sessions,
+    );
+    assert!(small.summary.prefix_hit_rate < cached.summary.prefix_hit_rate);
+    assert!(below.summary.totals.computed_tokens < small.summary.totals.computed_tokens);
+}
+
+#[test]
+fn users_wait_for_their_answers() {
+    let users = r#"[service.requests.users]
+users = 7
+count = 100
+think = { law = "fixed", value_s = 0 }
+prompt = { law = "constant", count = 500 }
+output = { law = "constant", count = 50 }"#;
+    let closed = one("", users);
+    assert_eq!(closed.summary.requests, 100);
+    assert!(closed.summary.running <= 7.0 + 1e-9);
+    // Never more than seven at once.
+    let mut events: Vec<(u64, i32)> =
+        closed.outcomes.iter().flat_map(|(_, one)| [(one.arrival_ns, 1), (one.last_token_ns, -1)]).collect();
+    events.sort_unstable();
+    let mut at_once = 0;
+    for (_, change) in events {
+        at_once += change;
+        assert!(at_once <= 7);
+    }
+}
+
+#[test]
+fn drafts_that_are_accepted_make_it_faster() {
+    let plain = one("", &POISSON.replace("rate_per_s = 8", "rate_per_s = 1"));
+    let drafted = one(
+        "speculation = { draft_tokens = 3, acceptance = 0.8, draft_share = 0.1 }",
+        &POISSON.replace("rate_per_s = 8", "rate_per_s = 1"),
+    );
+    assert!(drafted.summary.tpot_s.mean < 0.6 * plain.summary.tpot_s.mean);
+    assert_eq!(drafted.summary.totals.output_tokens, plain.summary.totals.output_tokens);
+}
+
+#[test]
+fn jobs_and_services_share_a_cluster() {
+    let jobs = "[workload.synthetic]\njobs = 20\nrate_per_hour = 3600\nsizes = [{ weight = 1, gpus_per_task = 8 }]\n\
+                duration = { law = \"fixed\", value_s = 60 }\n";
+    let text = text("tensor_parallel = 2", POISSON).replace("[scheduler]", &format!("{jobs}[scheduler]"));
+    let text = text.replace("count = 1 }", "count = 2 }");
+    let scenario = read(&text, &[]).unwrap();
+    let plan = Plan::new(scenario).unwrap();
+    let (result, served) = plan.run_and_serve("default", &mut Deaf, &mut |_| {}).unwrap();
+    assert_eq!(served[0].summary.requests, 400);
+    // The replica holds two GPUs of a node, so that one node is left for jobs of eight: one after another.
+    assert_eq!(result.summary.jobs.completed, 20);
+    assert!(result.summary.makespan.as_s() >= 1200.0, "{}", result.summary.makespan.as_s());
+}
