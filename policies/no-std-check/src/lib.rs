@@ -1,5 +1,5 @@
-//! Links every policy into a library without std. If any crate below the registry pulled in std, this would not
-//! compile: std brings a panic handler of its own, and there can be only one.
+//! Links every policy into a library without std. If any crate below the registry, or the policies of model servers, pulled in std, this
+//! would not compile: std brings a panic handler of its own, and there can be only one.
 #![no_std]
 
 extern crate alloc;
@@ -31,4 +31,11 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 pub extern "C" fn policies() -> usize {
     let config = foretell_registry::PolicyConfig::default();
     foretell_registry::all_names().iter().filter(|name| foretell_registry::build(name, &config).is_ok()).count()
+}
+
+/// The same for what decides inside model servers.
+#[unsafe(no_mangle)]
+pub extern "C" fn serving_policies() -> bool {
+    let batching = foretell_serving_policies::DynamicBatching::up_to(8);
+    foretell_serving_policies::DynamicBatcher::new(batching).is_ok()
 }
