@@ -45,16 +45,16 @@ fn one(service: &str, requests: &str) -> Served {
 fn what_cannot_be_is_said() {
     check(
         &text("replicas = 0\ntensor_parallel = 3", "requests = {}"),
-        "10:12: service[0].replicas: expected an integer from 1 to 100000, got 0",
+        "10:12: service[0].replicas: expected a whole number from 1 to 100000, got 0",
     );
     check(
         &text("tensor_parallel = 3", "requests = {}"),
-        "8:1: service[0]: tensor = 3 should divide the 32 query heads\n\
+        "7:1: service[0]: `tensor` = 3 should divide the 32 query heads\n\
          11:12: service[0].requests: expected exactly one of `trace`, `synthetic`, `sessions` and `users`",
     );
     check(
         &text("gpu_models = [\"T4\"]", POISSON),
-        "8:1: service[0]: the cluster has no node with GPUs that its replicas may have",
+        "7:1: service[0]: the cluster has no node with GPUs that its replicas may have",
     );
     check(
         &text("engine = { max_batched_tokens = 100 }", POISSON),
