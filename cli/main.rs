@@ -1,5 +1,6 @@
 //! The `foretell` command: parses what was typed, calls the libraries, prints what they return.
 
+mod calibrate;
 mod environment;
 mod explain;
 mod manifests;
@@ -54,6 +55,8 @@ enum Command {
     Nccl(Box<nccl::NcclArgs>),
     /// Say how long a step of a training job takes, what its GPUs hold, and how best to split it.
     Train(Box<train::TrainArgs>),
+    /// Fit what kernels reach on a GPU from timings of them: the laws of model servers.
+    Calibrate(calibrate::CalibrateArgs),
     /// List the scheduling policies.
     Policy(policy::PolicyArgs),
     /// Hold foretell against published results.
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Topology(args) => topology::run(&args),
         Command::Nccl(args) => nccl::run(&args),
         Command::Train(args) => train::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Policy(args) => policy::run(&args),
         Command::Validate(args) => validate::run(&args),
     };

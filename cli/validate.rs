@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 use clap::{Args, Subcommand};
 use foretell_reports::{Curve, curve_plot};
 use foretell_validation::{
-    Cell, Error, Progress, Report, conformance, gavel, helios, nccl, openb, sia, tiresias, training, vidur,
-    vllm,
+    Cell, Error, Progress, Report, conformance, gavel, helios, nccl, openb, sia, throughput, tiresias,
+    training, vidur, vllm,
 };
 use indicatif::ProgressBar;
 
@@ -70,6 +70,12 @@ enum Suite {
     /// Runs every folder with a `meta.json` in the data. Exits with 1 if a mean is beyond its tolerance and with 2 if the data are
     /// unusable.
     Vllm(RunsArgs),
+    /// Published throughputs and latencies of whole model servers beside what the catalogue's calibrations make of them.
+    ///
+    /// TensorRT-LLM at maximum load, NIM by number of users, Splitwise's prompt and token times, hit rates of Mooncake's traces;
+    /// nothing is fitted to them. Exits with 1 if a figure is off by more than 15 % (hit rates: 0.1 points) and with 2 if the data
+    /// are unusable.
+    Throughput(CommonArgs),
 }
 
 #[derive(Args)]
@@ -190,6 +196,7 @@ pub(crate) fn run(args: &ValidateArgs) -> CommandResult {
         Suite::Vllm(args) => {
             run_suite(&args.common, "vllm", "runs", |data, progress| vllm::run(data, &args.runs, progress))
         }
+        Suite::Throughput(args) => run_suite(args, "throughput", "figures", throughput::run),
     }
 }
 

@@ -14,6 +14,7 @@ mod queueing;
 mod report;
 mod rows;
 pub mod sia;
+pub mod throughput;
 pub mod tiresias;
 pub mod training;
 pub mod vidur;

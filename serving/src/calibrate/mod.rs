@@ -436,8 +436,8 @@ pub fn calibrate(device: &Device, timings: &Timings, source: &str) -> Calibratio
 
 /// Reads all timings of a GPU in a folder, of whatever kind they are, and fits them. `hardware` is what the tables call the GPU.
 ///
-/// Files that begin with `HARDWARE__` are [`llmservingsim`]'s, `HARDWARE_*.parquet` aiconfigurator's (with the feature of that name); all else is read
-/// as [`vidur`]'s.
+/// Files that begin with `HARDWARE__` are [`llmservingsim`]'s, `HARDWARE_*.parquet` aiconfigurator's (with the feature of that name; an error
+/// without); all else is read as [`vidur`]'s. Tables may be compressed or not.
 pub fn calibrate_folder(
     folder: &Path,
     hardware: &str,
@@ -452,12 +452,15 @@ pub fn read_folder(folder: &Path, hardware: &str) -> Result<Timings, ReadError> 
     let names = read::names(folder)?;
     let begins =
         |start: &str, end: &str| names.iter().any(|name| name.starts_with(start) && name.ends_with(end));
-    if begins(&format!("{hardware}__"), ".csv.gz") {
+    let profile = format!("{hardware}__");
+    if begins(&profile, ".csv.gz") || begins(&profile, ".csv") {
         return llmservingsim::timings(folder, hardware);
     }
-    #[cfg(feature = "aiconfigurator")]
     if begins(&format!("{hardware}_"), ".parquet") {
+        #[cfg(feature = "aiconfigurator")]
         return aiconfigurator::timings(folder, hardware);
+        #[cfg(not(feature = "aiconfigurator"))]
+        return Err(ReadError::NotBuilt { path: folder.to_owned() });
     }
     vidur::timings(folder, hardware)
 }

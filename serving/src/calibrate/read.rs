@@ -47,6 +47,15 @@ pub enum ReadError {
         /// What is there.
         found: String,
     },
+    /// Tables in Parquet, which this build does not read.
+    #[error(
+        "{}: aiconfigurator's tables are in Parquet, which this build does not read: build with `--features aiconfigurator`",
+        path.display()
+    )]
+    NotBuilt {
+        /// Which folder.
+        path: PathBuf,
+    },
     /// Nothing of the kind in a folder.
     #[error("{}: no file `{wanted}`", path.display())]
     None {

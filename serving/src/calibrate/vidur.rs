@@ -128,21 +128,22 @@ fn push_collectives(path: &Path, machine: &str, timings: &mut Timings) -> Result
 }
 
 /// All timings of a GPU: those in `folder/gpu`, and collectives in `folder/network` of machines whose name begins with `gpu_`. A folder without such
-/// subfolders is read itself, with its `attention.csv.gz` and `mlp.csv.gz`.
+/// subfolders is read itself, with its `attention.csv.gz` and `mlp.csv.gz`. Tables may be compressed or not.
 pub fn timings(folder: &Path, gpu: &str) -> Result<Timings, ReadError> {
     let mut timings = Timings::default();
     let own = folder.join(gpu);
     let tables = if own.is_dir() { own } else { folder.to_owned() };
     for name in names(&tables)? {
         let path = tables.join(&name);
-        if name.ends_with("mlp.csv.gz") {
+        let plain = name.strip_suffix(".gz").unwrap_or(&name);
+        if plain.ends_with("mlp.csv") {
             push_operators(&path, &mut timings)?;
-        } else if name.ends_with("attention.csv.gz") {
+        } else if plain.ends_with("attention.csv") {
             push_attention(&path, &mut timings)?;
         }
     }
     if timings.families.is_empty() {
-        return Err(ReadError::None { path: tables, wanted: "*.mlp.csv.gz".to_owned() });
+        return Err(ReadError::None { path: tables, wanted: "*mlp.csv` or `*mlp.csv.gz".to_owned() });
     }
     let network = folder.join("network");
     if network.is_dir() {

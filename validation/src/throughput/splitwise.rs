@@ -1,0 +1,147 @@
+//! Splitwise's measured prompts and tokens (ISCA'24): Llama-2-70B and BLOOM-176B on DGX A100 and H100.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use foretell_serving::model::weights::Parallelism;
+use foretell_serving::options::Compilation;
+use foretell_serving::policies::{Batcher, BlockPool, State, Vllm};
+use foretell_serving::{
+    AnalyticLaw, Calibration, Engine, LinkKind, Model, Observer, Options, Outcome, Request, replay,
+};
+use serde::Deserialize;
+
+use super::Line;
+use crate::Error;
+use crate::openb::existing;
+use crate::rows::read_rows;
+
+/// Where it is below the data folder.
+const TABLE: &str = "serving/splitwise-perfmodel/perf_model.csv";
+
+/// Tokens of the answers of the rows in use, and of the prompts by which token times go.
+const ANSWER_TOKENS: u32 = 128;
+const PROMPT_TOKENS: u32 = 512;
+
+/// What is capped in power is scaled, not measured.
+const CAPPED: &str = "-pcap";
+
+/// Outliers, as whoever gathered the data found.
+const OUTLIERS: (&str, u32, u32) = ("llama2-70b", 2, 64);
+
+/// The largest batch in one piece.
+const MAX_TOKENS: u32 = 64 * PROMPT_TOKENS;
+const MAX_SEQUENCES: u32 = 64;
+
+#[derive(Deserialize)]
+struct Measured {
+    model: String,
+    hardware: String,
+    prompt_size: u32,
+    batch_size: u32,
+    token_size: u32,
+    prompt_time: f64,
+    token_time: f64,
+    tensor_parallel: u32,
+}
+
+/// Model, GPU and number of GPUs.
+type Machine = (String, String, u32);
+
+/// By prompt size and batch, the times of each repetition.
+type Repetitions = BTreeMap<(u32, u32), Vec<(f64, f64)>>;
+
+/// Prompt and token times of each model on each machine.
+pub(super) fn lines(data: &Path) -> Result<Vec<Line>, Error> {
+    let path = existing(&data.join(TABLE))?;
+    let mut machines: BTreeMap<Machine, Repetitions> = BTreeMap::new();
+    for (_, row) in read_rows::<Measured>(&path)? {
+        let (model, gpus, batch) = OUTLIERS;
+        let outlier = row.model == model && row.tensor_parallel == gpus && row.batch_size == batch;
+        if row.hardware.ends_with(CAPPED) || outlier || row.token_size != ANSWER_TOKENS {
+            continue;
+        }
+        let repetitions = machines.entry((row.model, row.hardware, row.tensor_parallel)).or_default();
+        let times = (row.prompt_time, row.token_time);
+        repetitions.entry((row.prompt_size, row.batch_size)).or_default().push(times);
+    }
+    let mut lines = Vec::new();
+    for (machine, repetitions) in &machines {
+        let cannot = |message| Error::Run { path: path.clone(), message };
+        let law = law(machine).map_err(cannot)?;
+        let (model, hardware, gpus) = machine;
+        let name = if model.starts_with("llama") { "70B" } else { "BLOOM" };
+        let gpu = hardware.split('-').next().unwrap_or(hardware).to_uppercase();
+        let line = |figure| Line::new(format!("Splitwise {name} {gpu} TP{gpus}"), figure);
+        let (mut prompt, mut token) = (line("prompt ms"), line("token ms"));
+        for (&(prompt_tokens, batch), times) in repetitions {
+            let ours = ours_ms(&law, prompt_tokens, batch).map_err(cannot)?;
+            if batch == 1 {
+                prompt.push(median(times.iter().map(|times| times.0)), ours.0);
+            }
+            if prompt_tokens == PROMPT_TOKENS {
+                token.push(median(times.iter().map(|times| times.1)), ours.1);
+            }
+        }
+        lines.extend([prompt, token]);
+    }
+    Ok(lines)
+}
+
+/// `PyTorch` without graphs and NCCL: what there was when these were measured.
+fn law((model, hardware, gpus): &Machine) -> Result<AnalyticLaw, String> {
+    let model = Model::named(&model.replace("llama2", "llama-2")).map_err(|error| error.to_string())?;
+    let gpu = hardware.split('-').next().unwrap_or_default();
+    let calibration = Calibration::named(gpu).map_err(|error| error.to_string())?;
+    let collective = calibration
+        .collective("all_reduce", "nccl-dgx", *gpus)
+        .ok_or_else(|| format!("no all-reduce of {gpus} {gpu} was timed"))?;
+    let options = Options {
+        compilation: Compilation::Eager,
+        max_tokens: MAX_TOKENS,
+        max_sequences: MAX_SEQUENCES,
+        ..Options::default()
+    };
+    let link = collective.link(LinkKind::NvLink);
+    AnalyticLaw::new(&model, Parallelism::tensor(*gpus), &calibration, &link, &options)
+        .map_err(|error| error.to_string())
+}
+
+/// Milliseconds to the first token and between tokens, where so many requests come at once.
+fn ours_ms(law: &AnalyticLaw, prompt_tokens: u32, batch: u32) -> Result<(f64, f64), String> {
+    let batcher: Box<dyn Batcher + Send> =
+        Box::new(Vllm { max_sequences: MAX_SEQUENCES, max_batched_tokens: MAX_TOKENS, ..Vllm::default() });
+    // Memory is no concern here.
+    let pool = BlockPool::new(batch * (prompt_tokens + ANSWER_TOKENS), 1);
+    let engine = Engine::new(law.clone(), batcher, State::new(pool));
+    let requests = (0..batch).map(|index| Request {
+        index,
+        arrival_ns: 0,
+        prompt_tokens,
+        output_tokens: ANSWER_TOKENS,
+        limit_tokens: ANSWER_TOKENS,
+        priority: 0,
+        block_keys: &[],
+    });
+    let mut last = [Last(None)];
+    let rejected = replay(&mut [engine], requests, |_, _| 0, &mut last);
+    let outcome = last[0].0.filter(|_| rejected.is_empty()).ok_or("a batch does not fit")?;
+    let tokens = f64::from(ANSWER_TOKENS - 1);
+    let after_ns = outcome.last_token_ns - outcome.first_token_ns;
+    Ok((outcome.first_token_ns as f64 / 1e6, after_ns as f64 / 1e6 / tokens))
+}
+
+/// The request that was done last.
+struct Last(Option<Outcome>);
+
+impl Observer for Last {
+    fn finished(&mut self, outcome: &Outcome) {
+        self.0 = Some(*outcome);
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
