@@ -79,7 +79,9 @@ pub fn write_service_dir(
     write_services(directory, services)?;
     let plot_directory = directory.join(PLOTS);
     create_dir(&plot_directory)?;
-    for plot in service_plots(manifest, services)? {
+    let names: Vec<&str> = services.iter().map(|served| served.service.as_str()).collect();
+    let all: Vec<&Served> = services.iter().collect();
+    for plot in service_plots(manifest, &names, &all)? {
         write_file(&plot_directory.join(plot.file), |file| file.write_all(plot.svg.as_bytes()))?;
     }
     write_json(directory, SERVICES, &records(services.iter().map(|served| (policy, served))))?;
@@ -205,7 +207,20 @@ fn write_files(directory: &Path, manifest: &Manifest, runs: &[PolicyRuns]) -> Re
     }
     let plot_directory = directory.join(PLOTS);
     create_dir(&plot_directory)?;
-    for plot in plots(manifest, &first)? {
+    let all: Vec<&Served> = runs.iter().flat_map(|run| &run.services).collect();
+    let of_services = if all.is_empty() {
+        Vec::new()
+    } else {
+        let name = |run: &PolicyRuns, served: &Served| match runs {
+            [_] => served.service.clone(),
+            _ => format!("{}, {}", served.service, run.first.summary.policy),
+        };
+        let names: Vec<String> =
+            runs.iter().flat_map(|run| run.services.iter().map(|served| name(run, served))).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        service_plots(manifest, &names, &all)?
+    };
+    for plot in plots(manifest, &first)?.into_iter().chain(of_services) {
         write_file(&plot_directory.join(plot.file), |file| file.write_all(plot.svg.as_bytes()))?;
     }
     let summary = SummaryFile::new(runs.iter().flat_map(PolicyRuns::summaries));

@@ -47,10 +47,13 @@ pub fn plots(manifest: &Manifest, runs: &[&RunResult]) -> Result<Vec<Plot>, Repo
     drawn(manifest, &policies, charts)
 }
 
-/// All plots of services.
-pub(crate) fn service_plots(manifest: &Manifest, services: &[Served]) -> Result<Vec<Plot>, ReportError> {
-    let names: Vec<&str> = services.iter().map(|served| served.service.as_str()).collect();
-    drawn(manifest, &names, services::charts(services))
+/// All plots of services under these names.
+pub(crate) fn service_plots(
+    manifest: &Manifest,
+    names: &[&str],
+    services: &[&Served],
+) -> Result<Vec<Plot>, ReportError> {
+    drawn(manifest, names, services::charts(services))
 }
 
 fn drawn<const N: usize>(

@@ -12,7 +12,7 @@ const COUNTED_MAX: u64 = 20_000;
 
 const NS_PER_S: f64 = 1e9;
 
-pub(super) fn charts(services: &[Served]) -> [(&'static str, Chart); 7] {
+pub(super) fn charts(services: &[&Served]) -> [(&'static str, Chart); 7] {
     [
         ("ttft_cdf.svg", ttft(services)),
         ("tpot_cdf.svg", tpot(services)),
@@ -29,15 +29,15 @@ fn sorted(mut values: Vec<u64>) -> Vec<u64> {
     values
 }
 
-fn all(services: &[Served]) -> Vec<usize> {
+fn all(services: &[&Served]) -> Vec<usize> {
     services.iter().map(|served| served.outcomes.len() + served.rejected.len()).collect()
 }
 
-fn ttft(services: &[Served]) -> Chart {
+fn ttft(services: &[&Served]) -> Chart {
     let of = |served: &Served| {
         sorted(served.outcomes.iter().map(|(_, one)| one.first_token_ns - one.arrival_ns).collect())
     };
-    let values: Vec<_> = services.iter().map(of).collect();
+    let values: Vec<_> = services.iter().map(|served| of(served)).collect();
     let of = all(services);
     cumulative(
         &values,
@@ -52,11 +52,11 @@ fn ttft(services: &[Served]) -> Chart {
 
 const NOTHING: &str = "no request was served";
 
-fn e2e(services: &[Served]) -> Chart {
+fn e2e(services: &[&Served]) -> Chart {
     let of = |served: &Served| {
         sorted(served.outcomes.iter().map(|(_, one)| one.last_token_ns - one.arrival_ns).collect())
     };
-    let values: Vec<_> = services.iter().map(of).collect();
+    let values: Vec<_> = services.iter().map(|served| of(served)).collect();
     let of = all(services);
     cumulative(
         &values,
@@ -69,20 +69,20 @@ fn e2e(services: &[Served]) -> Chart {
     )
 }
 
-fn tpot(services: &[Served]) -> Chart {
+fn tpot(services: &[&Served]) -> Chart {
     let of = |served: &Served| {
         let each =
             served.outcomes.iter().filter_map(|(_, one)| Some((one.tpot_s()? * NS_PER_S).round() as u64));
         sorted(each.collect())
     };
-    let values: Vec<_> = services.iter().map(of).collect();
+    let values: Vec<_> = services.iter().map(|served| of(served)).collect();
     let of: Vec<usize> = values.iter().map(Vec::len).collect();
     let title = "Time per output token (TPOT)";
     cumulative(&values, &of, title, "time per output token", "requests", "had two tokens or more", NOTHING)
 }
 
 /// Token by token. Of very many, evenly chosen ones by rank.
-fn itl(services: &[Served]) -> Chart {
+fn itl(services: &[&Served]) -> Chart {
     let of = |served: &Served| {
         let mut counted = served.recorder.inter_token.clone();
         counted.sort_unstable();
@@ -99,7 +99,7 @@ fn itl(services: &[Served]) -> Chart {
         }
         values
     };
-    let values: Vec<_> = services.iter().map(of).collect();
+    let values: Vec<_> = services.iter().map(|served| of(served)).collect();
     let of: Vec<usize> = values.iter().map(Vec::len).collect();
     let title = "Inter-token latency (ITL)";
     cumulative(&values, &of, title, "time from one token to the next", "tokens", "followed another", NOTHING)
@@ -108,20 +108,20 @@ fn itl(services: &[Served]) -> Chart {
 /// Points about which several services are averaged.
 const WINDOWS: f64 = 200.0;
 
-fn time_axis(services: &[Served]) -> Axis {
+fn time_axis(services: &[&Served]) -> Axis {
     let end = |served: &Served| served.recorder.timeline.len() as f64 * served.recorder.interval_ns as f64;
-    let most_s = services.iter().map(end).fold(0.0, f64::max) / NS_PER_S;
+    let most_s = services.iter().map(|served| end(served)).fold(0.0, f64::max) / NS_PER_S;
     Axis::time(TIME, 0.0, if most_s > 0.0 { most_s } else { 1.0 })
 }
 
 fn over_time(
-    services: &[Served],
+    services: &[&Served],
     x: &Axis,
     kind: Kind,
     value: impl Fn(&Served, &Interval) -> f64,
 ) -> Vec<Shape> {
     let width_s = (x.max - x.min) / WINDOWS;
-    let shape = |(run, served): (usize, &Served)| {
+    let shape = |(run, served): (usize, &&Served)| {
         let interval_s = served.recorder.interval_ns as f64 / NS_PER_S;
         let at = |index: usize| (index as f64 + 0.5) * interval_s;
         let points: Vec<Point> = served
@@ -153,7 +153,7 @@ fn chart(title: &str, x: Axis, y: Axis, shapes: Vec<Shape>, key: Option<&str>, s
     }
 }
 
-fn requests(services: &[Served]) -> Chart {
+fn requests(services: &[&Served]) -> Chart {
     let x = time_axis(services);
     let mean = |sum: f64, served: &Served| sum / served.recorder.interval_ns as f64;
     let mut shapes = over_time(services, &x, Kind::PaleLine, |served, one| mean(one.waiting, served));
@@ -162,7 +162,7 @@ fn requests(services: &[Served]) -> Chart {
     chart("Requests over time", x, y, shapes, Some("pale: waiting"), services.len())
 }
 
-fn tokens(services: &[Served]) -> Chart {
+fn tokens(services: &[&Served]) -> Chart {
     let x = time_axis(services);
     let per_s = |tokens: f64, served: &Served| tokens * NS_PER_S / served.recorder.interval_ns as f64;
     let mut shapes = over_time(services, &x, Kind::PaleLine, |served, one| per_s(one.prefill_tokens, served));
@@ -171,7 +171,7 @@ fn tokens(services: &[Served]) -> Chart {
     chart("Tokens over time", x, y, shapes, Some("line: generated; pale: prompts read in"), services.len())
 }
 
-fn kv_use(services: &[Served]) -> Chart {
+fn kv_use(services: &[&Served]) -> Chart {
     let x = time_axis(services);
     let share = |served: &Served, one: &Interval| {
         let blocks: u64 = served.replicas.iter().map(|replica| replica.blocks).sum();
