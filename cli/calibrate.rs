@@ -132,8 +132,10 @@ fn table(calibration: &Calibration) -> String {
         .collectives
         .iter()
         .map(|of| (format!("{} {} {}", of.operation, of.by, of.gpus), of.held_out));
-    let mut rows: Vec<(String, Errors)> =
-        families.chain(collectives).filter_map(|(name, held_out)| Some((name, held_out?))).collect();
+    let mut rows: Vec<(String, Errors)> = families
+        .chain(collectives)
+        .filter_map(|(name, held_out)| Some((name, held_out.filter(|of| of.points > 0)?)))
+        .collect();
     rows.sort_by(|one, other| other.1.mean_pct.total_cmp(&one.1.mean_pct));
     let cells = rows.into_iter().map(|(name, of)| {
         let figures = [of.mean_pct, of.median_pct, of.p90_pct].map(|value| format!("{value:.1}"));

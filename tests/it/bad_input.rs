@@ -103,3 +103,66 @@ fn files_of_others_are_not_replaced() {
     run(directory.path(), ("bad", "bad"), format!("{HEADER}\na,0,10,1\n").as_bytes(), &out);
     assert_eq!(std::fs::read_to_string(out.join("thesis.tex")).unwrap(), "years of work");
 }
+
+/// A device of one's own.
+const DEVICE: &str = "name = \"own\"
+flops_16bit = 1e14
+flops_8bit = 2e14
+memory_bytes_per_s = 1e12
+memory_bytes = 24e9
+multiprocessors = 100
+";
+
+/// The beginning of names of files in `LLMServingSim`'s format.
+const PROFILE: &str = "OWN__meta-llama__Llama-3.1-8B__bf16__tp1__";
+
+/// Calibrates from files of these names and contents; the message, with nothing written.
+#[track_caller]
+fn uncalibrated(files: &[(&str, &str)], device: &str, more: &[&str]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir(path("tables")).unwrap();
+    for (name, text) in files {
+        std::fs::write(Path::new(&path("tables")).join(name), text).unwrap();
+    }
+    std::fs::write(path("device.toml"), device).unwrap();
+    let (tables, device, out) = (path("tables"), path("device.toml"), path("out.toml"));
+    let arguments = ["calibrate", "--tables", &tables, "--device", &device];
+    let out: &[&str] = if more.contains(&"--out") { &[] } else { &["--out", &out] };
+    let output = foretell(&[&arguments, out, more].concat());
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{message}{}", stdout(&output));
+    assert!(!message.contains("panicked"), "{message}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "something was written");
+    message
+}
+
+#[test]
+fn timings_of_kernels() {
+    let dense = format!("{PROFILE}dense.csv");
+    let check = |text: &str, expected: &str| {
+        let message = uncalibrated(&[(&dense, text)], DEVICE, &[]);
+        assert!(message.contains(expected), "{text:?}: {message}");
+    };
+    check(
+        "layer,tokens,time_us\nqkv_proj,1,20\nqkv_proj,2,fast\n",
+        "dense.csv:3: `time_us` should be a number, found `fast`",
+    );
+    check("layer,tokens\nqkv_proj,1\n", "dense.csv: no column `time_us`");
+    check("layer,tokens,time_us\nqkv_proj,1\n", "dense.csv: CSV error: record 1 (line: 2");
+    let message = uncalibrated(&[], DEVICE, &[]);
+    assert!(message.contains("tables: no file `*mlp.csv` or `*mlp.csv.gz`"), "{message}");
+    if cfg!(not(feature = "aiconfigurator")) {
+        let message = uncalibrated(&[("own_gemm_perf.parquet", "")], DEVICE, &["--hardware", "own"]);
+        assert!(message.contains("build with `--features aiconfigurator`"), "{message}");
+    }
+    let good = [(&*dense, "layer,tokens,time_us\nqkv_proj,1,20\n")];
+    let message = uncalibrated(&good, DEVICE, &["--carry", "abacus"]);
+    assert!(message.contains("no calibration of `abacus` in the catalogue; it has a100, "), "{message}");
+    let message = uncalibrated(&good, &DEVICE.replace("= 100", "= 0"), &[]);
+    assert!(message.contains("device.toml: `multiprocessors` = 0 should be above 0"), "{message}");
+    let message = uncalibrated(&good, &DEVICE.replace("flops_8bit", "flops_9bit"), &[]);
+    assert!(message.contains("device.toml: TOML parse error at line 3, column 1"), "{message}");
+    let message = uncalibrated(&good, DEVICE, &["--out", "no/such/folder/out.toml"]);
+    assert!(message.contains("failed to write no/such/folder/out.toml"), "{message}");
+}

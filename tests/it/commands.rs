@@ -1,8 +1,10 @@
 //! Goldens of what commands print.
 
+use std::path::Path;
+
 use snapbox::{Assert, Data};
 
-use crate::support::{data_or_skip, foretell, root, run_into, stdout, succeed};
+use crate::support::{data_or_skip, foretell, root, run_into, stderr, stdout, succeed};
 
 /// Compares with `tests/golden/NAME.txt`; `SNAPSHOTS=overwrite` rewrites it.
 #[track_caller]
@@ -102,6 +104,59 @@ fn training_steps_as_documented() {
     }
 }
 
+/// What `validate SUITE` prints, which must exit with `code`.
+#[track_caller]
+fn validated(data: &Path, suite: &str, more: &[&str], code: i32) -> String {
+    let output = foretell(&[&["validate", suite, "--data", data.to_str().unwrap()], more].concat());
+    assert_eq!(output.status.code(), Some(code), "{suite}: {}", stderr(&output));
+    stdout(&output)
+}
+
+#[test]
+fn model_servers_as_documented() {
+    let Some(data) = data_or_skip("validate vidur, vllm and throughput on real data") else { return };
+    let accuracy = std::fs::read_to_string(root().join("docs/accuracy.md")).unwrap();
+    // Of the published throughputs, some are further off than they should be.
+    for (suite, code) in [("vidur", 0), ("vllm", 0), ("throughput", 1)] {
+        let printed = validated(&data, suite, &["--markdown"], code);
+        // How long it took is another thing each time.
+        let lines = printed.lines().filter(|line| !line.contains(" batches in "));
+        let section: String = lines.flat_map(|line| [line, "\n"]).collect();
+        assert!(
+            accuracy.contains(section.trim_end()),
+            "docs/accuracy.md shows another section than\n{section}"
+        );
+    }
+    let printed = validated(&data, "throughput", &[], 1);
+    check_width(&printed);
+    check_golden("validate-throughput", &printed);
+}
+
+#[test]
+fn the_calibration_of_a_gpu_is_the_catalogues() {
+    let Some(data) = data_or_skip("calibrate on real data") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("rtx-4090.toml");
+    let tables = data.join("serving/llmservingsim-profiles");
+    let printed = succeed(&[
+        "calibrate",
+        "--tables",
+        tables.to_str().unwrap(),
+        "--gpu",
+        "rtx-4090",
+        "--source",
+        "vLLM 0.19 layers, profiled for LLMServingSim 5daddb2",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
+    let printed = printed.replace(out.to_str().unwrap(), "OUT");
+    check_width(&printed);
+    check_golden("calibrate", &printed);
+    let shipped = root().join("serving/catalog/calibrations/rtx-4090.toml");
+    assert_eq!(std::fs::read_to_string(out).unwrap(), std::fs::read_to_string(shipped).unwrap());
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "something else was left");
+}
+
 #[test]
 fn what_a_trace_is_like() {
     let Some(data) = data_or_skip("trace info on real data") else { return };
@@ -162,6 +217,8 @@ fn help_fits_a_terminal() {
         &["nccl", "tune", "--help"],
         &["train", "--help"],
         &["validate", "training", "--help"],
+        &["validate", "throughput", "--help"],
+        &["calibrate", "--help"],
     ] {
         let output = foretell(arguments);
         assert!(output.status.success());

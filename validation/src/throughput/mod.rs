@@ -7,6 +7,7 @@ mod published;
 mod server;
 mod splitwise;
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use self::published::{MAXIMUM_LOADS, USERS, USERS_LENGTHS};
@@ -19,8 +20,10 @@ const AIM_PERCENT: f64 = 15.0;
 /// Wider, to see how many are near.
 const NEAR_PERCENT: f64 = 20.0;
 
-/// Names of cases at maximum load begin so.
+/// Where figures come from: names of cases begin so.
 const MAXIMUM_LOAD: &str = "TensorRT-LLM";
+const BY_USERS: &str = "NIM";
+const BY_PROMPT: &str = "Splitwise";
 
 /// Figures of one kind: what was measured, and ours.
 struct Line {
@@ -109,7 +112,7 @@ pub fn run(data: &Path, progress: &Progress<'_>) -> Result<Report, Error> {
         for ((figure, published), ours) in
             ["TTFT ms", "ITL ms", "tokens/s"].into_iter().zip(published).zip(ours)
         {
-            let mut line = Line::new(format!("NIM 70B users: {}", with.count), figure);
+            let mut line = Line::new(format!("{BY_USERS} 70B users: {}", with.count), figure);
             line.push(published, ours);
             lines.push(line);
         }
@@ -123,25 +126,66 @@ pub fn run(data: &Path, progress: &Progress<'_>) -> Result<Report, Error> {
 }
 
 fn report(mut lines: Vec<Line>) -> Report {
-    let at_maximum: Vec<f64> = lines
-        .iter()
-        .filter(|line| line.case.starts_with(MAXIMUM_LOAD))
-        .filter_map(Line::mean_error)
-        .collect();
-    let near = at_maximum.iter().filter(|&&error| error <= NEAR_PERCENT).count();
-    let mean = at_maximum.iter().sum::<f64>() / at_maximum.len() as f64;
-    let judged = lines.iter().filter(|line| !line.published.is_empty()).count();
-    let good = lines.iter().filter(|line| !line.published.is_empty() && line.passed()).count();
+    let judged: Vec<&Line> = lines.iter().filter(|line| !line.published.is_empty()).collect();
+    let good = judged.iter().filter(|line| line.passed()).count();
+    let mut summary = format!(
+        "{good} of {} figures are within {AIM_PERCENT} % on average (hit rates: 0.1 points).",
+        judged.len()
+    );
+    for source in [MAXIMUM_LOAD, BY_USERS, BY_PROMPT] {
+        let of = judged.iter().filter(|line| line.case.starts_with(source));
+        let errors: Vec<f64> = of.filter_map(|line| line.mean_error()).collect();
+        let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+        let within = |percent| errors.iter().filter(|&&error| error <= percent).count();
+        let (aim, near, all) = (within(AIM_PERCENT), within(NEAR_PERCENT), errors.len());
+        // Writing to a string cannot fail.
+        let _ = write!(
+            summary,
+            "\n{source}: {mean:.1} % off on average, {aim} of {all} within {AIM_PERCENT} %, {near} within {NEAR_PERCENT} %."
+        );
+    }
     let rank = |line: &Line| line.mean_error().unwrap_or(-1.0) / line.tolerance_percent;
     lines.sort_by(|one, other| rank(other).total_cmp(&rank(one)));
     Report {
         suite: "throughput",
         columns: vec!["case", "figure", "points", "published", "ours", "error\n%", "largest\n%"],
-        summary: format!(
-            "{good} of {judged} figures are within {AIM_PERCENT} % on average (hit rates: 0.1 points).\n\
-             TensorRT-LLM at maximum load is {mean:.1} % off on average; {near} of {} within {NEAR_PERCENT} %.",
-            at_maximum.len()
-        ),
+        summary,
         rows: lines.iter().map(Line::row).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_judged_by_their_mean_error() {
+        let line = |case: &str, pairs: &[(f64, f64)]| {
+            let mut line = Line::new(case.to_owned(), "ms");
+            for &(published, ours) in pairs {
+                line.push(published, ours);
+            }
+            line
+        };
+        let mut shown = line("shown", &[]);
+        shown.show(3.0);
+        // 5 % up, 25 % down: 15 % on average, the same as the aim.
+        let near = line("NIM", &[(100.0, 105.0), (100.0, 75.0)]);
+        let narrow = line("narrow", &[(100.0, 101.0)]).within(0.5);
+        let far = line("Splitwise", &[(100.0, 130.0)]);
+        let report = report(vec![shown, near, narrow, far]);
+        let of = |row: &Row| {
+            let cells: Vec<String> = row.cells.iter().map(Cell::to_text).collect();
+            (cells.join(" "), row.passed)
+        };
+        let rows: Vec<(String, bool)> = report.rows.iter().map(of).collect();
+        let expected = [
+            ("narrow ms 1 100.0 101.0 1.0 1.0", false),
+            ("Splitwise ms 1 100.0 130.0 30.0 30.0", false),
+            ("NIM ms 2 100.0 90.0 15.0 -25.0", true),
+            ("shown ms 0 - 3.0 - -", true),
+        ];
+        assert_eq!(rows, expected.map(|(text, passed)| (text.to_owned(), passed)));
+        assert!(report.summary.starts_with("1 of 3 figures are within 15 %"), "{}", report.summary);
     }
 }

@@ -84,3 +84,31 @@ fn hit_percent(records: &[RequestRecord], blocks: u32) -> f64 {
     let found = engine.state().prefix_hit_tokens / u64::from(BLOCK_TOKENS);
     100.0 * found as f64 / wanted as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_found_depends_on_room() {
+        let check = |prompts: &[&[u64]], blocks: u32, expected: f64| {
+            let records: Vec<RequestRecord> = prompts
+                .iter()
+                .map(|&prompt| RequestRecord {
+                    block_tokens: BLOCK_TOKENS,
+                    prompt_blocks: prompt.into(),
+                    ..RequestRecord::new(0, prompt.len() as u32 * BLOCK_TOKENS, 1)
+                })
+                .collect();
+            let got = hit_percent(&records, blocks);
+            assert!((got - expected).abs() < 1e-9, "{prompts:?} in {blocks}: {got}");
+        };
+        // Both of the second, the first of the third.
+        check(&[&[1, 2], &[1, 2], &[1, 3]], 100, 50.0);
+        check(&[&[1, 2], &[4, 5], &[1, 2]], 6, 100.0 / 3.0);
+        // A prompt has a block more than keys: no room for two.
+        check(&[&[1, 2], &[4, 5], &[1, 2]], 3, 0.0);
+        // Too long for the cache.
+        check(&[&[1, 2], &[1, 2]], 2, 0.0);
+    }
+}

@@ -161,3 +161,33 @@ impl Observer for Done {
         self.0.push(*outcome);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_as_many_as_they_are() {
+        let server = Server::new("llama-3.1-8b", 1).unwrap();
+        for users in [1, 7, 40] {
+            let (prompt, answer) = (500, 50);
+            let [first_ms, inter_ms, tokens_per_s] = server.users(users, (prompt, answer)).unwrap();
+            // Little's law: as each has a request under way at any time, requests a second times their time are the users.
+            let each_s = (first_ms + inter_ms * f64::from(answer - 1)) / 1e3;
+            let under_way = tokens_per_s / f64::from(answer) * each_s;
+            assert!((under_way / f64::from(users) - 1.0).abs() < 0.05, "{users}: {under_way}");
+        }
+    }
+
+    #[test]
+    fn all_tokens_count_at_maximum_load() {
+        // One request alone: its tokens over its time.
+        let server = Server::new("llama-3.1-8b", 1).unwrap();
+        let alone = server.maximum_load(1, (100, 100)).unwrap();
+        let [first_ms, inter_ms, _] = server.users(1, (100, 100)).unwrap();
+        let expected = 100.0 / ((first_ms + 99.0 * inter_ms) / 1e3);
+        assert!((alone / expected - 1.0).abs() < 1e-6, "{alone} {expected}");
+        assert!(server.maximum_load(64, (100, 100)).unwrap() > 20.0 * alone);
+        assert!(server.maximum_load(1, (10_000_000, 1)).is_err());
+    }
+}

@@ -11,7 +11,7 @@ use foretell_serving::{
 };
 use serde::Deserialize;
 
-use super::Line;
+use super::{BY_PROMPT, Line};
 use crate::Error;
 use crate::openb::existing;
 use crate::rows::read_rows;
@@ -72,7 +72,7 @@ pub(super) fn lines(data: &Path) -> Result<Vec<Line>, Error> {
         let (model, hardware, gpus) = machine;
         let name = if model.starts_with("llama") { "70B" } else { "BLOOM" };
         let gpu = hardware.split('-').next().unwrap_or(hardware).to_uppercase();
-        let line = |figure| Line::new(format!("Splitwise {name} {gpu} TP{gpus}"), figure);
+        let line = |figure| Line::new(format!("{BY_PROMPT} {name} {gpu} TP{gpus}"), figure);
         let (mut prompt, mut token) = (line("prompt ms"), line("token ms"));
         for (&(prompt_tokens, batch), times) in repetitions {
             let ours = ours_ms(&law, prompt_tokens, batch).map_err(cannot)?;
