@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use foretell_reports::{Manifest, PolicyRuns};
 use foretell_scenarios::registry::{self, Durations, Scaling};
-use foretell_scenarios::service::Served;
+use foretell_scenarios::service::{ClassicalServed, Served};
 use foretell_scenarios::sim::log::{RunResult, RunSummary};
 use foretell_scenarios::{Plan, RunError, Scenario, load};
 use rayon::prelude::*;
@@ -94,7 +94,12 @@ pub(crate) fn run(args: &RunArgs) -> CommandResult {
             if runs.len() > 1 { format!("\nUnder {}:\n", run.first.summary.policy) } else { "\n".to_owned() };
         of + &foretell_reports::service_overview(&run.services, output::width())
     });
-    let summary = summary + &services.collect::<String>();
+    let classical = runs.iter().filter(|run| !run.classical.is_empty()).map(|run| {
+        let of =
+            if runs.len() > 1 { format!("\nUnder {}:\n", run.first.summary.policy) } else { "\n".to_owned() };
+        of + &foretell_reports::classical_overview(&run.classical, output::width())
+    });
+    let summary = summary + &services.collect::<String>() + &classical.collect::<String>();
     // First the files: whoever reads the summary may hang up.
     foretell_reports::write_run_dir(&out, &manifest, &runs)?;
     output::print(&summary)?;
@@ -153,7 +158,7 @@ fn run_all(scenario: &Scenario) -> Result<Vec<PolicyRuns>, RunError> {
         let mut progress = |progress| show_time(&bar, progress);
         let kept = if index < policies.len() {
             let run = plan.run_and_serve(policy, &mut jobs_done, &mut progress);
-            run.map(|(result, services)| Kept::Whole(Box::new((result, services))))
+            run.map(|whole| Kept::Whole(Box::new(whole)))
         } else {
             plan.run(policy, &mut jobs_done, &mut progress)
                 .map(|result| Kept::Figures(Box::new(result.summary)))
@@ -166,8 +171,8 @@ fn run_all(scenario: &Scenario) -> Result<Vec<PolicyRuns>, RunError> {
     for (index, kept) in kept.into_iter().enumerate() {
         match kept {
             Kept::Whole(whole) => {
-                let (first, services) = *whole;
-                runs.push(PolicyRuns { first, others: Vec::new(), services });
+                let (first, services, classical) = *whole;
+                runs.push(PolicyRuns { first, others: Vec::new(), services, classical });
             }
             Kept::Figures(summary) => runs[index % policies.len()].others.push(*summary),
         }
@@ -177,6 +182,6 @@ fn run_all(scenario: &Scenario) -> Result<Vec<PolicyRuns>, RunError> {
 
 /// What is kept of a run.
 enum Kept {
-    Whole(Box<(RunResult, Vec<Served>)>),
+    Whole(Box<(RunResult, Vec<Served>, Vec<ClassicalServed>)>),
     Figures(Box<RunSummary>),
 }

@@ -31,9 +31,9 @@ pub(crate) fn run(args: &ServeArgs) -> CommandResult {
     let loaded = load(&args.scenario, &overrides, environment::of_scenarios(data_dir.as_deref()))?;
     let (digest, scenario_text) = (loaded.digest(), loaded.text());
     let mut scenario: Scenario = loaded.scenario;
-    if scenario.services.is_empty() {
+    if scenario.services.is_empty() && scenario.classical_services.is_empty() {
         return Err(format!(
-            "{}: the scenario has no [[service]] (docs/serving.md explains them)",
+            "{}: the scenario has no [[service]] and no [[classical_service]] (docs/serving.md and docs/classical-serving.md explain them)",
             args.scenario.display()
         )
         .into());
@@ -58,11 +58,17 @@ pub(crate) fn run(args: &ServeArgs) -> CommandResult {
     let mut placed = JobsDone::new(bar.clone());
     let run = plan.run_and_serve(&policy, &mut placed, &mut |progress| show_time(&bar, progress));
     bar.finish_and_clear();
-    let (_, services) = run?;
+    let (_, services, classical) = run?;
     // First the files: whoever reads the summary may hang up.
-    foretell_reports::write_service_dir(&out, &manifest, &policy, &services)?;
-    output::print(&foretell_reports::service_overview(&services, output::width()))?;
-    let summaries = if services.len() > 1 { ", each service's summary in summary.txt" } else { "" };
+    foretell_reports::write_service_dir(&out, &manifest, &policy, &services, &classical)?;
+    if !services.is_empty() {
+        output::print(&foretell_reports::service_overview(&services, output::width()))?;
+    }
+    if !classical.is_empty() {
+        output::print(&foretell_reports::classical_overview(&classical, output::width()))?;
+    }
+    let several = services.len() > 1 || classical.len() > 1;
+    let summaries = if several { ", each service's summary in summary.txt" } else { "" };
     output::print(&format!("Results and plots are in {}{summaries}", out.display()))?;
     Ok(Outcome::Success)
 }

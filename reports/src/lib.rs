@@ -14,6 +14,7 @@
 //!
 //! `docs/outputs.md` is the data dictionary of every file.
 
+mod classical;
 mod comparison;
 mod csv;
 mod error;
@@ -26,6 +27,10 @@ mod table;
 mod units;
 mod wire;
 
+pub use classical::{
+    CLASSICAL_REQUESTS_HEADER, ClassicalRecord, ClassicalReplicaRecord, classical_overview, classical_table,
+    write_classical_requests,
+};
 pub use comparison::comparison_table;
 pub use csv::{
     COMMUNICATION_COLUMNS, EVICTIONS_HEADER, FAULTS_HEADER, JOBS_HEADER, JOBS_HEADER_FAULTS, TIMELINE_HEADER,

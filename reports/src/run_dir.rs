@@ -11,6 +11,7 @@
 //! OUT/<policy>/evictions.csv one row per job and cycle in which pods of it were evicted
 //! OUT/<policy>/faults.csv    one row per fault and job that it hit, where anything fails
 //! OUT/services.json          the figures of every service, where there are services
+//! OUT/classical_services.json the same of classical ones
 //! OUT/<policy>/service-<name>/requests.csv and timeline.csv, of each; of `foretell serve` without the policy's folder
 //! ```
 
@@ -19,13 +20,15 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use foretell_serving::classical_served::ClassicalServed;
 use foretell_serving::served::Served;
 use foretell_sim::log::{RunResult, RunSummary};
 
+use crate::classical::{ClassicalRecord, classical_table, write_classical_requests};
 use crate::comparison::comparison_table;
 use crate::csv::{write_evictions, write_faults, write_jobs, write_timeline};
 use crate::error::ReportError;
-use crate::plots::{plots, service_plots};
+use crate::plots::{Plot, classical_plots, plots, service_plots};
 use crate::service::{ServiceRecord, service_table, write_requests, write_service_timeline};
 use crate::table::summary_table;
 use crate::wire::{FORMAT_NAME, FORMAT_VERSION, Manifest, ManifestFile, PolicyRecord, SummaryFile};
@@ -44,6 +47,8 @@ pub struct PolicyRuns {
     pub others: Vec<RunSummary>,
     /// Services, by replicas as the first run placed them.
     pub services: Vec<Served>,
+    /// Classical services, likewise.
+    pub classical: Vec<ClassicalServed>,
 }
 
 impl PolicyRuns {
@@ -71,27 +76,45 @@ pub fn write_service_dir(
     manifest: &Manifest,
     policy: &str,
     services: &[Served],
+    classical: &[ClassicalServed],
 ) -> Result<(), ReportError> {
     let out = &resolved(out)?;
     check_resolved(out)?;
     let staging = Staging::create(out)?;
     let directory = &staging.files();
     write_services(directory, services)?;
+    write_classical(directory, classical)?;
     let plot_directory = directory.join(PLOTS);
     create_dir(&plot_directory)?;
-    let names: Vec<&str> = services.iter().map(|served| served.service.as_str()).collect();
-    let all: Vec<&Served> = services.iter().collect();
-    for plot in service_plots(manifest, &names, &all)? {
-        write_file(&plot_directory.join(plot.file), |file| file.write_all(plot.svg.as_bytes()))?;
+    let mut texts = Vec::new();
+    if !services.is_empty() {
+        let names: Vec<&str> = services.iter().map(|served| served.service.as_str()).collect();
+        let all: Vec<&Served> = services.iter().collect();
+        write_plots(&plot_directory, &service_plots(manifest, &names, &all)?)?;
+        write_json(directory, SERVICES, &records(services.iter().map(|served| (policy, served))))?;
+        texts.push(service_table(services, SUMMARY_TXT_COLUMNS));
     }
-    write_json(directory, SERVICES, &records(services.iter().map(|served| (policy, served))))?;
-    let text = service_table(services, SUMMARY_TXT_COLUMNS);
+    if !classical.is_empty() {
+        write_plots(&plot_directory, &classical_plots(manifest, classical)?)?;
+        let records = classical.iter().map(|served| ClassicalRecord::new(policy, served));
+        write_json(directory, CLASSICAL, &records.collect::<Vec<_>>())?;
+        texts.push(classical_table(classical, SUMMARY_TXT_COLUMNS));
+    }
+    let text = texts.join("\n");
     write_file(&directory.join("summary.txt"), |file| file.write_all(text.as_bytes()))?;
     write_manifest(directory, manifest, Vec::new())?;
     staging.publish(out)
 }
 
 const SERVICES: &str = "services.json";
+const CLASSICAL: &str = "classical_services.json";
+
+fn write_plots(directory: &Path, plots: &[Plot]) -> Result<(), ReportError> {
+    let mut plots = plots.iter();
+    plots.try_for_each(|plot| {
+        write_file(&directory.join(plot.file), |file| file.write_all(plot.svg.as_bytes()))
+    })
+}
 
 fn records<'a>(services: impl Iterator<Item = (&'a str, &'a Served)>) -> Vec<ServiceRecord<'a>> {
     services.map(|(policy, served)| ServiceRecord::new(policy, served)).collect()
@@ -104,6 +127,16 @@ fn write_services(directory: &Path, services: &[Served]) -> Result<(), ReportErr
         create_dir(&own)?;
         write_file(&own.join("requests.csv"), |file| write_requests(served, file))?;
         write_file(&own.join("timeline.csv"), |file| write_service_timeline(served, file))?;
+    }
+    Ok(())
+}
+
+/// A folder for each classical service.
+fn write_classical(directory: &Path, services: &[ClassicalServed]) -> Result<(), ReportError> {
+    for served in services {
+        let own = directory.join(format!("service-{}", served.service));
+        create_dir(&own)?;
+        write_file(&own.join("requests.csv"), |file| write_classical_requests(served, file))?;
     }
     Ok(())
 }
@@ -197,13 +230,25 @@ fn write_files(directory: &Path, manifest: &Manifest, runs: &[PolicyRuns]) -> Re
         }
     }
     for (run, policy) in runs.iter().zip(&policies) {
-        write_services(&directory.join(&policy.directory), &run.services)?;
+        let own = directory.join(&policy.directory);
+        write_services(&own, &run.services)?;
+        write_classical(&own, &run.classical)?;
     }
     if runs.iter().any(|run| !run.services.is_empty()) {
         let placed = runs
             .iter()
             .flat_map(|run| run.services.iter().map(|served| (run.first.summary.policy.as_str(), served)));
         write_json(directory, SERVICES, &records(placed))?;
+    }
+    let records: Vec<_> = runs
+        .iter()
+        .flat_map(|run| {
+            let policy = run.first.summary.policy.as_str();
+            run.classical.iter().map(move |served| ClassicalRecord::new(policy, served))
+        })
+        .collect();
+    if !records.is_empty() {
+        write_json(directory, CLASSICAL, &records)?;
     }
     let plot_directory = directory.join(PLOTS);
     create_dir(&plot_directory)?;
@@ -220,9 +265,8 @@ fn write_files(directory: &Path, manifest: &Manifest, runs: &[PolicyRuns]) -> Re
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         service_plots(manifest, &names, &all)?
     };
-    for plot in plots(manifest, &first)?.into_iter().chain(of_services) {
-        write_file(&plot_directory.join(plot.file), |file| file.write_all(plot.svg.as_bytes()))?;
-    }
+    write_plots(&plot_directory, &plots(manifest, &first)?)?;
+    write_plots(&plot_directory, &of_services)?;
     let summary = SummaryFile::new(runs.iter().flat_map(PolicyRuns::summaries));
     write_json(directory, "summary.json", &summary)?;
     let text = summary_text(runs);
@@ -260,6 +304,11 @@ fn summary_text(runs: &[PolicyRuns]) -> String {
     parts.extend(
         runs.iter()
             .map(|run| service_table(&run.services, SUMMARY_TXT_COLUMNS))
+            .filter(|text| !text.is_empty()),
+    );
+    parts.extend(
+        runs.iter()
+            .map(|run| classical_table(&run.classical, SUMMARY_TXT_COLUMNS))
             .filter(|text| !text.is_empty()),
     );
     if summaries.len() > 1 {

@@ -38,7 +38,7 @@ use crate::scenario::{
     self, Cycle, FabricError, GpuChoice, JobTrace, JobTraceFormat, JobTraits, Ordering, Preemption,
     QueueNodes, Reservation, Retry, Scenario, Synthetic, Timeline, Workload,
 };
-use crate::service::{Service, ServiceError};
+use crate::service::{self, ServiceError};
 use crate::solver::simplex;
 
 /// Why a scenario could not be run.
@@ -543,7 +543,7 @@ type TraitJobs<'a> = Box<dyn Iterator<Item = Result<(JobRecord, Option<&'a JobTr
 
 /// Replicas of services, then the jobs of the workload in order of submission; times count from where the scenario begins, or from the first job.
 fn jobs(scenario: &Scenario) -> Result<TraitJobs<'_>, RunError> {
-    let replicas = scenario.services.iter().flat_map(Service::pods);
+    let replicas = service::pods(scenario);
     Ok(Box::new(replicas.map(|pod| Ok((pod, None))).chain(workload(scenario)?)))
 }
 

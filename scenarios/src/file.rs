@@ -2,6 +2,7 @@
 //!
 //! The doc comments here are the descriptions in the JSON schema, and what `docs/scenarios.md` explains at length.
 
+mod classical;
 mod colocation;
 mod communication;
 mod fabric;
@@ -20,6 +21,10 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::default_max_pods;
 use crate::units::ByteSize;
 
+pub use classical::{
+    ClassicalLatencyFile, ClassicalPriorityFile, ClassicalRequestsFile, ClassicalServiceFile,
+    ClassicalSloFile, LatencyPointFile, TimeoutActionFile,
+};
 pub use colocation::{ColocationClassFile, ColocationFile, ColocationPairFile};
 pub use communication::{
     CommunicationClassFile, CommunicationCollective, CommunicationFile, CommunicationPhases, TrainFile,
@@ -75,6 +80,9 @@ pub struct ScenarioFile {
     /// Models that are served.
     #[serde(default, skip_serializing_if = "is_default")]
     pub service: Vec<ServiceFile>,
+    /// Models that answer a request in one execution, and are served.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub classical_service: Vec<ClassicalServiceFile>,
     /// Queues and what they are entitled to. Jobs of other queues go to a queue that is entitled to nothing.
     #[serde(default, skip_serializing_if = "is_default")]
     pub queue: Vec<ClusterQueueFile>,

@@ -3,6 +3,7 @@
 //! Problems go into the document under the path of their field, and resolving goes on, so that one reading finds as much
 //! as it can.
 
+mod classical;
 mod cluster;
 mod colocation;
 mod communication;
@@ -62,6 +63,7 @@ pub(crate) fn resolve(
     let reservations = resolver.reservations(&file.reservation, &nodes);
     let workload = resolver.workload(file, &nodes, &tiers);
     let services = resolver.services(file, &nodes);
+    let classical_services = resolver.classical_services(file, &nodes);
     let communication = resolver.communication(file.workload.communication.as_ref(), &nodes, fabric.as_ref());
     let colocation = resolver.colocation(file.workload.colocation.as_ref());
     let scheduler = resolver.scheduler(file);
@@ -82,6 +84,7 @@ pub(crate) fn resolve(
         reservations,
         workload: workload?,
         services,
+        classical_services,
         communication,
         colocation,
         queue_nodes: file.workload.queue_nodes,

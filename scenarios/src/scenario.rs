@@ -18,7 +18,7 @@ use crate::catalog::{Catalog, NodeType};
 pub use crate::file::{
     GpuChoice, JobTraceFormat, LateJobs, QueueNodes, Retry, TaintEffect, TaintFile as Taint,
 };
-pub use crate::service::{Service, ServiceRequests};
+pub use crate::service::{ClassicalService, Service, ServiceRequests};
 
 /// Everything that a run needs to know, but for the policies' code.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +47,8 @@ pub struct Scenario {
     pub workload: Workload,
     /// Models that are served.
     pub services: Vec<Service>,
+    /// Models that answer a request in one execution, and are served.
+    pub classical_services: Vec<ClassicalService>,
     /// What jobs communicate, if that is said.
     pub communication: Option<Communication>,
     /// How jobs that share a GPU slow each other, if they do.

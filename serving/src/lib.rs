@@ -9,7 +9,7 @@
 //! - [`metrics`] and [`served`]: what users feel, and what GPUs do.
 //! - [`speculation`]: drafts, and how many of them it accepts.
 //! - [`group`]: engines that share their experts.
-//! - [`classical`]: servers of models that answer a request in one execution.
+//! - [`classical`] and [`classical_served`]: servers of models that answer a request in one execution, and what became of their requests.
 
 pub mod attention;
 pub mod batch;
@@ -17,6 +17,7 @@ pub mod calibrate;
 pub mod calibration;
 mod calibration_catalog;
 pub mod classical;
+pub mod classical_served;
 pub mod correction;
 mod curve;
 pub mod device;

@@ -119,9 +119,7 @@ fn model_servers_as_documented() {
     // Runs by name: others may lie beside them. Of the published throughputs, some are further off than they should be.
     let vidur = "--run=r70_sarathi_1000_1.0,r70_sarathi_5000_1.0,r70_vllm_1000_1.0";
     let vllm = "--run=RTXPRO6000_Llama-3.1-8B,RTXPRO6000_Qwen3-32B";
-    for (suite, runs, code) in
-        [("vidur", Some(vidur), 0), ("vllm", Some(vllm), 0), ("throughput", None, 1)]
-    {
+    for (suite, runs, code) in [("vidur", Some(vidur), 0), ("vllm", Some(vllm), 0), ("throughput", None, 1)] {
         let arguments: Vec<&str> = runs.into_iter().chain(["--markdown"]).collect();
         let printed = validated(&data, suite, &arguments, code);
         // How long it took is another thing each time.

@@ -5,12 +5,14 @@
 //! series   fewer points without losing what the eye would see
 //! curves   bandwidth by size, measured and predicted
 //! axis     ranges, ticks and their labels
+//! classical what users of classical models feel
 //! services what users of model servers feel
 //! draw     how to show it
 //! ```
 
 mod axis;
 mod charts;
+mod classical;
 mod curves;
 mod draw;
 mod series;
@@ -20,6 +22,7 @@ use foretell_sim::log::RunResult;
 
 pub use curves::{Curve, curve_plot};
 
+use foretell_serving::classical_served::ClassicalServed;
 use foretell_serving::served::Served;
 
 use crate::error::ReportError;
@@ -54,6 +57,15 @@ pub(crate) fn service_plots(
     services: &[&Served],
 ) -> Result<Vec<Plot>, ReportError> {
     drawn(manifest, names, services::charts(services))
+}
+
+/// All plots of classical services.
+pub(crate) fn classical_plots(
+    manifest: &Manifest,
+    services: &[ClassicalServed],
+) -> Result<Vec<Plot>, ReportError> {
+    let names: Vec<&str> = services.iter().map(|served| served.service.as_str()).collect();
+    drawn(manifest, &names, classical::charts(services))
 }
 
 fn drawn<const N: usize>(

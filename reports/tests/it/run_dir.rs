@@ -16,7 +16,7 @@ fn runs(policies: &[&str]) -> Vec<PolicyRuns> {
     let run = |policy: &&str| {
         let mut run = tiny_run();
         (*policy).clone_into(&mut run.summary.policy);
-        PolicyRuns { first: run, others: Vec::new(), services: Vec::new() }
+        PolicyRuns { first: run, others: Vec::new(), services: Vec::new(), classical: Vec::new() }
     };
     policies.iter().map(run).collect()
 }

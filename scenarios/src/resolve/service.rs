@@ -287,7 +287,7 @@ fn closed_loop(file: &ClosedUsersFile) -> ClosedLoopConfig {
     }
 }
 
-fn arrival(file: &RequestArrivalFile) -> RequestArrival {
+pub(super) fn arrival(file: &RequestArrivalFile) -> RequestArrival {
     match file {
         RequestArrivalFile::Constant { rate_per_s } => RequestArrival::Constant { rate_per_s: *rate_per_s },
         RequestArrivalFile::Poisson { rate_per_s } => RequestArrival::poisson(*rate_per_s),

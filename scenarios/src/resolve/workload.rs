@@ -45,7 +45,9 @@ impl Resolver<'_, '_> {
                     .collect();
                 Some(Workload::Synthetic(synthetic))
             }
-            (None, None) if !scenario.service.is_empty() => Some(Workload::None),
+            (None, None) if !(scenario.service.is_empty() && scenario.classical_service.is_empty()) => {
+                Some(Workload::None)
+            }
             (both, _) => {
                 let message = "expected exactly one of `trace` and `synthetic`, got ";
                 let got = if both.is_some() { "both" } else { "neither" };

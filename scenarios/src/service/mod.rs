@@ -1,5 +1,6 @@
 //! Models that are served: what a scenario says of them, their pods, and what becomes of their requests.
 
+mod classical;
 mod link;
 mod replica;
 mod run;
@@ -16,6 +17,9 @@ use foretell_traces::requests::generate::{ClosedLoopConfig, RequestGeneratorConf
 use foretell_traces::{JobRecord, JobStatus};
 
 pub use crate::file::{BatcherFile, CapacityFile, EngineFile, KvTierFile};
+pub use classical::{ClassicalService, ClassicalServiceError, LatencyLaw, RooflineLaw, serve_classical};
+pub(crate) use classical::{LEVEL_TOKENS_MAX, level_law, pods};
+pub use foretell_serving::classical_served::{ClassicalServed, ClassicalServedBy};
 pub use foretell_serving::served::{Served, ServedBy};
 pub(crate) use replica::calibration_of;
 pub use replica::{Built, Place, ServiceError};

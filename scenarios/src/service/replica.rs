@@ -14,6 +14,7 @@ use foretell_traces::TraceError;
 use foretell_traces::generate::GenerateError;
 use thiserror::Error;
 
+use super::classical::ClassicalServiceError;
 use super::link::link;
 use super::{BatcherFile, CapacityFile, KvTierFile, Service};
 use crate::scenario::{Fabric, NodeGroup};
@@ -49,6 +50,9 @@ pub enum ServiceError {
         /// The GPU.
         gpu: String,
     },
+    /// A classical model that cannot be served so.
+    #[error(transparent)]
+    Classical(#[from] ClassicalServiceError),
     /// Replicas that were never placed.
     #[error("service `{service}`: none of its replicas was placed: {why}")]
     NotPlaced {

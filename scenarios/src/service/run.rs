@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use foretell_serving::classical_served::ClassicalServed;
 use foretell_serving::metrics::{Capacity, Recorder, Summary};
 use foretell_serving::served::{Served, ServedBy};
 use foretell_serving::{Outcome, Request, drive};
@@ -11,6 +12,7 @@ use foretell_sim::framework::{ClusterState, Time};
 use foretell_sim::log::{Observer, Record, RunResult};
 
 use super::Service;
+use super::classical::serve_classical;
 use super::replica::{Built, Place, Replica, ServiceError};
 use super::source::Feed;
 use crate::assemble::{Plan, RunError};
@@ -37,14 +39,24 @@ pub struct Started {
 impl Started {
     /// For the replicas of a scenario's services.
     pub fn new(scenario: &Scenario) -> Self {
-        let replicas: usize = scenario.services.iter().map(|service| service.replicas as usize).sum();
+        let classical = scenario.classical_services.iter().map(|service| service.replicas as usize);
+        let replicas = of_services(&scenario.services) + classical.sum::<usize>();
         Self { jobs: vec![(None, None); replicas] }
     }
 
     /// The replicas of the service of this number that started, service by service in the order of the scenario.
     pub fn placed(&self, scenario: &Scenario, service: usize) -> Vec<Placed> {
-        let before: usize = scenario.services[..service].iter().map(|one| one.replicas as usize).sum();
-        let count = scenario.services[service].replicas;
+        self.range(of_services(&scenario.services[..service]), scenario.services[service].replicas)
+    }
+
+    /// The same of the classical service of this number.
+    pub fn placed_classical(&self, scenario: &Scenario, service: usize) -> Vec<Placed> {
+        let others = scenario.classical_services[..service].iter().map(|one| one.replicas as usize);
+        let before = of_services(&scenario.services) + others.sum::<usize>();
+        self.range(before, scenario.classical_services[service].replicas)
+    }
+
+    fn range(&self, before: usize, count: u32) -> Vec<Placed> {
         (0..count)
             .zip(&self.jobs[before..])
             .filter_map(|(replica, &(node, at))| {
@@ -52,6 +64,10 @@ impl Started {
             })
             .collect()
     }
+}
+
+fn of_services(services: &[Service]) -> usize {
+    services.iter().map(|service| service.replicas as usize).sum()
 }
 
 impl Observer for Started {
@@ -95,7 +111,7 @@ impl Plan {
         policy: &str,
         observer: &mut dyn Observer,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<(RunResult, Vec<Served>), RunError> {
+    ) -> Result<(RunResult, Vec<Served>, Vec<ClassicalServed>), RunError> {
         let scenario = self.scenario();
         let mut started = Started::new(scenario);
         let result = self.run(policy, &mut Both(&mut started, observer), progress)?;
@@ -103,7 +119,11 @@ impl Plan {
             let placed = started.placed(scenario, index);
             Ok(serve(scenario, service, &placed).map_err(Box::new)?)
         });
-        Ok((result, served.collect::<Result<_, RunError>>()?))
+        let classical = scenario.classical_services.iter().enumerate().map(|(index, service)| {
+            let placed = started.placed_classical(scenario, index);
+            Ok(serve_classical(scenario, service, &placed).map_err(Box::new)?)
+        });
+        Ok((result, served.collect::<Result<_, RunError>>()?, classical.collect::<Result<_, RunError>>()?))
     }
 }
 

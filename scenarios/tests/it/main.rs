@@ -1,5 +1,6 @@
 //! Scenario files from the outside: good ones resolve, bad ones say what is wrong and where.
 
+mod classical;
 mod colocation;
 mod communication;
 mod elastic;
@@ -338,6 +339,8 @@ fn library_scenarios_resolve() {
             "serving" | "batching" | "paged-kv" => (1, 8),
             "topology-aware" => (160, 1_280),
             "failures" => (2_080, 16_640),
+            "classical" => (2, 16),
+            "serving" | "batching" | "paged-kv" => (1, 8),
             "starvation" | "reclaim-storm" | "backfill" | "gpu-topology" => (16, 128),
             "shared-vs-partitioned" | "shared-vs-partitioned-philly" => (164, 1_312),
             _ => panic!("a library scenario without an expectation: {name}"),

@@ -1,0 +1,241 @@
+//! Servers of classical models: their tables and files.
+
+use std::io::{self, Write};
+
+use comfy_table::{Cell, Row};
+use foretell_serving::classical_served::{ClassicalServed, ClassicalSummary, Ending};
+use foretell_serving::metrics::Spread;
+use serde::Serialize;
+
+use crate::csv::Rows;
+use crate::table::{WIDTH_MIN, align_right, new_table, render};
+use crate::units::{count, duration, fixed, percent, quantity};
+
+/// Header of a classical service's `requests.csv`.
+pub const CLASSICAL_REQUESTS_HEADER: &str =
+    "request,replica,level,arrival_s,dispatched_s,finished_s,batch_size,status";
+
+/// What classical services came to, no line wider than `width` (at least 72): one in full, several side by side.
+pub fn classical_overview(services: &[ClassicalServed], width: u16) -> String {
+    match services {
+        [_] => classical_table(services, width),
+        _ => side_by_side(services, width.max(WIDTH_MIN)),
+    }
+}
+
+/// What classical services came to, no line wider than `width` (at least 72): one after another, and side by side where there are several.
+pub fn classical_table(services: &[ClassicalServed], width: u16) -> String {
+    let width = width.max(WIDTH_MIN);
+    let one = |served: &ClassicalServed| {
+        [heading(served, width), latencies(&served.summary, width), figures(served, width)]
+    };
+    let mut sections: Vec<String> = services.iter().map(|served| one(served).concat()).collect();
+    if services.len() > 1 {
+        sections.push(side_by_side(services, width));
+    }
+    sections.join("\n")
+}
+
+fn heading(served: &ClassicalServed, width: u16) -> String {
+    let mut table = new_table(width);
+    let batches = match served.max_batch_size {
+        1 => "no batches".to_owned(),
+        most => format!("batches of up to {}", count(u64::from(most))),
+    };
+    let instances = if served.instances == 1 { "instance" } else { "instances" };
+    table.add_row(["Service", &format!("{}: {} {instances}, {batches}", served.service, served.instances)]);
+    let mut kinds: Vec<(&str, usize)> = Vec::new();
+    for replica in &served.replicas {
+        match kinds.iter_mut().find(|(known, _)| *known == replica.gpu) {
+            Some((_, number)) => *number += 1,
+            None => kinds.push((&replica.gpu, 1)),
+        }
+    }
+    let part = match served.gpu_milli {
+        1000 => String::new(),
+        milli => format!("{} of ", percent(f64::from(milli) / 1e3)),
+    };
+    let kinds: Vec<String> =
+        kinds.into_iter().map(|(gpu, number)| format!("{number} x {part}1 {gpu}")).collect();
+    table.add_row(["Replicas", &kinds.join(", ")]);
+    let summary = &served.summary;
+    let mut requests = vec![format!("{} done", count(summary.requests))];
+    for (number, what) in [(summary.refused, "refused"), (summary.timed_out, "timed out")] {
+        if number > 0 {
+            requests.push(format!("{} {what}", count(number)));
+        }
+    }
+    table.add_row(["Requests", &format!("{} in {}", requests.join(", "), duration(summary.duration_s))]);
+    render(&table)
+}
+
+fn latencies(summary: &ClassicalSummary, width: u16) -> String {
+    let mut table = new_table(width);
+    table.set_header(["", "mean", "p50", "p90", "p95", "p99", "max"]);
+    let mut rows = vec![("Latency".to_owned(), summary.latency_s), ("Queueing".to_owned(), summary.queue_s)];
+    let levels = summary.level_latency_s.iter().zip(1..);
+    rows.extend(levels.map(|(&spread, level)| (format!("Latency, level {level}"), spread)));
+    for (name, spread) in rows {
+        let Spread { count, mean, p50, p90, p95, p99, max } = spread;
+        let (unit, scale) = if mean < 1.0 { ("ms", 1e3) } else { ("s", 1.0) };
+        let mut row = Row::from([format!("{name}, {unit}")]);
+        for value in [mean, p50, p90, p95, p99, max] {
+            row.add_cell(Cell::new(if count > 0 { quantity(value * scale) } else { "-".to_owned() }));
+        }
+        table.add_row(row);
+    }
+    align_right(&mut table, &[1, 2, 3, 4, 5, 6]);
+    render(&table)
+}
+
+fn promise(served: &ClassicalServed, value: String) -> String {
+    if served.latency_objective_s.is_some() { value } else { "-".to_owned() }
+}
+
+fn figures(served: &ClassicalServed, width: u16) -> String {
+    let summary = &served.summary;
+    let rows = [
+        ("Requests/s", quantity(summary.requests_per_s), "GPU busy", percent(summary.gpu_busy_share)),
+        (
+            "SLO attained",
+            promise(served, percent(summary.slo_attainment)),
+            "Batch size, mean",
+            quantity(summary.batch_size),
+        ),
+        (
+            "Goodput, requests/s",
+            promise(served, quantity(summary.goodput_per_s)),
+            "Batches",
+            count(summary.batches),
+        ),
+    ];
+    let mut table = new_table(width);
+    for (label, value, other_label, other) in rows {
+        table.add_row([label, &value, "   ", other_label, &other]);
+    }
+    align_right(&mut table, &[1, 4]);
+    render(&table)
+}
+
+/// One row for each service. In one unit for each column, so that rows compare at a glance.
+fn side_by_side(services: &[ClassicalServed], width: u16) -> String {
+    let mut table = new_table(width);
+    table.set_header([
+        "Service",
+        "done\nreq/s",
+        "mean\nms",
+        "p50\nms",
+        "p99\nms",
+        "queue\nms",
+        "batch\nmean",
+        "GPU\nbusy",
+        "lost",
+        "SLO",
+    ]);
+    for served in services {
+        let summary = &served.summary;
+        table.add_row([
+            served.service.clone(),
+            fixed(summary.requests_per_s, 0),
+            quantity(1e3 * summary.latency_s.mean),
+            quantity(1e3 * summary.latency_s.p50),
+            quantity(1e3 * summary.latency_s.p99),
+            quantity(1e3 * summary.queue_s.mean),
+            quantity(summary.batch_size),
+            percent(summary.gpu_busy_share),
+            count(summary.refused + summary.timed_out),
+            promise(served, percent(summary.slo_attainment)),
+        ]);
+    }
+    align_right(&mut table, &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((1, 0));
+    });
+    render(&table)
+}
+
+/// Writes one row for each request, in order of arrival; those that got no answer have neither a start nor a batch.
+pub fn write_classical_requests(served: &ClassicalServed, out: &mut impl Write) -> io::Result<()> {
+    let mut rows = Rows::new(out, CLASSICAL_REQUESTS_HEADER);
+    for end in &served.ends {
+        rows.decimal(u64::from(end.request), 0);
+        let number = served.replicas.get(end.replica as usize).map_or(end.replica, |of| of.replica);
+        rows.decimal(u64::from(number), 0);
+        rows.decimal(u64::from(end.priority_level), 0);
+        rows.seconds(end.arrival_ns);
+        if let Ending::Done { dispatched_ns, .. } = end.ending {
+            rows.seconds(dispatched_ns);
+        } else {
+            rows.raw(b"");
+        }
+        rows.seconds(end.finished_ns);
+        if let Ending::Done { batch_size, .. } = end.ending {
+            rows.decimal(u64::from(batch_size), 0);
+        } else {
+            rows.raw(b"");
+        }
+        rows.raw(match end.ending {
+            Ending::Done { .. } => b"done",
+            Ending::TimedOut => b"timed_out",
+            Ending::Refused(_) => b"refused",
+        });
+        rows.end()?;
+    }
+    rows.flush()
+}
+
+/// A classical service in `classical_services.json`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ClassicalRecord<'a> {
+    /// The policy that placed its replicas.
+    pub policy: &'a str,
+    /// Its name.
+    pub service: &'a str,
+    /// Instances of each replica.
+    pub instances: u32,
+    /// Requests of a batch, at most.
+    pub max_batch_size: u32,
+    /// What was promised.
+    pub latency_objective_s: Option<f64>,
+    /// Replicas that served.
+    pub replicas: Vec<ClassicalReplicaRecord<'a>>,
+    /// What it came to.
+    pub summary: &'a ClassicalSummary,
+}
+
+/// A replica in `classical_services.json`.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct ClassicalReplicaRecord<'a> {
+    /// Its number.
+    pub replica: u32,
+    /// Since when it served.
+    pub ready_s: f64,
+    /// The model of its GPU.
+    pub gpu: &'a str,
+    /// What it had of it, in thousandths.
+    pub gpu_milli: u32,
+}
+
+impl<'a> ClassicalRecord<'a> {
+    /// Of a service that this policy placed.
+    pub(crate) fn new(policy: &'a str, served: &'a ClassicalServed) -> Self {
+        let replica = |replica: &'a foretell_serving::classical_served::ClassicalServedBy| {
+            let gpu_milli = served.gpu_milli;
+            ClassicalReplicaRecord {
+                replica: replica.replica,
+                ready_s: replica.ready_s,
+                gpu: &replica.gpu,
+                gpu_milli,
+            }
+        };
+        Self {
+            policy,
+            service: &served.service,
+            instances: served.instances,
+            max_batch_size: served.max_batch_size,
+            latency_objective_s: served.latency_objective_s,
+            replicas: served.replicas.iter().map(replica).collect(),
+            summary: &served.summary,
+        }
+    }
+}
