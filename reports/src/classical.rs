@@ -239,3 +239,62 @@ impl<'a> ClassicalRecord<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use foretell_serving::classical_served::{ClassicalEnd, ClassicalServedBy, Executed};
+    use foretell_serving::policies::Refusal;
+
+    use super::*;
+
+    /// Three requests: one is answered after 30 ms, of which it waited 10, one waited too long, one was refused.
+    fn served(service: &str) -> ClassicalServed {
+        let endings = [
+            (40_000_000, Ending::Done { dispatched_ns: 20_000_000, batch_size: 2 }),
+            (45_000_000, Ending::TimedOut),
+            (10_000_000, Ending::Refused(Refusal::QueueFull { waiting: 1 })),
+        ];
+        let end = |(request, (finished_ns, ending))| ClassicalEnd {
+            request,
+            replica: 0,
+            priority_level: 1,
+            arrival_ns: 10_000_000,
+            finished_ns,
+            ending,
+        };
+        let ends: Vec<ClassicalEnd> = (0..).zip(endings).map(end).collect();
+        let executed = Executed { batches: 1, requests: 2, gpu_ns: 7_000_000 };
+        ClassicalServed {
+            service: service.to_owned(),
+            instances: 2,
+            max_batch_size: 1_000_000,
+            gpu_milli: 500,
+            latency_objective_s: Some(0.03),
+            summary: ClassicalSummary::new(&ends, &executed, 1, 1, Some(0.03)),
+            ends,
+            replicas: vec![ClassicalServedBy { replica: 3, ready_s: 0.0, gpu: "A100-80".to_owned() }],
+        }
+    }
+
+    #[test]
+    fn a_row_for_each_request() {
+        let mut written = Vec::new();
+        write_classical_requests(&served("one"), &mut written).unwrap();
+        let rows = "0,3,1,0.01,0.02,0.04,2,done\n1,3,1,0.01,,0.045,,timed_out\n2,3,1,0.01,,0.01,,refused\n";
+        assert_eq!(String::from_utf8(written).unwrap(), format!("{CLASSICAL_REQUESTS_HEADER}\n{rows}"));
+    }
+
+    #[test]
+    fn tables_fit_and_have_the_figures() {
+        let many = [served("one"), served("a-service-with-a-long-name-on-a-part-of-a-gpu")];
+        let text = classical_table(&many, 80);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        // Of 35 ms the GPU is busy for 7.
+        for expected in
+            ["1 done, 1 refused, 1 timed out in 0.04 s", "20.0%", "33.3%", "28.6", "1 x 50.0% of 1 A100-80"]
+        {
+            assert!(text.contains(expected), "{expected}\n{text}");
+        }
+        assert_eq!(classical_overview(&many[..1], 80), classical_table(&many[..1], 80));
+    }
+}

@@ -2,7 +2,7 @@
 
 use foretell_scenarios::Plan;
 use foretell_scenarios::service::ClassicalServed;
-use foretell_scenarios::serving::classical_served::Ending;
+use foretell_scenarios::serving::classical_served::{ClassicalEnd, Ending};
 
 use crate::{Nobody, problems, read};
 
@@ -118,7 +118,7 @@ fn a_roofline_follows_the_gpu() {
     let least = |fields: &str| {
         let plan = Plan::new(read(&with(&law("fp16"), fields), &[]).unwrap()).unwrap();
         let (_, _, classical) = plan.run_and_serve("default", &mut Nobody, &mut |_| ()).unwrap();
-        classical[0].ends.iter().filter_map(|end| end.latency_ns()).min().unwrap()
+        classical[0].ends.iter().filter_map(ClassicalEnd::latency_ns).min().unwrap()
     };
     // Half of 65e12 operations a second.
     assert_eq!(least(""), 2_100_000);
