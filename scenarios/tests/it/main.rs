@@ -340,7 +340,6 @@ fn library_scenarios_resolve() {
             "topology-aware" => (160, 1_280),
             "failures" => (2_080, 16_640),
             "classical" => (2, 16),
-            "serving" | "batching" | "paged-kv" => (1, 8),
             "starvation" | "reclaim-storm" | "backfill" | "gpu-topology" => (16, 128),
             "shared-vs-partitioned" | "shared-vs-partitioned-philly" => (164, 1_312),
             _ => panic!("a library scenario without an expectation: {name}"),

@@ -111,7 +111,7 @@ fn blocks_serve_more_than_memory_that_is_reserved() {
     let path = crate_dir().join("library/paged-kv.toml");
     let scenario = foretell_scenarios::load(&path, &[], environment(None)).unwrap().scenario;
     let plan = Plan::new(scenario).unwrap();
-    let (_, served) = plan.run_and_serve("default", &mut Deaf, &mut |_| {}).unwrap();
+    let (_, served, _) = plan.run_and_serve("default", &mut Deaf, &mut |_| {}).unwrap();
     let [longest, asked, paged] = &served[..] else { panic!("three services") };
     let rate = |of: &Served| of.summary.output_tokens_per_s;
     assert!(rate(paged) > 2.0 * rate(longest), "{} against {}", rate(paged), rate(longest));
@@ -186,7 +186,7 @@ fn jobs_and_services_share_a_cluster() {
     let text = text.replace("count = 1 }", "count = 2 }");
     let scenario = read(&text, &[]).unwrap();
     let plan = Plan::new(scenario).unwrap();
-    let (result, served) = plan.run_and_serve("default", &mut Deaf, &mut |_| {}).unwrap();
+    let (result, served, _) = plan.run_and_serve("default", &mut Deaf, &mut |_| {}).unwrap();
     assert_eq!(served[0].summary.requests, 400);
     // The replica holds two GPUs of a node, so that one node is left for jobs of eight: one after another.
     assert_eq!(result.summary.jobs.completed, 20);
