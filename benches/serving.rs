@@ -104,11 +104,13 @@ fn run(requests: &[(u32, u32, Vec<u64>)], pool: BlockPool) -> Count {
     count
 }
 
+/// How memory is made.
+type Pool = fn(u32, u32) -> BlockPool;
+
 fn saturated(criterion: &mut Criterion) {
     let requests = requests();
     let mut group = criterion.benchmark_group("saturated");
     group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(4));
-    type Pool = fn(u32, u32) -> BlockPool;
     for (name, pool) in
         [("vllm", BlockPool::new as Pool), ("vllm with a prefix cache", BlockPool::with_prefix_cache as Pool)]
     {

@@ -133,7 +133,7 @@ system_tokens = 512"#;
     assert_eq!(cached.summary.requests, 240);
     assert!(cached.summary.prefix_hit_rate > 0.6, "{}", cached.summary.prefix_hit_rate);
     let without = one("engine = { prefix_caching = false }", sessions);
-    assert_eq!(without.summary.prefix_hit_rate, 0.0);
+    assert!(without.summary.prefix_hit_rate <= 0.0);
     assert!(cached.summary.totals.computed_tokens < without.summary.totals.computed_tokens / 2);
     // A small cache forgets; memory below it does not.
     let small = one("engine = { kv_blocks = 300, max_sequences = 8 }", sessions);
