@@ -336,7 +336,7 @@ fn library_scenarios_resolve() {
             "policy-shootout" => (80, 640),
             "elastic" => (8, 64),
             "heterogeneous" => (27, 108),
-            "serving" | "batching" | "paged-kv" => (1, 8),
+            "serving" | "batching" | "paged-kv" | "chunked-prefill" => (1, 8),
             "topology-aware" => (160, 1_280),
             "failures" => (2_080, 16_640),
             "classical" => (2, 16),
