@@ -44,10 +44,10 @@ pub enum Rejection {
         /// Tokens that the cache has room for.
         cache_tokens: u64,
     },
-    /// Nobody else is left, and it is not taken.
+    /// It would never be taken.
     #[error("its {tokens} tokens are more than a batch may have, or than memory is kept for")]
     NeverTaken {
-        /// Tokens of the request that must be read in.
+        /// Tokens of the request, to its end.
         tokens: u32,
     },
 }
@@ -132,8 +132,12 @@ pub struct Engine<L, B: ?Sized = dyn Batcher + Send> {
     stages_free_ns: Vec<f64>,
     /// Since when the sequences that decode are the same, how long they have, not rounded, and how many they are.
     unchanged: Option<(u64, f64, usize)>,
+    /// Until when it has told what it did.
+    told_until_ns: u64,
     /// No more than one iteration at a time.
     one_by_one: bool,
+    /// Kept to spare its allocation.
+    crossings: Vec<(u32, u32)>,
     speculation: Option<Speculation>,
     fetches: fetches::Fetches,
     batcher: Box<B>,
@@ -151,7 +155,9 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             spare: Vec::new(),
             stages_free_ns: vec![0.0; stages],
             unchanged: None,
+            told_until_ns: 0,
             one_by_one: false,
+            crossings: Vec::new(),
             speculation: None,
             fetches: fetches::Fetches::default(),
             batcher,
@@ -190,8 +196,9 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// Once nothing is under way: those that no batch takes.
     pub fn left_over(&self) -> impl Iterator<Item = (u32, Rejection)> + '_ {
-        let slots = self.under_way.is_empty().then_some(&self.state.waiting).into_iter().flatten();
-        slots.map(|&slot| {
+        let State { waiting, running, .. } = &self.state;
+        let slots = self.under_way.is_empty().then(|| waiting.iter().chain(running));
+        slots.into_iter().flatten().map(|&slot| {
             let sequence = &self.state.sequences[slot];
             (sequence.request, Rejection::NeverTaken { tokens: sequence.tokens() })
         })
@@ -210,30 +217,33 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     }
 
     /// Takes a request in, to be considered with the next batch.
-    pub(crate) fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
+    pub fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
         let (prompt_tokens, output_tokens) = (request.prompt_tokens.max(1), request.output_tokens.max(1));
-        let limit_tokens = request.limit_tokens.max(output_tokens);
-        // Its last iteration may draft beyond its end.
-        let longest = (output_tokens + self.state.decode_tokens - 1).min(limit_tokens);
-        let tokens = prompt_tokens + longest - 1;
-        let blocks = &self.state.blocks;
-        if blocks.blocks_for(tokens) > blocks.total_blocks() {
-            let cache_tokens = u64::from(blocks.total_blocks()) * u64::from(blocks.block_tokens());
-            return Err(Rejection::TooLong { tokens, cache_tokens });
-        }
-        let slot = self.state.sequences.insert(Sequence {
+        let sequence = Sequence {
             arrival_ns: request.arrival_ns,
             request: request.index,
             priority: request.priority,
             prompt_tokens,
             output_tokens,
-            limit_tokens,
+            limit_tokens: request.limit_tokens.max(output_tokens),
             generated_tokens: 0,
             computed_tokens: 0,
             blocks: 0,
             decoding: false,
             in_flight: false,
-        });
+        };
+        // Its last iteration may draft beyond its end.
+        let drafted = sequence.end_tokens().saturating_add(self.state.decode_tokens - 1);
+        let tokens = drafted.min(sequence.most_tokens());
+        let blocks = &self.state.blocks;
+        if blocks.blocks_for(tokens) > blocks.total_blocks() {
+            let cache_tokens = u64::from(blocks.total_blocks()) * u64::from(blocks.block_tokens());
+            return Err(Rejection::TooLong { tokens, cache_tokens });
+        }
+        if !self.batcher.can_take(&self.state, &sequence) {
+            return Err(Rejection::NeverTaken { tokens });
+        }
+        let slot = self.state.sequences.insert(sequence);
         self.timings.resize(self.state.sequences.capacity(), Timing::NONE);
         self.timings[slot.index()] = Timing::NONE;
         self.state.blocks.set_keys(slot, request.block_keys);
@@ -241,15 +251,9 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         Ok(())
     }
 
-    /// Takes a request in. Whatever ends by `now_ns` must have been advanced over. Nothing else may arrive before `horizon_ns`.
-    pub fn arrive(
-        &mut self,
-        now_ns: u64,
-        request: &Request<'_>,
-        horizon_ns: u64,
-        observer: &mut impl Observer,
-    ) -> Result<(), Rejection> {
-        self.enqueue(request)?;
+    /// Considers those that were taken in. Whatever ends by `now_ns` must have been advanced over. Nothing else arrives before `horizon_ns`, as far as
+    /// is known.
+    pub fn begin(&mut self, now_ns: u64, horizon_ns: u64, observer: &mut impl Observer) {
         if self.under_way.len() < self.stages_free_ns.len() {
             self.dispatch(now_ns, horizon_ns, observer);
         } else if let Some(row) = self.under_way.front_mut()
@@ -260,7 +264,6 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
                 row.elapsed_ns.partition_point(|elapsed| origin_ns + elapsed.round() as u64 <= now_ns);
             row.elapsed_ns.truncate(ended + 1);
         }
-        Ok(())
     }
 
     /// Carries out what ends at [`Self::next_ns`], and begins what can be begun then. Nothing may arrive before `horizon_ns`.
@@ -290,8 +293,10 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         ended.plan.done = done;
         let after = Occupancy::of(&self.state);
         let (start_ns, batch) = (ended.start_ns, ended.batch());
+        let since_ns = start_ns.max(self.told_until_ns);
+        self.told_until_ns = now_ns;
         observer.iterations(
-            &Iterations { start_ns, end_ns: now_ns, count, batch, generated_tokens, before, after },
+            &Iterations { start_ns, end_ns: now_ns, since_ns, count, batch, generated_tokens, before, after },
             &self.state,
         );
         self.batcher.conclude(&mut self.state, &ended.plan);
@@ -357,15 +362,26 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             }
             return;
         }
-        // Blocks have an identity: in the order in which iteration after iteration would take them.
-        for iteration in 2..=count {
-            for &slot in &plan.decodes {
-                let sequence = &mut sequences[slot];
-                let tokens = sequence.computed_tokens + iteration;
-                let grown = blocks.grow(slot, sequence, tokens);
-                debug_assert!(grown, "blocks for {count} iterations");
-                blocks.publish(slot, tokens);
-            }
+        // Blocks have an identity: in the order in which iteration after iteration would take and fill them. In between nothing happens.
+        let block_tokens = blocks.block_tokens();
+        self.crossings.clear();
+        for (place, &slot) in (0..).zip(&plan.decodes) {
+            let computed = sequences[slot].computed_tokens;
+            let full = (computed + 2).next_multiple_of(block_tokens) - computed;
+            // A block is opened by the token after a full one.
+            let opened = if full > block_tokens { 2 } else { full + 1 };
+            let every = block_tokens as usize;
+            let all = (full..=count).step_by(every).chain((opened..=count).step_by(every));
+            self.crossings.extend(all.map(|iteration| (iteration, place)));
+        }
+        self.crossings.sort_unstable();
+        for &(iteration, place) in &self.crossings {
+            let slot = plan.decodes[place as usize];
+            let sequence = &mut sequences[slot];
+            let tokens = sequence.computed_tokens + iteration;
+            let grown = blocks.grow(slot, sequence, tokens);
+            debug_assert!(grown, "blocks for {count} iterations");
+            blocks.publish(slot, tokens);
         }
     }
 
@@ -393,7 +409,6 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             let timing = &mut self.timings[chunk.slot.index()];
             if sequence.generated_tokens == 1 {
                 timing.first_token_ns = now_ns;
-                observer.first_token(sequence.request, now_ns);
             } else {
                 observer.inter_token(now_ns - timing.last_token_ns, 1);
             }
@@ -460,7 +475,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
                 return None;
             }
         }
-        self.describe(&mut next, now_ns, observer);
+        self.describe(&mut next, now_ns);
         Some(next)
     }
 
@@ -476,7 +491,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     }
 
     /// What a batch computes.
-    fn describe(&mut self, next: &mut UnderWay, now_ns: u64, observer: &mut impl Observer) {
+    fn describe(&mut self, next: &mut UnderWay, now_ns: u64) {
         next.chunks.clear();
         next.elapsed_ns.clear();
         next.start_ns = now_ns;
@@ -492,7 +507,6 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             if timing.scheduled_ns == NEVER {
                 timing.scheduled_ns = now_ns;
                 timing.cached_tokens = sequence.computed_tokens;
-                observer.scheduled(sequence.request, now_ns);
             }
         }
     }

@@ -33,12 +33,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Group<L, B> {
     }
 
     /// Takes a request in, at the engine with the fewest: one that waits counts as four that run, as vLLM's front end counts.
-    pub fn arrive(
-        &mut self,
-        now_ns: u64,
-        request: &Request<'_>,
-        observer: &mut impl Observer,
-    ) -> Result<(), Rejection> {
+    pub fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
         let count = self.ranks.len();
         let load = |rank: usize| {
             let state = self.ranks[rank].state();
@@ -48,10 +43,14 @@ impl<L: StepLaw, B: Batcher + ?Sized> Group<L, B> {
             (0..count).map(|next| (self.turn + next) % count).min_by_key(|&rank| load(rank)).unwrap_or(0);
         self.ranks[rank].enqueue(request)?;
         self.turn = (rank + 1) % count;
+        Ok(())
+    }
+
+    /// Considers those that were taken in, unless an iteration is under way.
+    pub fn begin(&mut self, now_ns: u64, observer: &mut impl Observer) {
         if self.under_way.iter().all(Option::is_none) {
             self.step(now_ns, observer);
         }
-        Ok(())
     }
 
     /// Carries out the iteration that ends at [`Self::next_ns`], and begins the next.

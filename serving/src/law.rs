@@ -10,7 +10,7 @@ use crate::batch::{Batch, Chunk, StepLaw};
 use crate::calibration::{Calibration, CalibrationError};
 use crate::curve::Curve;
 use crate::layer::Layer;
-use crate::link::Link;
+use crate::link::Links;
 use crate::model::weights::Parallelism;
 use crate::model::{Model, ModelError};
 use crate::options::{Compilation, EAGER_LAYER_US, EAGER_STEP_US, Options};
@@ -60,15 +60,15 @@ pub struct AnalyticLaw {
 }
 
 impl AnalyticLaw {
-    /// The law of a model that is spread over GPUs with this calibration, joined by this link.
+    /// The law of a model that is spread over GPUs with this calibration, joined by these links.
     pub fn new(
         model: &Model,
         parallelism: Parallelism,
         calibration: &Calibration,
-        link: &Link,
+        links: impl Into<Links>,
         options: &Options,
     ) -> Result<Self, LawError> {
-        Self::with_measured(model, parallelism, calibration, link, options, &Measured::default())
+        Self::with_measured(model, parallelism, calibration, links, options, &Measured::default())
     }
 
     /// The same with what was measured of this very model and tensor parallelism in place of the law, as far as it goes.
@@ -76,14 +76,14 @@ impl AnalyticLaw {
         model: &Model,
         parallelism: Parallelism,
         calibration: &Calibration,
-        link: &Link,
+        links: impl Into<Links>,
         options: &Options,
         measured: &Measured,
     ) -> Result<Self, LawError> {
         parallelism.check(model)?;
         let shape = Shape::new(model, parallelism.tensor, options.cache_number_bytes);
         let attention = AttentionLaw::new(calibration, shape, options)?;
-        let layer = Layer::new(model, parallelism, calibration, link, options, measured)?;
+        let layer = Layer::new(model, parallelism, calibration, links.into(), options, measured)?;
         let cut = parallelism.stage_layers(model);
         let mut first = 0;
         let mut stages = Vec::with_capacity(cut.len());

@@ -2,7 +2,7 @@
 
 use crate::calibration::{Calibration, CalibrationError, Constants, Family};
 use crate::correction::{Correction, Prepared};
-use crate::link::Link;
+use crate::link::Links;
 use crate::model::weights::Parallelism;
 use crate::model::{Attention, Experts, Model};
 use crate::options::{Compilation, ExpertExchange, FUSED_ELEMENTWISE, Options};
@@ -28,7 +28,7 @@ pub(crate) struct Layer<'a> {
     model: &'a Model,
     parallelism: Parallelism,
     calibration: &'a Calibration,
-    link: &'a Link,
+    links: Links,
     measured: &'a Measured,
     products: Products<'a>,
     /// The projection on the vocabulary and the router keep 16 bits.
@@ -43,7 +43,7 @@ impl<'a> Layer<'a> {
         model: &'a Model,
         parallelism: Parallelism,
         calibration: &'a Calibration,
-        link: &'a Link,
+        links: Links,
         options: &Options,
         measured: &'a Measured,
     ) -> Result<Self, CalibrationError> {
@@ -76,7 +76,7 @@ impl<'a> Layer<'a> {
             model,
             parallelism,
             calibration,
-            link,
+            links,
             measured,
             products: products(known(of_products)?),
             half: Products {
@@ -193,7 +193,7 @@ impl<'a> Layer<'a> {
     }
 
     fn reduce_s(&self, rows: f64) -> f64 {
-        self.link.all_reduce_s(rows * self.width() * ACTIVATION_BYTES, self.parallelism.tensor)
+        self.links.tensor.all_reduce_s(rows * self.width() * ACTIVATION_BYTES, self.parallelism.tensor)
     }
 
     /// The feed-forward network of a layer without experts, and the collective after it.
@@ -240,9 +240,9 @@ impl<'a> Layer<'a> {
             // A GPU has its share of the tokens, and the others have all but its share of the experts.
             let away = f64::from(expert - 1) / f64::from(expert);
             let sent = bytes * f64::from(experts.active) / f64::from(expert) * away;
-            2.0 * self.link.send_s(sent)
+            2.0 * self.links.outer.send_s(sent)
         } else {
-            let gathered = self.link.gather_s(bytes, data);
+            let gathered = self.links.outer.gather_s(bytes, data);
             2.0 * gathered + self.reduce_s(rows / f64::from(data))
         };
         let spread = f64::from(expert);
@@ -282,7 +282,7 @@ impl<'a> Layer<'a> {
 
     /// What the last layer of a stage sends to the next.
     pub(crate) fn send_s(&self, tokens: u32) -> f64 {
-        self.link.send_s(f64::from(tokens) * self.width() * ACTIVATION_BYTES)
+        self.links.outer.send_s(f64::from(tokens) * self.width() * ACTIVATION_BYTES)
     }
 
     /// The projection on the vocabulary and the choice of a token.
@@ -291,7 +291,8 @@ impl<'a> Layer<'a> {
         let vocabulary = f64::from(self.model.vocabulary);
         let projection = || self.product_s(&self.half, rows, self.width(), vocabulary / self.tensor());
         // Logits of every part of the vocabulary come together before a token is chosen.
-        let gathered = self.link.gather_s(rows * vocabulary * ACTIVATION_BYTES, self.parallelism.tensor);
+        let gathered =
+            self.links.tensor.gather_s(rows * vocabulary * ACTIVATION_BYTES, self.parallelism.tensor);
         let sampler = || self.elementwise_s(Family::Sampler, rows * vocabulary * 4.0);
         self.measured_or(Operator::Vocabulary, sequences, projection)
             + gathered

@@ -45,7 +45,7 @@ pub use curve::Series;
 pub use engine::{Engine, Rejection, Request, TierLink};
 pub use group::Group;
 pub use law::AnalyticLaw;
-pub use link::{Link, LinkKind};
+pub use link::{Link, LinkKind, Links};
 pub use model::Model;
 pub use model::weights::Parallelism;
 pub use observer::{Observer, Outcome};

@@ -25,6 +25,21 @@ pub enum LinkKind {
     Network,
 }
 
+/// What the GPUs of a replica are joined by.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Links {
+    /// Those that share each layer (tensor parallelism).
+    pub tensor: Link,
+    /// Those of one stage of a pipeline and the next, and engines that share experts.
+    pub outer: Link,
+}
+
+impl From<&Link> for Links {
+    fn from(&link: &Link) -> Self {
+        Self { tensor: link, outer: link }
+    }
+}
+
 impl LinkKind {
     /// Every kind, with its name.
     pub const ALL: [(&'static str, Self); 3] =

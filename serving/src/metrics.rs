@@ -23,7 +23,7 @@ pub struct Interval {
     pub busy_ns: f64,
     /// Sequences that run, over time.
     pub running: f64,
-    /// Requests that wait, over time.
+    /// Requests that wait to be taken for the first time, over time.
     pub waiting: f64,
     /// Blocks held, over time.
     pub blocks: f64,
@@ -64,8 +64,10 @@ pub struct Totals {
     pub blocks_ns: f64,
     /// See there.
     pub held_tokens_ns: f64,
-    /// Most blocks held at once.
-    pub most_blocks: u32,
+    /// Blocks that there are, over the same time.
+    pub capacity_blocks_ns: f64,
+    /// The largest share of a replica's blocks held at once.
+    pub peak_share: f64,
     /// How often requests gave up their memory.
     pub preemptions: u64,
 }
@@ -135,7 +137,11 @@ impl Recorder {
     /// Spreads sums evenly over a span.
     fn spread(&mut self, start_ns: u64, end_ns: u64, sums: &Interval) {
         self.reach(end_ns);
-        let length = (end_ns - start_ns).max(1) as f64;
+        if start_ns >= end_ns {
+            self.timeline[(end_ns / self.interval_ns) as usize].add(sums, 1.0);
+            return;
+        }
+        let length = (end_ns - start_ns) as f64;
         let mut from_ns = start_ns;
         while from_ns < end_ns {
             let index = from_ns / self.interval_ns;
@@ -170,7 +176,8 @@ impl Recorder {
         mine.work.bytes += theirs.work.bytes;
         mine.blocks_ns += theirs.blocks_ns;
         mine.held_tokens_ns += theirs.held_tokens_ns;
-        mine.most_blocks += theirs.most_blocks;
+        mine.capacity_blocks_ns += theirs.capacity_blocks_ns;
+        mine.peak_share = mine.peak_share.max(theirs.peak_share);
         mine.preemptions += theirs.preemptions;
     }
 }
@@ -190,12 +197,14 @@ impl Observer for Recorder {
     }
 
     fn finished(&mut self, outcome: &Outcome) {
+        let waiting = (outcome.scheduled_ns - outcome.arrival_ns) as f64;
+        self.spread(outcome.arrival_ns, outcome.scheduled_ns, &Interval { waiting, ..Interval::default() });
         self.outcomes.push(*outcome);
     }
 
     fn iterations(&mut self, iterations: &Iterations<'_>, state: &State) {
-        let Iterations { start_ns, end_ns, count, batch, generated_tokens, before, after } = *iterations;
-        let length = (end_ns - start_ns) as f64;
+        let Iterations { end_ns, since_ns, count, batch, generated_tokens, before, after, .. } = *iterations;
+        let length = (end_ns - since_ns) as f64;
         let count_f = f64::from(count);
         let chunk_tokens = batch.chunk_tokens();
         // Those that decode have a token more of context in each further iteration; work is linear in it.
@@ -206,28 +215,29 @@ impl Observer for Recorder {
             self.totals.work.flops += count_f * work.flops;
             self.totals.work.bytes += count_f * work.bytes;
         }
-        let used = before.used_blocks;
-        let held = (before.held_tokens + after.held_tokens) as f64 / 2.0;
-        // Those that are done at the end held theirs until then.
-        let held = held.max(before.held_tokens as f64);
+        // Blocks and tokens grow evenly over a row.
+        let used = f64::midpoint(f64::from(before.used_blocks), f64::from(after.used_blocks));
+        let held = f64::midpoint(before.held_tokens as f64, after.held_tokens as f64);
+        let total_blocks = f64::from(state.blocks.total_blocks());
         let totals = &mut self.totals;
         totals.iterations += u64::from(count);
         totals.busy_ns += length;
         totals.computed_tokens += u64::from(count) * u64::from(batch.tokens());
         totals.output_tokens += generated_tokens;
-        totals.blocks_ns += length * f64::from(used);
+        totals.blocks_ns += length * used;
         totals.held_tokens_ns += length * held;
-        totals.most_blocks = totals.most_blocks.max(used);
+        totals.capacity_blocks_ns += length * total_blocks;
+        totals.peak_share = totals.peak_share.max(f64::from(after.used_blocks) / total_blocks);
         let sums = Interval {
             busy_ns: length,
             running: length * state.running.len() as f64,
-            waiting: length * state.waiting.len() as f64,
-            blocks: length * f64::from(used),
+            waiting: 0.0,
+            blocks: length * used,
             prefill_tokens: f64::from(chunk_tokens),
             output_tokens: generated_tokens as f64,
             preemptions: 0.0,
         };
-        self.spread(start_ns, end_ns, &sums);
+        self.spread(since_ns, end_ns, &sums);
     }
 }
 
@@ -379,7 +389,7 @@ pub struct Summary {
     pub waiting: f64,
     /// Share of blocks held, on average while busy.
     pub kv_use: f64,
-    /// The same at the most, of all replicas (their peaks need not coincide).
+    /// The same at the most, of the replica that was fullest.
     pub kv_peak: f64,
     /// Share of the room in blocks held in which there is no token, while busy.
     pub kv_waste: f64,
@@ -394,10 +404,8 @@ pub struct Summary {
 /// What [`Summary::new`] must know beside what was recorded.
 #[derive(Clone, Copy, PartialEq, Default, Debug)]
 pub struct Capacity {
-    /// Replicas.
-    pub replicas: u32,
-    /// Blocks of all of them.
-    pub blocks: u64,
+    /// Engines: replicas, or with data-parallel attention their ranks.
+    pub engines: u32,
     /// Tokens of a block.
     pub block_tokens: u32,
     /// Tokens of prompts that were looked for in caches, and those that were found.
@@ -433,14 +441,11 @@ impl Summary {
             requests_per_s: per_s(outcomes.len() as f64),
             output_tokens_per_s: per_s(totals.output_tokens as f64),
             prompt_tokens_per_s: per_s(prompt_tokens as f64),
-            busy_share: share(totals.busy_ns, span_ns * f64::from(capacity.replicas)),
+            busy_share: share(totals.busy_ns, span_ns * f64::from(capacity.engines)),
             running: share(sum(|interval| interval.running), span_ns),
             waiting: share(sum(|interval| interval.waiting), span_ns),
-            kv_use: share(
-                totals.blocks_ns,
-                totals.busy_ns * capacity.blocks as f64 / f64::from(capacity.replicas.max(1)),
-            ),
-            kv_peak: share(f64::from(totals.most_blocks), capacity.blocks as f64),
+            kv_use: share(totals.blocks_ns, totals.capacity_blocks_ns),
+            kv_peak: totals.peak_share,
             kv_waste: share(
                 totals.blocks_ns * f64::from(capacity.block_tokens) - totals.held_tokens_ns,
                 totals.blocks_ns * f64::from(capacity.block_tokens),

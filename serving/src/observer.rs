@@ -50,6 +50,8 @@ pub struct Iterations<'a> {
     pub start_ns: u64,
     /// When the last ended.
     pub end_ns: u64,
+    /// Since when this engine has told nothing: with stages batches overlap, and time counts once.
+    pub since_ns: u64,
     /// How many.
     pub count: u32,
     /// What each computed; the context is that of the first.
@@ -64,10 +66,6 @@ pub struct Iterations<'a> {
 
 /// What an engine tells of itself.
 pub trait Observer {
-    /// A request was taken for the first time.
-    fn scheduled(&mut self, _request: u32, _now_ns: u64) {}
-    /// The first token of a request.
-    fn first_token(&mut self, _request: u32, _now_ns: u64) {}
     /// Further tokens, each so long after the one before it of the same request. Of draft tokens that are accepted together all but the first come after no time.
     fn inter_token(&mut self, _latency_ns: u64, _tokens: u32) {}
     /// A request gave up its memory.

@@ -11,14 +11,11 @@ pub trait Replica {
     /// When it must be told to [`Self::advance`]. None if it has nothing to do until something arrives.
     fn next_ns(&self) -> Option<u64>;
 
-    /// Takes a request in. Whatever ends by `now_ns` must have been advanced over. Nothing else may arrive before `horizon_ns`.
-    fn arrive(
-        &mut self,
-        now_ns: u64,
-        request: &Request<'_>,
-        horizon_ns: u64,
-        observer: &mut impl Observer,
-    ) -> Result<(), Rejection>;
+    /// Takes a request in, to be considered with the next batch.
+    fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection>;
+
+    /// Considers those that were taken in. Whatever ends by `now_ns` must have been advanced over. Nothing else arrives before `horizon_ns`, as far as is known.
+    fn begin(&mut self, now_ns: u64, horizon_ns: u64, observer: &mut impl Observer);
 
     /// Carries out what ends at [`Self::next_ns`], and begins what can be begun then. Nothing may arrive before `horizon_ns`.
     fn advance(&mut self, horizon_ns: u64, observer: &mut impl Observer);
@@ -35,14 +32,12 @@ impl<L: StepLaw, B: Batcher + ?Sized> Replica for Engine<L, B> {
         self.next_ns()
     }
 
-    fn arrive(
-        &mut self,
-        now_ns: u64,
-        request: &Request<'_>,
-        horizon_ns: u64,
-        observer: &mut impl Observer,
-    ) -> Result<(), Rejection> {
-        self.arrive(now_ns, request, horizon_ns, observer)
+    fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
+        self.enqueue(request)
+    }
+
+    fn begin(&mut self, now_ns: u64, horizon_ns: u64, observer: &mut impl Observer) {
+        self.begin(now_ns, horizon_ns, observer);
     }
 
     fn advance(&mut self, horizon_ns: u64, observer: &mut impl Observer) {
@@ -63,14 +58,12 @@ impl<L: StepLaw, B: Batcher + ?Sized> Replica for Group<L, B> {
         self.next_ns()
     }
 
-    fn arrive(
-        &mut self,
-        now_ns: u64,
-        request: &Request<'_>,
-        _horizon_ns: u64,
-        observer: &mut impl Observer,
-    ) -> Result<(), Rejection> {
-        self.arrive(now_ns, request, observer)
+    fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
+        self.enqueue(request)
+    }
+
+    fn begin(&mut self, now_ns: u64, _horizon_ns: u64, observer: &mut impl Observer) {
+        self.begin(now_ns, observer);
     }
 
     fn advance(&mut self, _horizon_ns: u64, observer: &mut impl Observer) {
@@ -91,8 +84,8 @@ pub trait Arrivals {
     /// When the next one arrives; none if nothing does until something is done.
     fn next_ns(&mut self) -> Option<u64>;
 
-    /// The one that arrives then, and when the one after it arrives as far as is known (a hint that spares work).
-    fn take(&mut self) -> Option<(Request<'_>, u64)>;
+    /// The one that arrives then.
+    fn take(&mut self) -> Option<Request<'_>>;
 
     /// A request is done, or was turned away: whoever sent it may send another.
     fn done(&mut self, _request: u32, _now_ns: u64) {}
@@ -106,10 +99,8 @@ impl<'a, I: Iterator<Item = Request<'a>>> Arrivals for Open<'a, I> {
         self.0.peek().map(|next| next.arrival_ns)
     }
 
-    fn take(&mut self) -> Option<(Request<'_>, u64)> {
-        let request = self.0.next()?;
-        let horizon_ns = self.0.peek().map_or(u64::MAX, |next| next.arrival_ns);
-        Some((request, horizon_ns))
+    fn take(&mut self) -> Option<Request<'_>> {
+        self.0.next()
     }
 }
 
@@ -120,14 +111,6 @@ struct Listening<'o, O> {
 }
 
 impl<O: Observer> Observer for Listening<'_, O> {
-    fn scheduled(&mut self, request: u32, now_ns: u64) {
-        self.observer.scheduled(request, now_ns);
-    }
-
-    fn first_token(&mut self, request: u32, now_ns: u64) {
-        self.observer.first_token(request, now_ns);
-    }
-
     fn inter_token(&mut self, latency_ns: u64, tokens: u32) {
         self.observer.inter_token(latency_ns, tokens);
     }
@@ -156,7 +139,7 @@ pub fn drive<R: Replica, A: Arrivals, O: Observer>(
     observers: &mut [O],
 ) -> Vec<(u32, Rejection)> {
     let mut rejected = Vec::new();
-    let mut done = Vec::new();
+    let (mut done, mut touched) = (Vec::new(), Vec::new());
     loop {
         let arrival_ns = arrivals.next_ns();
         let first =
@@ -172,13 +155,24 @@ pub fn drive<R: Replica, A: Arrivals, O: Observer>(
             continue;
         }
         let Some(now_ns) = arrival_ns else { break };
-        let Some((request, horizon_ns)) = arrivals.take() else { break };
-        let one = route(replicas, &request);
-        let index = request.index;
-        let mut observer = Listening { observer: &mut observers[one], done: &mut done };
-        if let Err(rejection) = replicas[one].arrive(now_ns, &request, horizon_ns, &mut observer) {
-            rejected.push((index, rejection));
-            arrivals.done(index, now_ns);
+        // All that arrive at an instant may share a batch.
+        while arrivals.next_ns() == Some(now_ns) {
+            let Some(request) = arrivals.take() else { break };
+            let one = route(replicas, &request);
+            let index = request.index;
+            match replicas[one].enqueue(&request) {
+                Ok(()) if touched.contains(&one) => {}
+                Ok(()) => touched.push(one),
+                Err(rejection) => {
+                    rejected.push((index, rejection));
+                    arrivals.done(index, now_ns);
+                }
+            }
+        }
+        let horizon_ns = arrivals.next_ns().unwrap_or(u64::MAX);
+        for one in touched.drain(..) {
+            let mut observer = Listening { observer: &mut observers[one], done: &mut done };
+            replicas[one].begin(now_ns, horizon_ns, &mut observer);
         }
     }
     rejected.extend(replicas.iter().flat_map(Replica::left_over));

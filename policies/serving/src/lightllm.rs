@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use crate::pool::{Limits, Pool, admit, repeat};
-use crate::sequence::Slot;
+use crate::pool::{Limits, Pool, admit, fits_batch, repeat};
+use crate::sequence::{Sequence, Slot};
 use crate::state::{Batcher, Plan, State, release_done};
 
 /// `LightLLM`'s router, as Vidur has it: prompts are read in by batches of their own, when nobody decodes or after a number of iterations; a request is taken if
@@ -59,7 +59,7 @@ impl LightLlm {
         let mut batched = 0;
         while let Some(&slot) = state.waiting.front() {
             let tokens = state.sequences[slot].tokens();
-            if batched + tokens > self.max_batched_tokens
+            if !fits_batch(state, slot, plan, u64::from(batched + tokens), self.max_batched_tokens)
                 || self.limits.are_reached(state, plan)
                 || !self.fits(state, slot)
                 || !admit(state, slot, tokens)
@@ -73,8 +73,11 @@ impl LightLlm {
 }
 
 impl Batcher for LightLlm {
-    fn name(&self) -> &'static str {
-        "lightllm"
+    fn can_take(&self, state: &State, sequence: &Sequence) -> bool {
+        let blocks = &state.blocks;
+        sequence.prompt_tokens <= self.max_batched_tokens
+            && u64::from(sequence.most_tokens())
+                < u64::from(blocks.total_blocks()) * u64::from(blocks.block_tokens())
     }
 
     fn compose(&mut self, state: &mut State, plan: &mut Plan) {
@@ -98,7 +101,7 @@ impl Batcher for LightLlm {
             }
             plan.push(slot, 1, true);
         }
-        repeat(state, plan, 0);
+        repeat(state, plan, |state, decodes| state.repeats(decodes, 0));
         self.waiting_iterations += 1;
         plan.repeats =
             plan.repeats.min(1 + self.max_waiting_iterations.saturating_sub(self.waiting_iterations));

@@ -1,6 +1,7 @@
 //! Orca.
 
 use crate::pool::{Limits, Pool, admit, repeat};
+use crate::sequence::Sequence;
 use crate::state::{Batcher, Plan, State, release_done};
 
 /// How much memory a request is given when it is taken, for good.
@@ -18,14 +19,22 @@ pub enum Reservation {
 
 impl Reservation {
     /// Tokens for a sequence that waits.
-    pub(crate) fn tokens(self, state: &State, slot: crate::Slot) -> u32 {
-        let sequence = &state.sequences[slot];
+    pub(crate) fn tokens(self, sequence: &Sequence) -> u32 {
         match self {
             Self::Limit => sequence.most_tokens(),
             Self::Longest(tokens) => tokens,
-            Self::Oracle => sequence.prompt_tokens + sequence.output_tokens - 1,
-            Self::PowerOfTwo => sequence.prompt_tokens + sequence.output_tokens.next_power_of_two() - 1,
+            Self::Oracle => sequence.end_tokens(),
+            Self::PowerOfTwo => {
+                let answer = sequence.output_tokens.checked_next_power_of_two().unwrap_or(u32::MAX);
+                sequence.prompt_tokens.saturating_add(answer - 1)
+            }
         }
+    }
+
+    /// Whether a sequence ends within what is reserved for it, and that fits.
+    pub(crate) fn holds(self, state: &State, sequence: &Sequence) -> bool {
+        let reserved = self.tokens(sequence);
+        sequence.end_tokens() <= reserved && state.blocks.blocks_for(reserved) <= state.blocks.total_blocks()
     }
 }
 
@@ -46,8 +55,8 @@ impl Orca {
 }
 
 impl Batcher for Orca {
-    fn name(&self) -> &'static str {
-        "orca"
+    fn can_take(&self, state: &State, sequence: &Sequence) -> bool {
+        self.reservation.holds(state, sequence)
     }
 
     fn compose(&mut self, state: &mut State, plan: &mut Plan) {
@@ -58,13 +67,14 @@ impl Batcher for Orca {
         }
         while !self.limits.fill_batch(plan) {
             let Some(&slot) = state.waiting.front() else { break };
-            let reserved = self.reservation.tokens(state, slot);
+            let reserved = self.reservation.tokens(&state.sequences[slot]);
             if !admit(state, slot, reserved) {
                 break;
             }
             plan.push(slot, state.sequences[slot].tokens(), false);
         }
-        repeat(state, plan, 0);
+        // All is reserved: nobody takes blocks.
+        repeat(state, plan, |state, decodes| state.until_done(decodes));
     }
 
     fn conclude(&mut self, state: &mut State, plan: &Plan) {

@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::sequence::Slot;
+use crate::sequence::{Sequence, Slot};
 use crate::state::{Plan, State};
 
 /// Limits that all of them have.
@@ -25,6 +25,13 @@ impl Limits {
     /// Whether a batch or the engine has all that it may have.
     pub(crate) fn are_reached(&self, state: &State, plan: &Plan) -> bool {
         state.running.len() == self.max_sequences as usize || self.fill_batch(plan)
+    }
+
+    /// Whether a sequence is let in beside the watermark, and still would be if it had to be read in anew shortly before its end.
+    pub(crate) fn admit(&self, state: &State, sequence: &Sequence) -> bool {
+        let blocks = &state.blocks;
+        blocks.blocks_for(sequence.end_tokens()).saturating_add(self.watermark_blocks)
+            <= blocks.total_blocks()
     }
 
     /// Whether a batch has all that it may have.
@@ -78,11 +85,27 @@ pub(crate) fn admit(state: &mut State, slot: Slot, tokens: u32) -> bool {
     fits
 }
 
-/// Says of a plan in which all that run decode how often it comes again. `keep_blocks` must stay free.
-pub(crate) fn repeat(state: &mut State, plan: &mut Plan, keep_blocks: u32) {
+/// Whether a batch may have so many tokens with this sequence. Who gave up its memory may have grown beyond the limit: it is read in anew alone.
+pub(crate) fn fits_batch(
+    state: &State,
+    slot: Slot,
+    plan: &Plan,
+    tokens: u64,
+    max_batched_tokens: u32,
+) -> bool {
+    tokens <= u64::from(max_batched_tokens) || (plan.is_empty() && state.sequences[slot].generated_tokens > 0)
+}
+
+/// Says of a plan in which all that run decode how often it comes again.
+pub(crate) fn repeat(state: &mut State, plan: &mut Plan, repeats: impl FnOnce(&mut State, &[Slot]) -> u32) {
     plan.heeds_arrivals = state.waiting.is_empty();
     let all = plan.chunks.is_empty() && !plan.decodes.is_empty() && plan.decodes.len() == state.running.len();
-    if all && state.blocks.free_blocks() >= keep_blocks {
-        plan.repeats = state.repeats(&plan.decodes, keep_blocks);
+    if all {
+        plan.repeats = repeats(state, &plan.decodes);
     }
+}
+
+/// How often sequences may decode of which each must find a block free before it does, needed or not.
+pub(crate) fn while_a_block_is_free(state: &mut State, decodes: &[Slot]) -> u32 {
+    if state.blocks.free_blocks() == 0 { 1 } else { state.repeats(decodes, 1) }
 }

@@ -42,7 +42,6 @@ pub struct PrefixCache {
     held: Vec<Held>,
     /// Lists of blocks that nobody needs, kept to spare their allocation.
     spare: Vec<Vec<u32>>,
-    evicted_blocks: u64,
     tiers: Tiers,
 }
 
@@ -75,14 +74,8 @@ impl PrefixCache {
             tail,
             held: Vec::new(),
             spare: Vec::new(),
-            evicted_blocks: 0,
             tiers: Tiers::default(),
         }
-    }
-
-    /// Blocks whose contents were given up for others.
-    pub const fn evicted_blocks(&self) -> u64 {
-        self.evicted_blocks
     }
 
     /// Memory below, the nearest first.
@@ -260,7 +253,6 @@ impl PrefixCache {
 
     /// Takes a block out of its chain, in which `after` comes after it.
     fn forget(&mut self, block: u32, key: u64, after: u32) {
-        self.evicted_blocks += 1;
         let chain = chain_of(key, self.shift);
         let first = self.chains[chain];
         if first == block {

@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use crate::pool::{Limits, Pool, admit, repeat};
-use crate::sequence::Slot;
+use crate::pool::{Limits, Pool, admit, repeat, while_a_block_is_free};
+use crate::sequence::{Sequence, Slot};
 use crate::state::{Batcher, Plan, State, release_done};
 
 /// Sarathi-Serve (OSDI'24), as Vidur has it: each batch has a budget of tokens; decodes come first and are never put off, then prompts that are read
@@ -26,8 +26,8 @@ impl Sarathi {
 }
 
 impl Batcher for Sarathi {
-    fn name(&self) -> &'static str {
-        "sarathi"
+    fn can_take(&self, state: &State, sequence: &Sequence) -> bool {
+        self.limits.admit(state, sequence)
     }
 
     fn compose(&mut self, state: &mut State, plan: &mut Plan) {
@@ -71,7 +71,7 @@ impl Batcher for Sarathi {
             plan.push(slot, chunk, false);
             tokens += chunk;
         }
-        repeat(state, plan, 1);
+        repeat(state, plan, while_a_block_is_free);
     }
 
     fn conclude(&mut self, state: &mut State, plan: &Plan) {

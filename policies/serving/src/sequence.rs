@@ -48,7 +48,13 @@ impl Sequence {
     /// Tokens whose keys and values it may have to hold at most. The last token is generated, never computed.
     #[inline]
     pub const fn most_tokens(&self) -> u32 {
-        self.prompt_tokens + self.limit_tokens - 1
+        self.prompt_tokens.saturating_add(self.limit_tokens - 1)
+    }
+
+    /// Tokens whose keys and values it will hold at its end.
+    #[inline]
+    pub const fn end_tokens(&self) -> u32 {
+        self.prompt_tokens.saturating_add(self.output_tokens - 1)
     }
 
     /// Tokens that it holds while it decodes, if so many are computed at once: it is never given room for more than it may generate.

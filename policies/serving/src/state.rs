@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::kv::BlockPool;
-use crate::sequence::{Sequences, Slot};
+use crate::sequence::{Sequence, Sequences, Slot};
 use crate::tiers::Fetch;
 
 /// The requests and the memory of an engine.
@@ -187,8 +187,11 @@ impl Plan {
 /// The engine calls [`Self::compose`] whenever a batch may be begun, carries the batch out, marks what it computed in the sequences, and calls
 /// [`Self::conclude`]. Sequences that are part of a batch under way are marked `in_flight`: with stages of a pipeline several batches are under way.
 pub trait Batcher {
-    /// Its name.
-    fn name(&self) -> &'static str;
+    /// Whether it would ever be this sequence's turn, all others gone: one that must never be taken would stop those behind it. That it fits into memory
+    /// to its end is known. Who asks may look at the end.
+    fn can_take(&self, _state: &State, _sequence: &Sequence) -> bool {
+        true
+    }
 
     /// Takes a new request in: behind the others, unless priorities say otherwise.
     fn enqueue(&mut self, state: &mut State, slot: Slot) {

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::orca::Reservation;
 use crate::pool::{Limits, admit};
-use crate::sequence::Slot;
+use crate::sequence::{Sequence, Slot};
 use crate::state::{Batcher, Plan, State};
 
 /// Static batching, as `FasterTransformer`'s: a batch is made of who waits, and runs until all of it are done; memory is reserved for the longest that a
@@ -28,8 +28,8 @@ impl Static {
 }
 
 impl Batcher for Static {
-    fn name(&self) -> &'static str {
-        "static"
+    fn can_take(&self, state: &State, sequence: &Sequence) -> bool {
+        self.reservation.holds(state, sequence)
     }
 
     fn compose(&mut self, state: &mut State, plan: &mut Plan) {
@@ -37,7 +37,7 @@ impl Batcher for Static {
             let mut members = Vec::new();
             while members.len() < self.limits.max_batch_sequences as usize {
                 let Some(&slot) = state.waiting.front() else { break };
-                let reserved = self.reservation.tokens(state, slot);
+                let reserved = self.reservation.tokens(&state.sequences[slot]);
                 if !admit(state, slot, reserved) {
                     break;
                 }

@@ -1,6 +1,7 @@
 //! In-flight batching of TensorRT-LLM.
 
 use crate::orca::Reservation;
+use crate::sequence::Sequence;
 use crate::state::{Batcher, Plan, State, release_done};
 
 /// Who is taken, and what happens when memory runs out (`CapacitySchedulerPolicy`).
@@ -53,9 +54,10 @@ impl TensorRtLlm {
             }
             let tokens = sequence.tokens_while_decoding(state.decode_tokens);
             while !state.blocks.grow(slot, &mut state.sequences[slot], tokens) {
-                let idle = |&running: &crate::Slot| !state.sequences[running].in_flight;
-                let Some(last) = state.running.iter().rposition(idle) else { return true };
-                let victim = state.running.remove(last);
+                // While the last is part of a batch under way, whoever lacks a block waits for it.
+                let Some(victim) = state.running.pop_if(|last| !state.sequences[*last].in_flight) else {
+                    return true;
+                };
                 state.preempt(victim);
                 paused = true;
                 if victim == slot {
@@ -77,7 +79,7 @@ impl TensorRtLlm {
             let hit = state.blocks.hit(slot, sequence);
             let tokens = match self.capacity {
                 Capacity::MaxUtilization => sequence.tokens(),
-                Capacity::GuaranteedNoEvict | Capacity::StaticBatch => Reservation::Limit.tokens(state, slot),
+                Capacity::GuaranteedNoEvict | Capacity::StaticBatch => Reservation::Limit.tokens(sequence),
             };
             let needed = state.blocks.blocks_for(tokens) - hit.blocks + hit.vacant_blocks;
             if needed > state.blocks.free_blocks() {
@@ -90,17 +92,19 @@ impl TensorRtLlm {
             state.waiting.pop_front();
             let sequence = &mut state.sequences[slot];
             state.blocks.claim(slot, sequence, hit);
-            if !state.blocks.grow(slot, sequence, tokens) {
-                break;
-            }
+            // It was counted.
+            let grown = state.blocks.grow(slot, sequence, tokens);
+            debug_assert!(grown, "blocks for {tokens} tokens");
             state.running.push(slot);
         }
     }
 }
 
 impl Batcher for TensorRtLlm {
-    fn name(&self) -> &'static str {
-        "tensorrt-llm"
+    fn can_take(&self, state: &State, sequence: &Sequence) -> bool {
+        let reserves = self.capacity != Capacity::MaxUtilization;
+        (self.chunked_context || sequence.end_tokens() <= self.max_batched_tokens)
+            && (!reserves || Reservation::Limit.holds(state, sequence))
     }
 
     fn compose(&mut self, state: &mut State, plan: &mut Plan) {
@@ -109,9 +113,12 @@ impl Batcher for TensorRtLlm {
             self.admit(state);
         }
         let mut budget = self.max_batched_tokens;
+        let block_tokens = state.blocks.block_tokens();
         for &slot in &state.running {
             let sequence = &state.sequences[slot];
-            if budget > 0 && sequence.decoding && !sequence.in_flight {
+            let has_room =
+                sequence.blocks * block_tokens >= sequence.tokens_while_decoding(state.decode_tokens);
+            if budget > 0 && sequence.decoding && !sequence.in_flight && has_room {
                 state.blocks.publish(slot, sequence.computed_tokens + 1);
                 plan.push(slot, 1, true);
                 budget = budget.saturating_sub(state.decode_tokens);

@@ -1,7 +1,7 @@
 //! vLLM's V1 scheduler.
 
 use crate::kv::Hit;
-use crate::sequence::Slot;
+use crate::sequence::{Sequence, Slot};
 use crate::state::{Batcher, Plan, State, release_done};
 use crate::tiers::Fetch;
 
@@ -59,18 +59,18 @@ impl Vllm {
         }
     }
 
-    /// Where in [`State::running`] is whoever must give up its memory.
+    /// Where in [`State::running`] is whoever must give up its memory. None while that one is part of a batch under way: to take another's instead
+    /// would let those ahead lose what they have read in, again and again, to those behind.
     fn victim(&self, state: &State) -> Option<usize> {
-        let idle = |&(_, slot): &(usize, &Slot)| !state.sequences[*slot].in_flight;
-        let mut candidates = state.running.iter().enumerate().filter(idle);
-        match self.order {
-            Order::FirstCome => candidates.next_back(),
-            Order::Priority => candidates.max_by_key(|&(_, &slot)| {
+        let mut running = state.running.iter().enumerate();
+        let (at, &slot) = match self.order {
+            Order::FirstCome => running.next_back(),
+            Order::Priority => running.max_by_key(|&(_, &slot)| {
                 let sequence = &state.sequences[slot];
                 (sequence.priority, sequence.arrival_ns, sequence.request)
             }),
-        }
-        .map(|(at, _)| at)
+        }?;
+        (!state.sequences[slot].in_flight).then_some(at)
     }
 
     /// Puts a sequence among those that wait, by priority.
@@ -153,8 +153,8 @@ impl Vllm {
             // Who holds blocks already had them filled from below.
             let filled = sequence.blocks > 0;
             let hit = if filled { Hit::default() } else { state.blocks.hit(slot, sequence) };
-            let found = sequence.computed_tokens + hit.blocks * state.blocks.block_tokens();
-            let cached = found + hit.lower_blocks * state.blocks.block_tokens();
+            let found = hit.blocks + hit.lower_blocks;
+            let cached = sequence.computed_tokens + found * state.blocks.block_tokens();
             let wanted = self.share(sequence.tokens() - cached);
             if !self.chunked_prefill && wanted > budget {
                 break;
@@ -171,7 +171,7 @@ impl Vllm {
             }
             if state.blocks.shares_prefixes() && !filled {
                 state.prefix_queried_tokens += u64::from(sequence.tokens());
-                state.prefix_hit_tokens += u64::from(found);
+                state.prefix_hit_tokens += u64::from(cached);
             }
             let sequence = &mut state.sequences[slot];
             if !filled {
@@ -247,8 +247,8 @@ fn withdraw(plan: &mut Plan, slot: Slot, decode_tokens: u32) -> u32 {
 }
 
 impl Batcher for Vllm {
-    fn name(&self) -> &'static str {
-        "vllm"
+    fn can_take(&self, _state: &State, sequence: &Sequence) -> bool {
+        self.chunked_prefill || sequence.end_tokens() <= self.max_batched_tokens
     }
 
     fn enqueue(&mut self, state: &mut State, slot: Slot) {

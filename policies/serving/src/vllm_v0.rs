@@ -1,6 +1,7 @@
 //! vLLM before its V1.
 
-use crate::pool::{Limits, Pool, admit, repeat};
+use crate::pool::{Limits, Pool, admit, fits_batch, repeat, while_a_block_is_free};
+use crate::sequence::Sequence;
 use crate::state::{Batcher, Plan, State, release_done};
 
 /// vLLM's first scheduler (SOSP'23), as Vidur has it: prompts are read in before anybody decodes, in batches of their own. All prompts of a batch
@@ -20,8 +21,8 @@ impl VllmV0 {
 }
 
 impl Batcher for VllmV0 {
-    fn name(&self) -> &'static str {
-        "vllm-v0"
+    fn can_take(&self, state: &State, sequence: &Sequence) -> bool {
+        sequence.prompt_tokens <= self.max_batched_tokens && self.limits.admit(state, sequence)
     }
 
     fn compose(&mut self, state: &mut State, plan: &mut Plan) {
@@ -31,7 +32,7 @@ impl Batcher for VllmV0 {
             let room = state.blocks.free_blocks().saturating_sub(self.limits.watermark_blocks);
             let padded = u64::from(tokens.max(longest)) * (plan.len() as u64 + 1);
             if state.blocks.blocks_for(tokens) > room
-                || padded > u64::from(self.max_batched_tokens)
+                || !fits_batch(state, slot, plan, padded, self.max_batched_tokens)
                 || self.limits.are_reached(state, plan)
                 || !admit(state, slot, tokens)
             {
@@ -50,7 +51,7 @@ impl Batcher for VllmV0 {
                 plan.push(slot, 1, true);
             }
         }
-        repeat(state, plan, 1);
+        repeat(state, plan, while_a_block_is_free);
     }
 
     fn conclude(&mut self, state: &mut State, plan: &Plan) {

@@ -15,8 +15,9 @@ use foretell_traces::generate::GenerateError;
 use thiserror::Error;
 
 use super::classical::ClassicalServiceError;
-use super::link::link;
+use super::link::links;
 use super::{BatcherFile, CapacityFile, KvTierFile, Service};
+use crate::catalog::Catalog;
 use crate::scenario::{Fabric, NodeGroup};
 
 /// Why a service could not be run.
@@ -83,9 +84,16 @@ pub(crate) fn calibration_of(gpu: &str) -> Result<Calibration, CalibrationError>
     let lower = gpu.to_ascii_lowercase();
     let start = lower.split('-').next().unwrap_or_default();
     let names = Calibration::names();
-    let name =
-        names.iter().find(|&&name| name == lower).or_else(|| names.iter().find(|&&name| name == start));
-    Calibration::named(name.copied().unwrap_or(gpu))
+    if let Some(&name) = names.iter().find(|&&name| name == lower) {
+        return Calibration::named(name);
+    }
+    let mut calibration =
+        Calibration::named(names.iter().find(|&&name| name == start).copied().unwrap_or(gpu))?;
+    // Another memory, and with it another bandwidth.
+    if let Some(bytes_per_s) = Catalog::builtin().gpu(gpu).and_then(|gpu| gpu.memory_bytes_per_s) {
+        calibration.device.memory_bytes_per_s = bytes_per_s;
+    }
+    Ok(calibration)
 }
 
 /// An engine or a group of them.
@@ -118,11 +126,8 @@ impl Replica {
             calibration_of(gpu).map_err(|cause| ServiceError::Calibration { service: name(), cause })?;
         let machine = place.group.machine(place.fabric);
         let parallelism = service.parallelism;
-        // Layers are split within a node as far as it goes.
-        let per_node = parallelism.tensor.min(service.pods.1);
-        let nodes = parallelism.tensor.div_ceil(per_node.max(1));
-        let link = link(machine.as_ref(), &calibration, per_node, nodes);
-        let law = AnalyticLaw::new(&service.model, parallelism, &calibration, &link, &service.options)
+        let links = links(machine.as_ref(), &calibration, parallelism, service.pods.1);
+        let law = AnalyticLaw::new(&service.model, parallelism, &calibration, links, &service.options)
             .map_err(|cause| ServiceError::Law { service: name(), cause })?;
         let memory_bytes = gpus
             .map(|gpus| gpus.memory_bytes as f64)
@@ -259,16 +264,17 @@ impl Serving for Replica {
         }
     }
 
-    fn arrive(
-        &mut self,
-        now_ns: u64,
-        request: &Request<'_>,
-        horizon_ns: u64,
-        observer: &mut impl Observer,
-    ) -> Result<(), Rejection> {
+    fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
         match self {
-            Self::One(engine) => engine.arrive(now_ns, request, horizon_ns, observer),
-            Self::Group(group) => group.arrive(now_ns, request, observer),
+            Self::One(engine) => engine.enqueue(request),
+            Self::Group(group) => group.enqueue(request),
+        }
+    }
+
+    fn begin(&mut self, now_ns: u64, horizon_ns: u64, observer: &mut impl Observer) {
+        match self {
+            Self::One(engine) => engine.begin(now_ns, horizon_ns, observer),
+            Self::Group(group) => group.begin(now_ns, observer),
         }
     }
 

@@ -183,8 +183,7 @@ pub fn serve(scenario: &Scenario, service: &Service, placed: &[Placed]) -> Resul
     let prefix_tokens =
         replicas.iter().map(Replica::prefix_tokens).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     let capacity = Capacity {
-        replicas: replicas.len() as u32,
-        blocks: built.iter().map(|(_, of)| of.blocks).sum(),
+        engines: replicas.len() as u32 * service.parallelism.data,
         block_tokens: service.engine.block_tokens,
         prefix_tokens,
     };
@@ -221,5 +220,6 @@ fn uses(built: &[(Placed, Built)], summary: &Summary) -> (f64, f64) {
         built.iter().map(|(_, one)| f64::from(one.gpus) * of(one)).sum::<f64>() * summary.duration_s
     };
     let work = summary.totals.work;
-    (work.flops / peak(|one| one.peak_flops), work.bytes / peak(|one| one.memory_bytes_per_s))
+    let share = |done: f64, peak: f64| if peak > 0.0 { done / peak } else { 0.0 };
+    (share(work.flops, peak(|one| one.peak_flops)), share(work.bytes, peak(|one| one.memory_bytes_per_s)))
 }

@@ -106,7 +106,7 @@ impl Arrivals for Feed {
         self.peek().map(|(arrival_ns, _)| arrival_ns.max(self.ready_ns))
     }
 
-    fn take(&mut self) -> Option<(Request<'_>, u64)> {
+    fn take(&mut self) -> Option<Request<'_>> {
         let (_, follows) = self.peek()?;
         let record = if follows {
             self.following.pop_first()?.1
@@ -118,18 +118,16 @@ impl Arrivals for Feed {
         self.keys = record.blocks_of(self.block_tokens).unwrap_or_default();
         let index = self.sessions.len() as u32;
         self.sessions.push(record.session);
-        let horizon_ns = self.peek().map_or(u64::MAX, |(next_ns, _)| next_ns.max(self.ready_ns));
-        let request = Request {
+        Some(Request {
             index,
             arrival_ns: record.arrival_ns,
             prompt_tokens: record.prompt_tokens,
             output_tokens: record.output_tokens,
             limit_tokens: record.output_tokens,
             // Here lower goes first, in traces higher.
-            priority: -record.priority,
+            priority: record.priority.saturating_neg(),
             block_keys: &self.keys,
-        };
-        Some((request, horizon_ns))
+        })
     }
 
     fn done(&mut self, request: u32, now_ns: u64) {

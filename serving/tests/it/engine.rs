@@ -1,6 +1,7 @@
 //! Engines: whatever the batcher, nobody can tell whether they look after every iteration.
 
 use foretell_serving::engine::{Iterations, Occupancy};
+use foretell_serving::metrics::Recorder;
 use foretell_serving::policies::{
     Batcher, BlockPool, Capacity, LightLlm, Limits, Orca, Order, PrefixCache, Reservation, Sarathi, Slot,
     State, Static, TensorRtLlm, Vllm, VllmV0,
@@ -128,6 +129,39 @@ impl Setting {
 }
 
 fn run(setting: Setting, wanted: &[Wanted], one_by_one: bool) -> Seen {
+    looked_at(setting, wanted, one_by_one).seen
+}
+
+/// A run as it is seen here, and as it is recorded for reports.
+#[derive(Default)]
+struct Looking {
+    seen: Seen,
+    recorder: Recorder,
+}
+
+impl Observer for Looking {
+    fn finished(&mut self, outcome: &Outcome) {
+        self.seen.finished(outcome);
+        self.recorder.finished(outcome);
+    }
+
+    fn preempted(&mut self, request: u32, now_ns: u64) {
+        self.seen.preempted(request, now_ns);
+        self.recorder.preempted(request, now_ns);
+    }
+
+    fn inter_token(&mut self, latency_ns: u64, tokens: u32) {
+        self.seen.inter_token(latency_ns, tokens);
+        self.recorder.inter_token(latency_ns, tokens);
+    }
+
+    fn iterations(&mut self, iterations: &Iterations<'_>, state: &State) {
+        self.seen.iterations(iterations, state);
+        self.recorder.iterations(iterations, state);
+    }
+}
+
+fn looked_at(setting: Setting, wanted: &[Wanted], one_by_one: bool) -> Looking {
     let Setting { batcher: number, law, prefixes, drafts, tiers } = setting;
     let keys: Vec<Vec<u64>> = wanted
         .iter()
@@ -174,9 +208,9 @@ fn run(setting: Setting, wanted: &[Wanted], one_by_one: bool) -> Seen {
         None => engine,
     };
     let mut replicas = [if one_by_one { engine.one_by_one() } else { engine }];
-    let mut observers = [Seen::default()];
+    let mut observers = [Looking::default()];
     let rejected = replay(&mut replicas, requests, |_, _| 0, &mut observers);
-    let [mut seen] = observers;
+    let [Looking { mut seen, recorder }] = observers;
     assert!(rejected.is_empty(), "{rejected:?}");
     let state = replicas[0].state();
     assert_eq!(state.running.len() + state.waiting.len(), 0, "batcher {number} leaves nobody behind");
@@ -184,7 +218,7 @@ fn run(setting: Setting, wanted: &[Wanted], one_by_one: bool) -> Seen {
     let tiers = state.blocks.prefix_cache().map_or(&[][..], PrefixCache::tiers);
     seen.tier_blocks = tiers.iter().map(|tier| (tier.hit_blocks(), tier.stored_blocks())).collect();
     seen.hit_tokens = state.prefix_hit_tokens;
-    seen
+    Looking { seen, recorder }
 }
 
 fn wanted() -> impl Strategy<Value = Vec<Wanted>> {
@@ -205,9 +239,51 @@ proptest! {
     ) {
         let law = Law { stages, fixed_ns, token_ns, context_ns };
         let setting = Setting::new(number, law, prefixes);
-        let jumping = run(setting, &wanted, false);
-        prop_assert_eq!(&jumping, &run(setting, &wanted, true));
-        prop_assert_eq!(jumping.blocks_in_use, 0);
+        let jumping = looked_at(setting, &wanted, false);
+        let looking = looked_at(setting, &wanted, true);
+        prop_assert_eq!(&jumping.seen, &looking.seen);
+        prop_assert_eq!(jumping.seen.blocks_in_use, 0);
+        // What is recorded of a row is what is recorded of its iterations, but for blocks, which grow by whole ones.
+        let (row, each) = (jumping.recorder.totals, looking.recorder.totals);
+        prop_assert_eq!(row.iterations, each.iterations);
+        prop_assert_eq!(row.output_tokens, each.output_tokens);
+        prop_assert!((row.busy_ns - each.busy_ns).abs() <= 1e-9 * each.busy_ns);
+        prop_assert!((row.peak_share - each.peak_share).abs() < 1e-12);
+        let count = f64::from(BLOCKS);
+        for of in [row, each] {
+            prop_assert!(of.blocks_ns <= of.capacity_blocks_ns * (1.0 + 1e-9));
+            prop_assert!(of.held_tokens_ns <= of.blocks_ns * f64::from(BLOCK_TOKENS) * (1.0 + 1e-9));
+            prop_assert!((of.capacity_blocks_ns - of.busy_ns * count).abs() <= 1e-6 * of.busy_ns * count);
+        }
+        // Time counts once, however many batches are under way.
+        let last_ns = jumping.seen.outcomes.iter().map(|one| one.last_token_ns).max().unwrap_or(0);
+        prop_assert!(row.busy_ns <= last_ns as f64 * (1.0 + 1e-9));
+        // Who waits waits as long as its outcome says (Little's law).
+        let waited: f64 = jumping.seen.outcomes.iter().map(|one| (one.scheduled_ns - one.arrival_ns) as f64).sum();
+        let over_time: f64 = jumping.recorder.timeline.iter().map(|interval| interval.waiting).sum();
+        prop_assert!((waited - over_time).abs() <= 1e-6 * waited.max(1.0));
+    }
+
+    /// Requests that no batch could ever hold are turned away at the door, and stop nobody.
+    #[test]
+    fn nobody_is_lost(number in 0..BATCHERS, stages in 1_usize..3, lengths in prop::collection::vec((1_u32..200, 1_u32..60), 1..20)) {
+        let law = Law { stages, fixed_ns: 1e6, token_ns: 1e4, context_ns: 10.0 };
+        let engine = Engine::new(law, batcher(number, stages as u32), State::new(BlockPool::new(BLOCKS, BLOCK_TOKENS)));
+        let requests = lengths.iter().zip(0..).map(|(&(prompt_tokens, output_tokens), index)| Request {
+            index,
+            arrival_ns: u64::from(index / 3) * 5_000_000,
+            prompt_tokens,
+            output_tokens,
+            limit_tokens: output_tokens,
+            priority: 0,
+            block_keys: &[],
+        });
+        let (mut replicas, mut observers) = ([engine], [Seen::default()]);
+        let rejected = replay(&mut replicas, requests, |_, _| 0, &mut observers);
+        prop_assert_eq!(observers[0].outcomes.len() + rejected.len(), lengths.len());
+        prop_assert_eq!(replicas[0].state().blocks.used_blocks(), 0);
+        // All were turned away when they came: nobody is left over.
+        prop_assert_eq!(replicas[0].left_over().count(), 0);
     }
 
     /// Every request gets its tokens, each once; what is computed is what was asked for and what had to be computed again.

@@ -75,7 +75,8 @@ fn hit_percent(records: &[RequestRecord], blocks: u32) -> f64 {
             block_keys: &record.prompt_blocks,
         };
         // Who is too long for the cache finds nothing.
-        if engine.arrive(2 * u64::from(index), &request, u64::MAX, &mut ()).is_ok() {
+        if engine.enqueue(&request).is_ok() {
+            engine.begin(2 * u64::from(index), u64::MAX, &mut ());
             while engine.next_ns().is_some() {
                 engine.advance(u64::MAX, &mut ());
             }

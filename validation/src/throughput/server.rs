@@ -130,12 +130,12 @@ impl Arrivals for Closed {
         self.due_ns.last().copied().filter(|_| self.left > 0)
     }
 
-    fn take(&mut self) -> Option<(Request<'_>, u64)> {
+    fn take(&mut self) -> Option<Request<'_>> {
         let arrival_ns = self.due_ns.pop()?;
         self.left -= 1;
         self.sent += 1;
         let (prompt_tokens, output_tokens) = self.lengths;
-        let request = Request {
+        Some(Request {
             index: self.sent - 1,
             arrival_ns,
             prompt_tokens,
@@ -143,8 +143,7 @@ impl Arrivals for Closed {
             limit_tokens: output_tokens,
             priority: 0,
             block_keys: &[],
-        };
-        Some((request, self.next_ns().unwrap_or(u64::MAX)))
+        })
     }
 
     fn done(&mut self, _request: u32, now_ns: u64) {
