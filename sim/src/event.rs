@@ -15,6 +15,8 @@ pub enum Event {
     Scheduler(SchedulerEvent),
     /// Handled by the network.
     Network(NetworkEvent),
+    /// Handled by whoever creates jobs beside the workload.
+    Controller(ControllerEvent),
 }
 
 /// What happens to jobs and their pods. An `attempt` is the number of times that the job was stopped before: what was
@@ -81,6 +83,13 @@ pub enum SchedulerEvent {
     Cycle,
 }
 
+/// What happens beside the workload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ControllerEvent {
+    /// The controller creates and deletes jobs.
+    Acts,
+}
+
 /// What happens in the network between nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NetworkEvent {
@@ -104,7 +113,7 @@ impl Classed for Event {
             Self::Job(JobEvent::Left(_)) | Self::Fault(FaultEvent::Repaired(_)) => 2,
             Self::Job(JobEvent::Bound { .. }) => 3,
             Self::Fault(FaultEvent::Struck | FaultEvent::Scheduled(_) | FaultEvent::Found { .. }) => 4,
-            Self::Job(JobEvent::Submitted) => 5,
+            Self::Job(JobEvent::Submitted) | Self::Controller(_) => 5,
             Self::Scheduler(SchedulerEvent::Cycle) => 6,
             // When all flows and jobs of the instant have begun and ended.
             Self::Network(NetworkEvent::RatesChanged) | Self::Job(JobEvent::NeighboursChanged) => 7,

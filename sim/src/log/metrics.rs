@@ -286,6 +286,13 @@ impl Observer for Metrics {
                 self.now.gpu_partial_milli -= gpu_milli;
                 self.left_waiting(job, JobStatus::NeverPlaced, reason);
             }
+            Record::JobWithdrawn { job, gpu_milli } => {
+                self.now.jobs_queued -= 1;
+                self.now.gpu_partial_milli -= gpu_milli;
+                let result = self.job(job);
+                result.status = JobStatus::Cancelled;
+                result.reason = Some("no longer wanted".into());
+            }
             Record::JobLeftRunning { job, lost } => self.job(job).gpu_lost = lost,
             Record::JobLeftQueued { job, reason } => self.left_waiting(job, JobStatus::Queued, reason),
             Record::Waited { kind, gpu_time } => *self.waits.entry(kind).or_default() += gpu_time,

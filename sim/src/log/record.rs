@@ -97,6 +97,13 @@ pub enum Record<'a> {
         /// GPUs of its pods that had started.
         gpu_milli: u64,
     },
+    /// A job that waits is deleted by the controller that created it.
+    JobWithdrawn {
+        /// The job.
+        job: u64,
+        /// GPUs of its pods that had started.
+        gpu_milli: u64,
+    },
     /// The run is over and the job still waits.
     JobLeftQueued {
         /// The job.

@@ -185,6 +185,13 @@ impl LiveJob {
         self.next_event = next.map(|(at, event)| queue.schedule_cancellable(at, Event::Job(event)));
     }
 
+    /// Nothing comes by itself any more.
+    pub(super) fn forget_next_event(&mut self, queue: &mut EventQueue<Event>) {
+        if let Some(event) = self.next_event.take() {
+            queue.cancel(event);
+        }
+    }
+
     /// Goes on at the pace that follows from its pods and steps as they are.
     pub(super) fn set_pace(&mut self, id: JobId, now: Time, queue: &mut EventQueue<Event>) {
         self.work.advance(now);

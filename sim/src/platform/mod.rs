@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod colocation;
+mod controller;
 mod eviction;
 mod faults;
 mod inspect;
@@ -20,6 +21,7 @@ use foretell_framework::{Scaling, TaskSpec, Time};
 
 pub use checkpoint::{CheckpointCost, Checkpoints, SizedTime};
 pub use colocation::Colocation;
+pub use controller::{Action, Controller};
 pub use eviction::Eviction;
 pub use faults::{BlockRule, NodeCheck, Stragglers};
 pub use faults::{

@@ -1,5 +1,6 @@
 //! The one model that foretell puts on the engine: a cluster, a workload, a policy.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use foretell_framework::{
@@ -11,6 +12,7 @@ use slotmap::SecondaryMap;
 use thiserror::Error;
 
 use super::colocation::{Colocation, Neighbours};
+use super::controller::Controller;
 use super::faults::{FaultState, Faults};
 use super::inspect::{Inspection, Inspector};
 use super::lifecycle::LiveJob;
@@ -19,8 +21,8 @@ use super::steps::LawCache;
 use super::waits::Waits;
 use super::work::PreemptionCost;
 use super::{Role, Submission};
-use crate::engine::{Budget, BudgetError, EventQueue, Model, Progress, Streams, run};
-use crate::event::{Event, FaultEvent, JobEvent, NetworkEvent, SchedulerEvent};
+use crate::engine::{Budget, BudgetError, EventHandle, EventQueue, Model, Progress, Streams, run};
+use crate::event::{ControllerEvent, Event, FaultEvent, JobEvent, NetworkEvent, SchedulerEvent};
 use crate::log::{Observer, Record};
 use crate::traffic::Traffic;
 
@@ -105,13 +107,22 @@ pub struct Simulation<'a, W, E> {
     pub(super) scheduler: Scheduler,
     observers: &'a mut [&'a mut dyn Observer],
     inspector: Option<&'a mut dyn Inspector>,
-    waits: Option<Waits>,
+    pub(super) waits: Option<Waits>,
     /// What the policy said after the last cycle that was picked: kinds of reasons with their weights.
-    wait_reasons: Vec<(&'static str, u64)>,
+    pub(super) wait_reasons: Vec<(&'static str, u64)>,
     workload: W,
     /// The job that arrives next: its event is in the queue.
     pub(super) next: Option<Submission>,
-    submitted: u64,
+    /// Jobs so far, of the workload and of the controller.
+    pub(super) submitted: u64,
+    /// Those of the workload.
+    submitted_by_workload: u64,
+    /// Whoever creates jobs beside the workload.
+    pub(super) controller: Option<&'a mut dyn Controller>,
+    /// When it acts next.
+    pub(super) acts_at: Option<(Time, EventHandle)>,
+    /// Its jobs, by number.
+    pub(super) controlled: BTreeMap<u64, JobId>,
     pub(super) jobs: SecondaryMap<JobId, LiveJob>,
     /// Pods that were told to stop and whose leaving is in the event queue.
     pub(super) leaving: SecondaryMap<TaskId, ()>,
@@ -165,6 +176,10 @@ where
             workload,
             next: None,
             submitted: 0,
+            submitted_by_workload: 0,
+            controller: None,
+            acts_at: None,
+            controlled: BTreeMap::new(),
             jobs: SecondaryMap::new(),
             leaving: SecondaryMap::new(),
             waiting: 0,
@@ -195,6 +210,7 @@ where
     /// cycles.
     pub fn run(mut self, progress: &mut dyn FnMut(Progress)) -> Result<Counts, SimulationError<E>> {
         let mut queue = EventQueue::new();
+        self.plan_controller(&mut queue);
         self.pull(&mut queue)?;
         self.plan_link_changes(0, &mut queue);
         self.arm_faults(&mut queue);
@@ -234,24 +250,45 @@ where
         if let Some(inspector) = &mut self.inspector {
             inspector.record(self.now, record, &self.state);
         }
+        if let Some(controller) = &mut self.controller {
+            controller.record(self.now, record, &self.state);
+        }
     }
 
     fn submitted(&mut self, queue: &mut EventQueue<Event>) -> Result<(), SimulationError<E>> {
         let Some(submission) = self.next.take() else { return Ok(()) };
         self.pull(queue)?;
-        let sequence = self.submitted;
+        let (job, of_workload) = (self.submitted, self.submitted_by_workload);
         self.submitted += 1;
-        let spec = job_spec(&mut self.state, sequence, &submission);
-        let expected_duration =
-            submission.time_limit.or_else(|| self.estimate(sequence, submission.duration));
+        self.submitted_by_workload += 1;
+        self.admit(job, Some(of_workload), &submission, queue)?;
+        Ok(())
+    }
+
+    /// A job of this number is submitted; the id that it has from then on unless it is refused. What is drawn for it goes by its number in the
+    /// workload, if it is of it.
+    pub(super) fn admit(
+        &mut self,
+        sequence: u64,
+        of_workload: Option<u64>,
+        submission: &Submission,
+        queue: &mut EventQueue<Event>,
+    ) -> Result<Option<JobId>, SimulationError<E>> {
+        let spec = job_spec(&mut self.state, sequence, submission);
+        let estimate = || match of_workload {
+            Some(number) => self.estimate(number, submission.duration),
+            None => submission.duration,
+        };
+        let expected_duration = submission.time_limit.or_else(estimate);
         let job = self.state.add_job(JobSpec { submitted: self.now, expected_duration, ..spec });
-        self.record(&Record::JobSubmitted { job: sequence, submission: &submission });
+        self.record(&Record::JobSubmitted { job: sequence, submission });
         if let Err(reason) = self.fits_empty_cluster(job) {
             self.state.remove_job(job);
             self.record(&Record::JobNeverPlaced { job: sequence, reason: &reason, gpu_milli: 0 });
-            return Ok(());
+            return Ok(None);
         }
-        self.jobs.insert(job, LiveJob::new(&submission, self.sharing(sequence, &submission)));
+        let sharing = of_workload.and_then(|number| self.sharing(number, submission));
+        self.jobs.insert(job, LiveJob::new(submission, sharing));
         self.waits(job);
         if let Some(limit) = self.config.max_queued_jobs.filter(|&limit| self.waiting > limit) {
             return Err(SimulationError::QueueTooLong { limit, now: self.now });
@@ -261,7 +298,7 @@ where
         }
         self.scheduler.profile.notify(&self.state, ClusterEvent::JobAdded(job));
         self.scheduler.request(self.now, queue);
-        Ok(())
+        Ok(Some(job))
     }
 
     /// What policies are told of a job's duration.
@@ -306,7 +343,7 @@ where
         self.record(&Record::CycleEnded);
         self.ask_about_waits();
         // With nothing running and nothing to come, only the policy itself could still change anything.
-        let idle = self.next.is_none() && self.running == 0;
+        let idle = !self.is_to_come() && self.running == 0;
         let wake_at = wake_at.filter(|_| self.wants_cycles());
         // Unless a job that was just bound starts.
         let last_change = self.last_event.max(self.last_repair());
@@ -319,7 +356,7 @@ where
 
     /// Whether a job is still to arrive.
     pub(super) const fn is_to_come(&self) -> bool {
-        self.next.is_some()
+        self.next.is_some() || self.is_controlled()
     }
 
     /// Whether there is anything for the policy to do: someone waits, or it follows those that run.
@@ -356,79 +393,6 @@ where
             }
         }
         false
-    }
-
-    /// A job begins to wait.
-    pub(super) fn waits(&mut self, job: JobId) {
-        self.waiting += 1;
-        if let Some(waits) = &mut self.waits {
-            let live = &mut self.jobs[job];
-            live.waits_at = waits.add(self.now, job, live.gpu_milli);
-        }
-    }
-
-    /// A job waits no more.
-    pub(super) fn waits_no_more(&mut self, job: JobId) {
-        self.waiting -= 1;
-        if let Some(waits) = &mut self.waits {
-            let place = self.jobs[job].waits_at;
-            if let Some(moved) = waits.remove(self.now, place) {
-                self.jobs[moved].waits_at = place;
-            }
-        }
-    }
-
-    /// After some cycles, finds out what jobs wait for.
-    fn ask_about_waits(&mut self) {
-        let Some(waits) = &mut self.waits else { return };
-        // What a policy does by itself when nothing else is left to happen is no part of the run.
-        if self.next.is_none() && self.running == 0 && self.now > self.last_event {
-            return;
-        }
-        let Some((waited, jobs)) = waits.cycle_ended(self.now) else { return };
-        let asked = jobs.iter().map(|&(job, _)| job);
-        let reasons = self.scheduler.explain_each(self.now, &mut self.state, asked);
-        let kinds = reasons.iter().zip(&jobs).map(|(reason, &(_, weight))| (reason.kind(), weight));
-        let found: Vec<_> = kinds.collect();
-        // Where nobody waited before, the first that came say what they waited for.
-        if self.wait_reasons.is_empty() {
-            self.wait_reasons.clone_from(&found);
-        }
-        if self.wait_reasons.is_empty() {
-            // Those that waited are gone: the next that come say it for them.
-            waits.put_back(waited);
-            return;
-        }
-        self.record_waited(waited);
-        self.wait_reasons = found;
-    }
-
-    /// What was waited since the last picked cycle, to the end of the run.
-    fn explain_waited(&mut self) {
-        let end = self.last_event;
-        if let Some(waits) = &mut self.waits {
-            let waited = waits.take(end);
-            self.record_waited(waited);
-        }
-    }
-
-    fn record_waited(&mut self, waited: u128) {
-        let reasons = std::mem::take(&mut self.wait_reasons);
-        let mut weight_left: u128 = reasons.iter().map(|&(_, weight)| u128::from(weight)).sum();
-        let mut left = waited;
-        if waited > 0 && reasons.is_empty() {
-            self.record(&Record::Waited { kind: Reason::NotTried.kind(), gpu_time: waited });
-        }
-        for (kind, weight) in reasons {
-            // Shares that add up to the whole.
-            let weight = u128::from(weight);
-            let share = left / weight_left * weight + left % weight_left * weight / weight_left;
-            left -= share;
-            weight_left -= weight;
-            if share > 0 {
-                self.record(&Record::Waited { kind, gpu_time: share });
-            }
-        }
     }
 
     /// Lets the inspector see what holds until `to`.
@@ -527,6 +491,7 @@ where
             Event::Scheduler(SchedulerEvent::Cycle) => "scheduling cycles".to_owned(),
             Event::Network(NetworkEvent::LinksChanged { .. }) => "changes of links".to_owned(),
             Event::Network(NetworkEvent::RatesChanged) => "new shares of links".to_owned(),
+            Event::Controller(ControllerEvent::Acts) => "actions of controllers".to_owned(),
         }
     }
 
@@ -544,6 +509,7 @@ where
             event,
             Event::Scheduler(_)
                 | Event::Network(_)
+                | Event::Controller(_)
                 | Event::Job(JobEvent::PhaseBegan(_) | JobEvent::NeighboursChanged)
                 | Event::Fault(
                     FaultEvent::Struck
@@ -577,7 +543,14 @@ where
             Event::Scheduler(SchedulerEvent::Cycle) => self.cycle(queue),
             Event::Network(NetworkEvent::LinksChanged { from }) => self.links_changed(from, queue),
             Event::Network(NetworkEvent::RatesChanged) => self.rates_changed(queue),
+            Event::Controller(ControllerEvent::Acts) => {
+                if let Err(error) = self.controller_acts(queue) {
+                    self.error = Some(error);
+                    return ControlFlow::Break(());
+                }
+            }
         }
+        self.plan_controller(queue);
         ControlFlow::Continue(())
     }
 }

@@ -5,9 +5,13 @@
 //! the GPUs that they ask for (about all of them where they are few). What they say stands for the GPU time that is waited
 //! until the next picked cycle. How much was waited in all is exact; how it falls to reasons is an estimate.
 
-use foretell_framework::{JobId, Time};
+use foretell_framework::{JobId, Reason, Time};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
+
+use super::Submission;
+use super::simulation::Simulation;
+use crate::log::Record;
 
 /// Cycles that are picked at one stride before the stride doubles.
 const PICKS_PER_STRIDE: u32 = 128;
@@ -117,5 +121,83 @@ impl Waits {
             }
         }
         self.jobs[self.random.random_range(0..self.jobs.len())].0
+    }
+}
+
+impl<W, E> Simulation<'_, W, E>
+where
+    W: Iterator<Item = Result<Submission, E>>,
+{
+    /// A job begins to wait.
+    pub(super) fn waits(&mut self, job: JobId) {
+        self.waiting += 1;
+        if let Some(waits) = &mut self.waits {
+            let live = &mut self.jobs[job];
+            live.waits_at = waits.add(self.now, job, live.gpu_milli);
+        }
+    }
+
+    /// A job waits no more.
+    pub(super) fn waits_no_more(&mut self, job: JobId) {
+        self.waiting -= 1;
+        if let Some(waits) = &mut self.waits {
+            let place = self.jobs[job].waits_at;
+            if let Some(moved) = waits.remove(self.now, place) {
+                self.jobs[moved].waits_at = place;
+            }
+        }
+    }
+
+    /// After some cycles, finds out what jobs wait for.
+    pub(super) fn ask_about_waits(&mut self) {
+        let Some(waits) = &mut self.waits else { return };
+        // What a policy does by itself when nothing else is left to happen is no part of the run.
+        if self.next.is_none() && self.running == 0 && self.now > self.last_event {
+            return;
+        }
+        let Some((waited, jobs)) = waits.cycle_ended(self.now) else { return };
+        let asked = jobs.iter().map(|&(job, _)| job);
+        let reasons = self.scheduler.explain_each(self.now, &mut self.state, asked);
+        let kinds = reasons.iter().zip(&jobs).map(|(reason, &(_, weight))| (reason.kind(), weight));
+        let found: Vec<_> = kinds.collect();
+        // Where nobody waited before, the first that came say what they waited for.
+        if self.wait_reasons.is_empty() {
+            self.wait_reasons.clone_from(&found);
+        }
+        if self.wait_reasons.is_empty() {
+            // Those that waited are gone: the next that come say it for them.
+            waits.put_back(waited);
+            return;
+        }
+        self.record_waited(waited);
+        self.wait_reasons = found;
+    }
+
+    /// What was waited since the last picked cycle, to the end of the run.
+    pub(super) fn explain_waited(&mut self) {
+        let end = self.last_event;
+        if let Some(waits) = &mut self.waits {
+            let waited = waits.take(end);
+            self.record_waited(waited);
+        }
+    }
+
+    fn record_waited(&mut self, waited: u128) {
+        let reasons = std::mem::take(&mut self.wait_reasons);
+        let mut weight_left: u128 = reasons.iter().map(|&(_, weight)| u128::from(weight)).sum();
+        let mut left = waited;
+        if waited > 0 && reasons.is_empty() {
+            self.record(&Record::Waited { kind: Reason::NotTried.kind(), gpu_time: waited });
+        }
+        for (kind, weight) in reasons {
+            // Shares that add up to the whole.
+            let weight = u128::from(weight);
+            let share = left / weight_left * weight + left % weight_left * weight / weight_left;
+            left -= share;
+            weight_left -= weight;
+            if share > 0 {
+                self.record(&Record::Waited { kind, gpu_time: share });
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of whole simulations.
 
 mod colocation;
+mod controller;
 mod elastic;
 mod explain;
 mod fabric_faults;
