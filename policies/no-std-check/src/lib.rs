@@ -37,5 +37,6 @@ pub extern "C" fn policies() -> usize {
 #[unsafe(no_mangle)]
 pub extern "C" fn serving_policies() -> bool {
     let batching = foretell_serving_policies::DynamicBatching::up_to(8);
-    foretell_serving_policies::DynamicBatcher::new(batching).is_ok()
+    let router = foretell_serving_policies::KvAware::new(foretell_serving_policies::KvAwareOptions::default());
+    foretell_serving_policies::DynamicBatcher::new(batching).is_ok() && router.is_ok()
 }

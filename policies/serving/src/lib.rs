@@ -10,6 +10,8 @@
 //!
 //! Models that answer a request in one execution have no state: a [`DynamicBatcher`] (Triton's) says what an idle instance executes.
 //!
+//! Which of several engines gets a request, a [`Router`] says: [`route`].
+//!
 //! Nothing here knows of seconds that pass, events or files.
 #![no_std]
 
@@ -21,6 +23,7 @@ mod lightllm;
 mod orca;
 mod pool;
 mod prefix;
+pub mod route;
 mod sarathi;
 mod sequence;
 mod state;
@@ -39,6 +42,12 @@ pub use lightllm::LightLlm;
 pub use orca::{Orca, Reservation};
 pub use pool::Limits;
 pub use prefix::PrefixCache;
+pub use route::{
+    ActiveBlocks, Arrival, Caches, Canary, Candidates, KvAware, KvAwareOptions, LeastOutstanding, Load,
+    MooncakeOptions, MooncakeRouter, NoCaches, PowerOfTwo, QueuedTokens, Random, Rejection, RoundRobin,
+    Routed, Router, RouterError, ScorerWeights, SessionAffinity, ShortestQueueByTokens, Ties, Tournament,
+    Weighted,
+};
 pub use sarathi::Sarathi;
 pub use sequence::{Sequence, Sequences, Slot};
 pub use state::{Batcher, Plan, PlannedChunk, State};

@@ -3,5 +3,6 @@
 mod blocks;
 mod dynamic;
 mod occupancy;
+mod route;
 mod tiers;
 mod vllm;
