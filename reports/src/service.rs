@@ -181,7 +181,7 @@ fn side_by_side(services: &[Served], width: u16) -> String {
 /// Writes one row for each request, in order of arrival; those that got nothing have no times.
 pub fn write_requests(served: &Served, out: &mut impl Write) -> io::Result<()> {
     let mut rows = Rows::new(out, REQUESTS_HEADER);
-    let mut rejected = served.rejected.iter().peekable();
+    let mut rejected = served.refused.iter().peekable();
     let mut refuse = |rows: &mut Rows<'_, _>, before: u32| -> io::Result<()> {
         while let Some((request, why)) = rejected.next_if(|(request, _)| *request < before) {
             rows.decimal(u64::from(*request), 0);

@@ -27,18 +27,19 @@ use foretell_sim::log::{JobStatus, Metrics, Observer, RunResult, Sampling};
 use foretell_sim::platform::{
     self, Checkpoints, Config, Inspector, PreemptionCost, Simulation, SimulationError, Submission,
 };
-use foretell_traces::generate::{GenerateError, Generator};
-use foretell_traces::{JobRecord, ScalingRecord, SpeedLaw, TraceError, TraceFormat};
+use foretell_traces::generate::GenerateError;
+use foretell_traces::{JobRecord, ScalingRecord, SpeedLaw, TraceError};
 use thiserror::Error;
 
 use self::pods::{own_or_shared_nodes, roles};
 use self::steps::{Classes, JobSteps, StepModels};
 use crate::catalog::Catalog;
+use crate::jobs::{jobs, workload};
 use crate::scenario::{
-    self, Cycle, FabricError, GpuChoice, JobTrace, JobTraceFormat, JobTraits, Ordering, Preemption,
-    QueueNodes, Reservation, Retry, Scenario, Synthetic, Timeline, Workload,
+    self, Cycle, FabricError, GpuChoice, JobTraits, Ordering, Preemption, QueueNodes, Reservation, Retry,
+    Scenario, Timeline, Workload,
 };
-use crate::service::{self, ServiceError};
+use crate::service::{ServiceError, Services};
 use crate::solver::simplex;
 
 /// Why a scenario could not be run.
@@ -149,7 +150,7 @@ fn check_partitions(policy: &str, config: &SlurmConfig, state: &ClusterState) ->
 
 /// Laws of scaling that were worked out lately: most jobs share theirs with others.
 #[derive(Default)]
-struct Laws {
+pub(crate) struct Laws {
     /// With the tasks that a job asks for.
     latest: VecDeque<(Arc<ScalingRecord>, u32, Arc<Scaling>)>,
 }
@@ -293,7 +294,19 @@ impl Plan {
         inspector: Option<&mut dyn Inspector>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<RunResult, RunError> {
+        Ok(self.run_services(policy, observer, inspector, progress)?.0)
+    }
+
+    /// The same, with the controllers of its services as the run left them.
+    pub(crate) fn run_services(
+        &self,
+        policy: &str,
+        observer: &mut dyn Observer,
+        inspector: Option<&mut dyn Inspector>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(RunResult, Services<'_>), RunError> {
         let scenario = &self.scenario;
+        let mut services = Services::new(self)?;
         let profile = build_policy(scenario, policy, &self.policy_config)?;
         let sampling = match scenario.metrics.timeline {
             Timeline::Auto => Sampling::Auto,
@@ -303,7 +316,7 @@ impl Plan {
         let mut metrics = Metrics::new(Arc::clone(&self.policy_config.typical), sampling);
         let mut laws = Laws::default();
         let mut step_models = StepModels::default();
-        let workload = jobs(scenario)?.zip(0..).map(|(job, sequence)| {
+        let workload = workload(scenario)?.zip(0..).map(|(job, sequence)| {
             let (job, traits) = job?;
             let steps = self.steps(sequence, &job, &mut step_models)?;
             let submission = self.submission(job, traits, chooses_sizes, &mut laws)?;
@@ -321,8 +334,12 @@ impl Plan {
         if let Some(inspector) = inspector {
             simulation = simulation.inspected_by(inspector);
         }
+        if services.any() {
+            simulation = simulation.controlled_by(&mut services);
+        }
         let counts = simulation.run(progress)?;
-        Ok(metrics.finish(policy, scenario.seed, scenario.node_count() as u64, scenario.gpu_count(), counts))
+        let (nodes, gpus) = (scenario.node_count() as u64, scenario.gpu_count());
+        Ok((metrics.finish(policy, scenario.seed, nodes, gpus, counts), services))
     }
 
     fn config(&self) -> Config {
@@ -373,7 +390,7 @@ impl Plan {
 
     /// A job as the simulation takes it. Only policies that choose sizes have a say on them: under others a job that says
     /// how it scales has what it asks for.
-    fn submission(
+    pub(crate) fn submission(
         &self,
         job: JobRecord,
         traits: Option<&JobTraits>,
@@ -535,61 +552,6 @@ fn ordering(scenario: &Scenario) -> OrderingConfig {
             scenario::LateJobs::TurnedAway => LateJobs::TurnedAway,
         },
         ..OrderingConfig::default()
-    }
-}
-
-/// Jobs, with what they are beyond what a trace tells.
-type TraitJobs<'a> = Box<dyn Iterator<Item = Result<(JobRecord, Option<&'a JobTraits>), TraceError>> + 'a>;
-
-/// Replicas of services, then the jobs of the workload in order of submission; times count from where the scenario begins, or from the first job.
-fn jobs(scenario: &Scenario) -> Result<TraitJobs<'_>, RunError> {
-    let replicas = service::pods(scenario);
-    Ok(Box::new(replicas.map(|pod| Ok((pod, None))).chain(workload(scenario)?)))
-}
-
-fn workload(scenario: &Scenario) -> Result<TraitJobs<'_>, RunError> {
-    match &scenario.workload {
-        Workload::None => Ok(Box::new(std::iter::empty())),
-        Workload::Synthetic(Synthetic { config, jobs, traits }) => {
-            let mut generator = Generator::new(config.clone(), scenario.seed)?;
-            let jobs = std::iter::from_fn(move || generator.next_with_size()).take(limit(*jobs));
-            Ok(Box::new(jobs.map(|(job, size)| Ok((job, traits.get(size))))))
-        }
-        Workload::Trace(JobTrace { format, path, limit_jobs, from, to, .. }) => {
-            let (from_s, to_s) = (from.as_secs_f64(), to.as_secs_f64());
-            let mut jobs = foretell_traces::open(path, trace_format(*format))?
-                .skip_while(move |job| job.as_ref().is_ok_and(|job| job.submit_s < from_s))
-                .take_while(move |job| job.as_ref().map_or(true, |job| job.submit_s < to_s))
-                .take(limit(*limit_jobs))
-                .peekable();
-            // A trace may count from an epoch of its own.
-            let start_s = match jobs.peek() {
-                Some(Ok(first)) if from_s <= 0.0 => first.submit_s,
-                _ => from_s,
-            };
-            let jobs = jobs.map(move |job| job.map(|job| (counted_from(start_s, job), None)));
-            Ok(Box::new(jobs))
-        }
-    }
-}
-
-fn counted_from(start_s: f64, job: JobRecord) -> JobRecord {
-    let deadline_s = job.deadline_s.map(|deadline_s| (deadline_s - start_s).max(0.0));
-    JobRecord { submit_s: job.submit_s - start_s, deadline_s, ..job }
-}
-
-fn limit(jobs: u64) -> usize {
-    usize::try_from(jobs).unwrap_or(usize::MAX)
-}
-
-/// `None` is told from the file.
-const fn trace_format(format: JobTraceFormat) -> Option<TraceFormat> {
-    match format {
-        JobTraceFormat::Auto => None,
-        JobTraceFormat::Canonical => Some(TraceFormat::Canonical),
-        JobTraceFormat::Openb => Some(TraceFormat::Openb),
-        JobTraceFormat::Philly => Some(TraceFormat::Philly),
-        JobTraceFormat::Sacct => Some(TraceFormat::Sacct),
     }
 }
 

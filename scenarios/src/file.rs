@@ -7,6 +7,7 @@ mod colocation;
 mod communication;
 mod fabric;
 mod faults;
+mod fleet;
 mod queue;
 mod reservation;
 mod run;
@@ -35,6 +36,7 @@ pub use faults::{
     BlockFile, DeviceRateFile, FaultKindFile, FaultPreset, FaultRateFile, FaultsFile, NodeCheckFile,
     OnFailureFile, RepairSpreadFile, ScheduledFaultFile, StragglersFile,
 };
+pub use fleet::{AdmissionFile, RouterFile};
 pub use queue::{AmountFile, ClusterQueueFile, NetworkTopologyFile, RoleFile, TierFile, TopologyMode};
 pub use reservation::ReservationFile;
 pub use run::{

@@ -23,6 +23,7 @@ pub mod catalog;
 mod document;
 mod error;
 pub mod file;
+mod jobs;
 mod load;
 mod overrides;
 mod path;

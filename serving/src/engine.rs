@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use foretell_serving_policies::route::Load;
 use foretell_serving_policies::{Batcher, Plan, Sequence, Slot, State};
 
 use crate::batch::{Batch, Chunk, StepLaw};
@@ -202,6 +203,32 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             let sequence = &self.state.sequences[slot];
             (sequence.request, Rejection::NeverTaken { tokens: sequence.tokens() })
         })
+    }
+
+    /// Those that it has and are not done.
+    pub fn unfinished(&self) -> impl Iterator<Item = u32> + '_ {
+        let State { sequences, waiting, running, .. } = &self.state;
+        waiting.iter().chain(running).map(|&slot| sequences[slot].request)
+    }
+
+    /// What routers know of it.
+    pub fn load(&self) -> Load {
+        let State { sequences, waiting, running, blocks, .. } = &self.state;
+        let mut load = Load {
+            waiting: waiting.len() as u32,
+            running: running.len() as u32,
+            used_blocks: blocks.used_blocks(),
+            total_blocks: blocks.total_blocks(),
+            ..Load::default()
+        };
+        for &slot in waiting.iter().chain(running) {
+            let sequence = &sequences[slot];
+            load.tokens += u64::from(sequence.tokens());
+            if !sequence.decoding {
+                load.prefill_tokens += u64::from(sequence.uncomputed_tokens());
+            }
+        }
+        load
     }
 
     /// When it must be told to [`Self::advance`]. None if it has nothing to do until something arrives.

@@ -404,8 +404,8 @@ pub struct Summary {
 /// What [`Summary::new`] must know beside what was recorded.
 #[derive(Clone, Copy, PartialEq, Default, Debug)]
 pub struct Capacity {
-    /// Engines: replicas, or with data-parallel attention their ranks.
-    pub engines: u32,
+    /// Engines, on average over time: replicas, or with data-parallel attention their ranks.
+    pub engines: f64,
     /// Tokens of a block.
     pub block_tokens: u32,
     /// Tokens of prompts that were looked for in caches, and those that were found.
@@ -441,7 +441,7 @@ impl Summary {
             requests_per_s: per_s(outcomes.len() as f64),
             output_tokens_per_s: per_s(totals.output_tokens as f64),
             prompt_tokens_per_s: per_s(prompt_tokens as f64),
-            busy_share: share(totals.busy_ns, span_ns * f64::from(capacity.engines)),
+            busy_share: share(totals.busy_ns, span_ns * capacity.engines),
             running: share(sum(|interval| interval.running), span_ns),
             waiting: share(sum(|interval| interval.waiting), span_ns),
             kv_use: share(totals.blocks_ns, totals.capacity_blocks_ns),

@@ -1,5 +1,6 @@
 //! Requests that arrive at given times, and replicas that take them.
 
+use foretell_serving_policies::route::Load;
 use foretell_serving_policies::{Batcher, State};
 
 use crate::batch::StepLaw;
@@ -25,6 +26,15 @@ pub trait Replica {
 
     /// Once nothing is under way: those that no batch takes.
     fn left_over(&self) -> Vec<(u32, Rejection)>;
+
+    /// What routers know of it, but for whether it is open and what it serves.
+    fn load(&self) -> Load;
+
+    /// Blocks of a request's beginning that are in its cache.
+    fn cached_blocks(&self, block_keys: &[u64]) -> u32;
+
+    /// Requests that it has and are not done.
+    fn unfinished(&self) -> Vec<u32>;
 }
 
 impl<L: StepLaw, B: Batcher + ?Sized> Replica for Engine<L, B> {
@@ -50,6 +60,18 @@ impl<L: StepLaw, B: Batcher + ?Sized> Replica for Engine<L, B> {
 
     fn left_over(&self) -> Vec<(u32, Rejection)> {
         self.left_over().collect()
+    }
+
+    fn load(&self) -> Load {
+        self.load()
+    }
+
+    fn cached_blocks(&self, block_keys: &[u64]) -> u32 {
+        self.state().blocks.cached_blocks(block_keys)
+    }
+
+    fn unfinished(&self) -> Vec<u32> {
+        self.unfinished().collect()
     }
 }
 
@@ -77,6 +99,27 @@ impl<L: StepLaw, B: Batcher + ?Sized> Replica for Group<L, B> {
     fn left_over(&self) -> Vec<(u32, Rejection)> {
         self.left_over().collect()
     }
+
+    fn load(&self) -> Load {
+        self.ranks().iter().map(Engine::load).fold(Load::default(), |sum, one| Load {
+            waiting: sum.waiting + one.waiting,
+            running: sum.running + one.running,
+            prefill_tokens: sum.prefill_tokens + one.prefill_tokens,
+            tokens: sum.tokens + one.tokens,
+            used_blocks: sum.used_blocks + one.used_blocks,
+            total_blocks: sum.total_blocks + one.total_blocks,
+            ..sum
+        })
+    }
+
+    fn cached_blocks(&self, block_keys: &[u64]) -> u32 {
+        let ranks = self.ranks().iter();
+        ranks.map(|rank| rank.state().blocks.cached_blocks(block_keys)).max().unwrap_or(0)
+    }
+
+    fn unfinished(&self) -> Vec<u32> {
+        self.ranks().iter().flat_map(Engine::unfinished).collect()
+    }
 }
 
 /// Where requests come from.
@@ -86,6 +129,11 @@ pub trait Arrivals {
 
     /// The one that arrives then.
     fn take(&mut self) -> Option<Request<'_>>;
+
+    /// The conversation or user that a request that was taken belongs to; 0 if none is known.
+    fn session(&self, _request: u32) -> u64 {
+        0
+    }
 
     /// A request is done, or was turned away: whoever sent it may send another.
     fn done(&mut self, _request: u32, _now_ns: u64) {}

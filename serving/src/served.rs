@@ -1,6 +1,7 @@
 //! What became of a service: for reports.
 
-use crate::engine::{Outcome, Rejection};
+use crate::engine::Outcome;
+use crate::fleet::{Refusal, Tries};
 use crate::metrics::{Objective, Recorder, Summary};
 
 /// A replica that served.
@@ -8,8 +9,12 @@ use crate::metrics::{Objective, Recorder, Summary};
 pub struct ServedBy {
     /// Its number, from 0.
     pub replica: u32,
+    /// Seconds from the beginning until its pods ran.
+    pub placed_s: f64,
     /// Seconds from the beginning until it served.
     pub ready_s: f64,
+    /// Seconds from the beginning until it went: it was scaled in, evicted, or failed. None if it stayed.
+    pub until_s: Option<f64>,
     /// The model of its GPUs.
     pub gpu: String,
     /// How many of them.
@@ -18,6 +23,10 @@ pub struct ServedBy {
     pub blocks: u64,
     /// Tokens of a block.
     pub block_tokens: u32,
+    /// Requests that it answered.
+    pub requests: u64,
+    /// Seconds in which it computed.
+    pub busy_s: f64,
 }
 
 /// What became of a service.
@@ -29,16 +38,20 @@ pub struct Served {
     pub model: String,
     /// Its batcher.
     pub batcher: String,
+    /// Its router.
+    pub router: String,
     /// What was promised.
     pub objective: Objective,
     /// What it came to.
     pub summary: Summary,
+    /// What became of clients' tries.
+    pub tries: Tries,
     /// All that was recorded, replicas together.
     pub recorder: Recorder,
     /// Requests that are done, with the place of their replica in [`Self::replicas`], in the order of requests.
     pub outcomes: Vec<(u32, Outcome)>,
     /// Requests that got nothing, and why.
-    pub rejected: Vec<(u32, Rejection)>,
+    pub refused: Vec<(u32, Refusal)>,
     /// Replicas that served.
     pub replicas: Vec<ServedBy>,
     /// Share of the GPUs' peak of operations that the model's own took, over the whole time.

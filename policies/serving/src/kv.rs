@@ -190,6 +190,11 @@ impl BlockPool {
         }
     }
 
+    /// How many of these blocks, from the first on, are cached.
+    pub fn cached_blocks(&self, keys: &[u64]) -> u32 {
+        self.prefix.as_ref().map_or(0, |prefix| prefix.cached_blocks(keys))
+    }
+
     /// The cache of beginnings, where there is one.
     pub const fn prefix_cache(&self) -> Option<&PrefixCache> {
         self.prefix.as_ref()

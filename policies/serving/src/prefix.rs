@@ -128,6 +128,17 @@ impl PrefixCache {
         hit
     }
 
+    /// How many of these blocks, from the first on, are there, here or in the tiers below.
+    pub(crate) fn cached_blocks(&self, keys: &[u64]) -> u32 {
+        let here = keys.iter().take_while(|&&key| self.find(key).is_some()).count();
+        let below = if self.tiers().is_empty() {
+            0
+        } else {
+            keys.iter().skip(here).take_while(|&&key| self.tiers.contain(key)).count()
+        };
+        (here + below) as u32
+    }
+
     /// Reads blocks of a sequence from the tiers below.
     pub(crate) fn fetch(&mut self, slot: Slot, first: u32, count: u32) -> Vec<u32> {
         let Some(held) = self.held.get(slot.index()) else { return Vec::new() };

@@ -30,7 +30,7 @@ fn sorted(mut values: Vec<u64>) -> Vec<u64> {
 }
 
 fn all(services: &[&Served]) -> Vec<usize> {
-    services.iter().map(|served| served.outcomes.len() + served.rejected.len()).collect()
+    services.iter().map(|served| served.outcomes.len() + served.refused.len()).collect()
 }
 
 fn ttft(services: &[&Served]) -> Chart {

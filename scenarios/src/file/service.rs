@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DurationFile, is_default};
+use super::{AdmissionFile, DurationFile, RouterFile, is_default};
 use crate::units::ByteSize;
 
 /// A model that is served by equal replicas, each of which is a pod (or a gang of them) on GPUs of the cluster.
@@ -16,7 +16,7 @@ pub struct ServiceFile {
     /// The model: a name of the catalogue, or the path of a Hugging Face `config.json` (ending so).
     #[schemars(length(min = 1))]
     pub model: String,
-    /// Number of replicas. Requests go to them in turn.
+    /// Number of replicas; with an autoscaler, at the beginning.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 100_000))]
     pub replicas: u32,
@@ -72,6 +72,12 @@ pub struct ServiceFile {
     pub speculation: Option<SpeculationFile>,
     /// Where requests come from.
     pub requests: RequestsFile,
+    /// Which replica gets a request.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub router: RouterFile,
+    /// Who waits where for how long, and what clients do then.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub admission: AdmissionFile,
     /// What is promised.
     #[serde(default, skip_serializing_if = "is_default")]
     pub slo: SloFile,

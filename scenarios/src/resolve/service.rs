@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foretell_serving::metrics::Objective;
 use foretell_serving::options::{Compilation, Weights};
 use foretell_serving::speculation::Speculation;
-use foretell_serving::{Model, Options, Parallelism};
+use foretell_serving::{FleetOptions, Model, Options, Parallelism};
 use foretell_traces::generate::{Arrival, GenerateError};
 use foretell_traces::requests::generate::{
     ClosedLoop, ClosedLoopConfig, CountLaw, Groups, LengthsLaw, MmppState, RequestArrival, RequestGenerator,
@@ -18,8 +18,8 @@ use super::Resolver;
 use super::workload::duration_law;
 use crate::catalog::Catalog;
 use crate::file::{
-    BatcherFile, ClosedUsersFile, CompilationFile, CountFile, KvCacheFile, RequestArrivalFile, RequestsFile,
-    ScenarioFile, ServiceFile, SessionsFile, SyntheticRequestsFile, WeightsFile,
+    AdmissionFile, BatcherFile, ClosedUsersFile, CompilationFile, CountFile, KvCacheFile, RequestArrivalFile,
+    RequestsFile, ScenarioFile, ServiceFile, SessionsFile, SyntheticRequestsFile, WeightsFile,
 };
 use crate::scenario::NodeGroup;
 use crate::service::{Service, ServiceRequests, calibration_of};
@@ -81,6 +81,9 @@ impl Resolver<'_, '_> {
             let message = "expected `engine.batcher = \"vllm\"` and one stage beside it";
             self.problem(&format!("{path}.speculation"), message, None);
         }
+        if let Err(error) = file.router.build(file.engine.block_tokens) {
+            self.problem(&format!("{path}.router"), error.to_string(), None);
+        }
         let requests = self.requests(&format!("{path}.requests"), &file.requests, file, seed);
         let startup = self.span(&format!("{path}.startup_s"), file.startup_s);
         let options = Options {
@@ -128,6 +131,8 @@ impl Resolver<'_, '_> {
                 seed,
             }),
             requests: requests?,
+            router: file.router,
+            admission: admission(&file.admission),
             objective: Objective { ttft_s: file.slo.ttft_s, tpot_s: file.slo.tpot_s, e2e_s: file.slo.e2e_s },
         })
     }
@@ -256,6 +261,18 @@ impl Resolver<'_, '_> {
             lengths,
             target: target(file.max_model_tokens),
         })
+    }
+}
+
+fn admission(file: &AdmissionFile) -> FleetOptions {
+    let ns = |seconds: f64| (seconds * 1e9).round() as u64;
+    FleetOptions {
+        max_outstanding: file.max_outstanding.unwrap_or(u32::MAX),
+        max_queued: file.max_queued.unwrap_or(u32::MAX),
+        timeout_ns: file.timeout_s.map(ns),
+        retries: file.retries,
+        backoff_ns: ns(file.backoff_s),
+        ..FleetOptions::default()
     }
 }
 

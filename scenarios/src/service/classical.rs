@@ -15,8 +15,8 @@ use foretell_traces::requests::generate::{CountLaw, RequestGenerator, RequestGen
 use foretell_traces::{JobRecord, JobStatus};
 use thiserror::Error;
 
-use super::run::Placed;
-use super::{Service, ServiceError};
+use super::ServiceError;
+use super::controller::Placed;
 use crate::catalog::Catalog;
 use crate::file::TrainPrecision;
 use crate::scenario::{NodeGroup, Scenario};
@@ -134,10 +134,10 @@ pub enum ClassicalServiceError {
 }
 
 impl ClassicalService {
-    /// The job of each of its replicas: there from the beginning, and for good.
-    fn pods(&self) -> impl Iterator<Item = JobRecord> + '_ {
-        (0..self.replicas).map(move |replica| JobRecord {
-            id: format!("{}-{replica}", self.name).into(),
+    /// The job of a replica: for good.
+    pub(crate) fn pod(&self) -> JobRecord {
+        JobRecord {
+            id: self.name.as_str().into(),
             user: "".into(),
             queue: self.queue.as_str().into(),
             submit_s: 0.0,
@@ -155,14 +155,15 @@ impl ClassicalService {
             limit_s: None,
             scaling: None,
             deadline_s: None,
-        })
+        }
     }
 }
 
-/// The jobs of all replicas of a scenario: those of services, then those of classical ones.
+/// The jobs of all replicas that a scenario has at the beginning: those of services, then those of classical ones.
 pub(crate) fn pods(scenario: &Scenario) -> impl Iterator<Item = JobRecord> + '_ {
-    let classical = scenario.classical_services.iter().flat_map(ClassicalService::pods);
-    scenario.services.iter().flat_map(Service::pods).chain(classical)
+    let several = |count: u32, pod: JobRecord| std::iter::repeat_n(pod, count as usize);
+    let classical = scenario.classical_services.iter().flat_map(move |one| several(one.replicas, one.pod()));
+    scenario.services.iter().flat_map(move |one| several(one.replicas, one.pod())).chain(classical)
 }
 
 /// Equally likely numbers, of which one is drawn for each request.
@@ -231,7 +232,7 @@ fn server(service: &ClassicalService, gpu: &str) -> Result<ClassicalServer, Clas
 }
 
 /// The nodes among which the node at this place of the cluster is.
-fn group_of(scenario: &Scenario, node: usize) -> Option<&NodeGroup> {
+pub(super) fn group_of(scenario: &Scenario, node: usize) -> Option<&NodeGroup> {
     let mut before = 0;
     scenario.nodes.iter().find(|group| {
         before += group.names.len();

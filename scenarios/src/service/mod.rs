@@ -1,8 +1,10 @@
 //! Models that are served: what a scenario says of them, their pods, and what becomes of their requests.
 
 mod classical;
+mod controller;
 mod link;
 mod replica;
+mod router;
 mod run;
 mod source;
 
@@ -10,20 +12,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foretell_serving::FleetOptions;
 use foretell_serving::metrics::Objective;
 use foretell_serving::speculation::Speculation;
 use foretell_serving::{Model, Options, Parallelism};
 use foretell_traces::requests::generate::{ClosedLoopConfig, RequestGeneratorConfig, SessionsConfig};
 use foretell_traces::{JobRecord, JobStatus};
 
-pub use crate::file::{BatcherFile, CapacityFile, EngineFile, KvTierFile};
+pub use crate::file::{BatcherFile, CapacityFile, EngineFile, KvTierFile, RouterFile};
 pub use classical::{ClassicalService, ClassicalServiceError, LatencyLaw, RooflineLaw, serve_classical};
 pub(crate) use classical::{LEVEL_TOKENS_MAX, level_law, pods};
+pub use controller::Placed;
+pub(crate) use controller::Services;
 pub use foretell_serving::classical_served::{ClassicalServed, ClassicalServedBy};
 pub use foretell_serving::served::{Served, ServedBy};
+pub use replica::ServiceError;
 pub(crate) use replica::calibration_of;
-pub use replica::{Built, Place, ServiceError};
-pub use run::{Placed, Started, serve};
 
 /// A model that is served.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +62,10 @@ pub struct Service {
     pub speculation: Option<Speculation>,
     /// Where requests come from.
     pub requests: ServiceRequests,
+    /// Which replica gets a request.
+    pub router: RouterFile,
+    /// Who waits where for how long, and what clients do then.
+    pub admission: FleetOptions,
     /// What is promised.
     pub objective: Objective,
 }
@@ -88,11 +96,11 @@ pub enum ServiceRequests {
 }
 
 impl Service {
-    /// The job of each of its replicas: there from the beginning, and for good.
-    pub(crate) fn pods(&self) -> impl Iterator<Item = JobRecord> + '_ {
+    /// The job of a replica: for good, unless it is deleted.
+    pub(crate) fn pod(&self) -> JobRecord {
         let (tasks, gpus_per_task) = self.pods;
-        (0..self.replicas).map(move |replica| JobRecord {
-            id: format!("{}-{replica}", self.name).into(),
+        JobRecord {
+            id: self.name.as_str().into(),
             user: "".into(),
             queue: self.queue.as_str().into(),
             submit_s: 0.0,
@@ -110,6 +118,6 @@ impl Service {
             limit_s: None,
             scaling: None,
             deadline_s: None,
-        })
+        }
     }
 }

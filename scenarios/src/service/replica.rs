@@ -3,6 +3,7 @@
 use foretell_serving::calibration::CalibrationError;
 use foretell_serving::law::LawError;
 use foretell_serving::memory::{Beside, VISIBLE_SHARE, blocks};
+use foretell_serving::policies::route::Load;
 use foretell_serving::policies::{
     Batcher, BlockPool, Capacity, LightLlm, Limits, Orca, Order, Reservation, Sarathi, State, Static,
     TensorRtLlm, Vllm, VllmV0,
@@ -72,11 +73,11 @@ pub enum ServiceError {
 
 /// Where a replica is.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub(super) struct Place<'a> {
     /// Nodes of one kind.
-    pub group: &'a NodeGroup,
+    pub(super) group: &'a NodeGroup,
     /// The network between them.
-    pub fabric: Option<&'a Fabric>,
+    pub(super) fabric: Option<&'a Fabric>,
 }
 
 /// The calibration for a GPU of the catalogue: by its name, or by what comes before the size of its memory (`A100-80`).
@@ -104,17 +105,17 @@ pub(super) enum Replica {
 
 /// What a report says of a replica beside what it did.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Built {
+pub(super) struct Built {
     /// Blocks of keys and values.
-    pub blocks: u64,
+    pub(super) blocks: u64,
     /// GPUs.
-    pub gpus: u32,
+    pub(super) gpus: u32,
     /// The GPU.
-    pub gpu: String,
+    pub(super) gpu: String,
     /// Peak operations a second of one, in the numbers that products run in.
-    pub peak_flops: f64,
+    pub(super) peak_flops: f64,
     /// Peak bytes a second of one.
-    pub memory_bytes_per_s: f64,
+    pub(super) memory_bytes_per_s: f64,
 }
 
 impl Replica {
@@ -296,6 +297,27 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => engine.left_over().collect(),
             Self::Group(group) => group.left_over().collect(),
+        }
+    }
+
+    fn load(&self) -> Load {
+        match self {
+            Self::One(engine) => engine.load(),
+            Self::Group(group) => Serving::load(group),
+        }
+    }
+
+    fn cached_blocks(&self, block_keys: &[u64]) -> u32 {
+        match self {
+            Self::One(engine) => Serving::cached_blocks(&**engine, block_keys),
+            Self::Group(group) => Serving::cached_blocks(group, block_keys),
+        }
+    }
+
+    fn unfinished(&self) -> Vec<u32> {
+        match self {
+            Self::One(engine) => engine.unfinished().collect(),
+            Self::Group(group) => Serving::unfinished(group),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod calibrations;
 mod classical;
 mod engine;
+mod fleet;
 mod laws;
 mod memory;
 mod models;

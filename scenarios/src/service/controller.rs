@@ -1,0 +1,313 @@
+//! Services while the run goes on: their pods are created and deleted on the cluster, their requests go to the replicas that run there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use foretell_serving::fleet::{Fleet, FleetOptions};
+use foretell_serving::metrics::Recorder;
+use foretell_serving::policies::route::RoundRobin;
+use foretell_sim::framework::{ClusterState, Time};
+use foretell_sim::log::Record;
+use foretell_sim::platform::{Action, Controller, Submission};
+
+use super::classical::group_of;
+use super::replica::{Built, Place, Replica, ServiceError};
+use super::source::Feed;
+use super::{ClassicalService, Service};
+use crate::assemble::{Laws, Plan, RunError};
+use crate::scenario::Scenario;
+
+/// When and where a replica came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// The replica, from 0.
+    pub replica: u32,
+    /// When its pods had all started.
+    pub at: Duration,
+    /// A node of it, by its place in the cluster.
+    pub node: usize,
+}
+
+/// How often a service is looked after that no autoscaler does.
+const LOOK_NS: u64 = 60_000_000_000;
+
+/// For how long a service waits for replicas that it has asked for, once nothing else happens to it.
+const IDLE_NS: u64 = 600_000_000_000;
+
+/// A replica that served or serves.
+#[derive(Debug, Clone)]
+pub(super) struct Serving {
+    pub(super) placed: Placed,
+    pub(super) built: Built,
+    /// When it went.
+    pub(super) until_ns: Option<u64>,
+}
+
+/// A replica that was asked for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
+    job: Option<u64>,
+    node: Option<usize>,
+    /// Its place in the fleet while it serves, starts or drains.
+    member: Option<usize>,
+}
+
+/// A service.
+pub(super) struct Running<'a> {
+    pub(super) service: &'a Service,
+    pub(super) fleet: Fleet<Replica, Feed, Recorder>,
+    /// By place in the fleet.
+    pub(super) serving: Vec<Serving>,
+    asked: Vec<Asked>,
+    pod: Submission,
+    tick_ns: u64,
+    /// When it was last seen that something would happen by itself.
+    alive_ns: u64,
+}
+
+/// A service of a classical model: its replicas are there for good.
+pub(super) struct Standing<'a> {
+    pub(super) service: &'a ClassicalService,
+    pub(super) placed: Vec<Placed>,
+    nodes: Vec<Option<usize>>,
+    pod: Submission,
+}
+
+/// Whose replica a job is.
+#[derive(Debug, Clone, Copy)]
+enum Owner {
+    Service(usize, u32),
+    Classical(usize, u32),
+}
+
+/// The services of a scenario.
+pub(crate) struct Services<'a> {
+    pub(super) scenario: &'a Scenario,
+    pub(super) running: Vec<Running<'a>>,
+    pub(super) standing: Vec<Standing<'a>>,
+    /// By what the controller calls a job.
+    owners: Vec<Owner>,
+    jobs: BTreeMap<u64, Owner>,
+    next_ns: Option<u64>,
+    begun: bool,
+    pub(super) error: Option<ServiceError>,
+}
+
+impl<'a> Services<'a> {
+    /// Those of a plan, at the beginning of a run.
+    pub(crate) fn new(plan: &'a Plan) -> Result<Self, RunError> {
+        let scenario = plan.scenario();
+        let mut laws = Laws::default();
+        let running = scenario.services.iter().map(|service| {
+            let feed = Feed::new(service, scenario.seed, 0).map_err(Box::new)?;
+            let options = FleetOptions {
+                seed: scenario.seed,
+                block_tokens: service.engine.block_tokens,
+                ..service.admission
+            };
+            // It was built before, to see that it can be.
+            let router = service
+                .router
+                .build(service.engine.block_tokens)
+                .unwrap_or_else(|_| Box::new(RoundRobin::default()));
+            Ok(Running {
+                service,
+                fleet: Fleet::new(router, feed, options),
+                serving: Vec::new(),
+                asked: Vec::new(),
+                pod: plan.submission(service.pod(), None, false, &mut laws)?,
+                tick_ns: LOOK_NS,
+                alive_ns: 0,
+            })
+        });
+        let running = running.collect::<Result<_, RunError>>()?;
+        let standing = scenario.classical_services.iter().map(|service| {
+            let pod = plan.submission(service.pod(), None, false, &mut laws)?;
+            Ok(Standing { service, placed: Vec::new(), nodes: Vec::new(), pod })
+        });
+        let standing = standing.collect::<Result<_, RunError>>()?;
+        Ok(Self {
+            scenario,
+            running,
+            standing,
+            owners: Vec::new(),
+            jobs: BTreeMap::new(),
+            next_ns: Some(0),
+            begun: false,
+            error: None,
+        })
+    }
+
+    /// Whether there are any.
+    pub(crate) fn any(&self) -> bool {
+        !self.running.is_empty() || !self.standing.is_empty()
+    }
+
+    /// Asks for all that are there from the beginning.
+    fn begin(&mut self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for (index, running) in self.running.iter_mut().enumerate() {
+            for _ in 0..running.service.replicas {
+                let owner = Owner::Service(index, running.asked.len() as u32);
+                actions.push(running.ask(&mut self.owners, owner));
+            }
+        }
+        for (index, standing) in self.standing.iter_mut().enumerate() {
+            for replica in 0..standing.service.replicas {
+                let key = self.owners.len() as u64;
+                self.owners.push(Owner::Classical(index, replica));
+                standing.nodes.push(None);
+                let id = format!("{}-{replica}", standing.service.name).into();
+                let submission = Box::new(Submission { id, ..standing.pod.clone() });
+                actions.push(Action::Create { key, submission });
+            }
+        }
+        actions
+    }
+
+    fn plan(&mut self) {
+        let next = self.running.iter_mut().filter_map(Running::next_ns).min();
+        self.next_ns = next.filter(|_| self.error.is_none());
+    }
+
+    /// All pods of a replica run.
+    fn started(&mut self, owner: Owner, now_ns: u64) -> Result<(), ServiceError> {
+        let at = Duration::from_nanos(now_ns);
+        match owner {
+            Owner::Service(index, replica) => {
+                let running = &mut self.running[index];
+                let Some(node) = running.asked[replica as usize].node else { return Ok(()) };
+                let Some(group) = group_of(self.scenario, node) else { return Ok(()) };
+                let place = Place { group, fabric: self.scenario.fabric.as_ref() };
+                let (server, built) = Replica::new(running.service, place)?;
+                running.fleet.run_until(now_ns);
+                let service = running.service;
+                let options = &service.options;
+                let recorder = Recorder::of(
+                    Arc::clone(&service.model),
+                    options.weights.bytes(),
+                    options.cache_number_bytes,
+                );
+                let startup_ns = u64::try_from(service.startup.as_nanos()).unwrap_or(u64::MAX);
+                let ready_ns = now_ns.saturating_add(startup_ns);
+                let member = running.fleet.add(server, recorder, ready_ns, 0);
+                running.asked[replica as usize].member = Some(member);
+                running.alive_ns = running.alive_ns.max(ready_ns);
+                let placed = Placed { replica, at, node };
+                running.serving.push(Serving { placed, built, until_ns: None });
+            }
+            Owner::Classical(index, replica) => {
+                let standing = &mut self.standing[index];
+                let again = standing.placed.iter().any(|placed| placed.replica == replica);
+                if let Some(node) = standing.nodes[replica as usize].filter(|_| !again) {
+                    standing.placed.push(Placed { replica, at, node });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Running<'_> {
+    /// Asks for a further replica.
+    fn ask(&mut self, owners: &mut Vec<Owner>, owner: Owner) -> Action {
+        let key = owners.len() as u64;
+        owners.push(owner);
+        let id = format!("{}-{}", self.service.name, self.asked.len()).into();
+        self.asked.push(Asked::default());
+        Action::Create { key, submission: Box::new(Submission { id, ..self.pod.clone() }) }
+    }
+
+    /// When it is to be looked after.
+    fn next_ns(&mut self) -> Option<u64> {
+        let draining_ns = self.fleet.next_of_draining_ns();
+        if !self.fleet.is_busy() {
+            return draining_ns;
+        }
+        let next_ns = self.fleet.next_ns();
+        self.alive_ns = self.alive_ns.max(next_ns.unwrap_or(0));
+        let waits_in_vain = next_ns.is_none() && self.tick_ns > self.alive_ns.saturating_add(IDLE_NS);
+        let tick_ns = (!waits_in_vain).then_some(self.tick_ns);
+        [tick_ns, draining_ns].into_iter().flatten().min()
+    }
+
+    /// Looks after it.
+    fn act(&mut self, now_ns: u64, actions: &mut Vec<Action>) {
+        self.fleet.run_until(now_ns);
+        if now_ns >= self.tick_ns {
+            self.tick_ns = now_ns + LOOK_NS;
+        }
+        for member in self.fleet.take_drained() {
+            self.serving[member].until_ns = Some(now_ns);
+            let asked = self.asked.iter_mut().find(|asked| asked.member == Some(member));
+            if let Some(asked) = asked {
+                asked.member = None;
+                actions.extend(asked.job.take().map(|job| Action::Delete { job }));
+            }
+        }
+    }
+
+    /// A replica stops where it is: its pods were evicted, or failed.
+    fn stopped(&mut self, replica: u32, now_ns: u64) {
+        self.fleet.run_until(now_ns);
+        let asked = &mut self.asked[replica as usize];
+        asked.node = None;
+        if let Some(member) = asked.member.take() {
+            self.serving[member].until_ns = Some(now_ns);
+            self.fleet.lose(member);
+        }
+    }
+}
+
+impl Controller for Services<'_> {
+    fn next(&self) -> Option<Time> {
+        self.next_ns.map(Time::from_nanos)
+    }
+
+    fn act(&mut self, now: Time) -> Vec<Action> {
+        let mut actions = if std::mem::replace(&mut self.begun, true) { Vec::new() } else { self.begin() };
+        for running in &mut self.running {
+            running.act(now.as_nanos(), &mut actions);
+        }
+        self.plan();
+        actions
+    }
+
+    fn created(&mut self, key: u64, job: u64) {
+        let Some(&owner) = self.owners.get(key as usize) else { return };
+        self.jobs.insert(job, owner);
+        if let Owner::Service(index, replica) = owner {
+            self.running[index].asked[replica as usize].job = Some(job);
+        }
+    }
+
+    fn record(&mut self, now: Time, record: &Record<'_>, _state: &ClusterState) {
+        let now_ns = now.as_nanos();
+        match *record {
+            Record::PodBound { job, rank: 0, node, .. } => match self.jobs.get(&job) {
+                Some(&Owner::Service(index, replica)) => {
+                    self.running[index].asked[replica as usize].node = Some(node.index());
+                }
+                Some(&Owner::Classical(index, replica)) => {
+                    self.standing[index].nodes[replica as usize].get_or_insert(node.index());
+                }
+                None => {}
+            },
+            Record::JobStarted { job, .. } => {
+                let Some(&owner) = self.jobs.get(&job) else { return };
+                if let Err(error) = self.started(owner, now_ns) {
+                    self.error.get_or_insert(error);
+                }
+                self.plan();
+            }
+            Record::JobStopped { job, .. } => {
+                if let Some(&Owner::Service(index, replica)) = self.jobs.get(&job) {
+                    self.running[index].stopped(replica, now_ns);
+                    self.plan();
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Tries of clients to get an answer.
+
+use crate::engine::Request;
+
+/// A try.
+#[derive(Clone, Debug)]
+pub(super) struct Attempt {
+    /// The request's index.
+    pub(super) index: u32,
+    /// When the request arrived, at its first try.
+    pub(super) arrival_ns: u64,
+    pub(super) prompt_tokens: u32,
+    pub(super) output_tokens: u32,
+    pub(super) limit_tokens: u32,
+    pub(super) priority: i32,
+    pub(super) session: u64,
+    pub(super) block_keys: Box<[u64]>,
+    /// Tries before it.
+    pub(super) tries: u32,
+    /// Its number among all tries.
+    pub(super) serial: u64,
+    /// Whether its client waits no more.
+    pub(super) given_up: bool,
+    /// Whether it waits before the fleet.
+    pub(super) queued: bool,
+}
+
+impl Attempt {
+    /// The first of a request.
+    pub(super) fn of(request: &Request<'_>) -> Self {
+        Self {
+            index: request.index,
+            arrival_ns: request.arrival_ns,
+            prompt_tokens: request.prompt_tokens,
+            output_tokens: request.output_tokens,
+            limit_tokens: request.limit_tokens,
+            priority: request.priority,
+            session: 0,
+            block_keys: request.block_keys.into(),
+            tries: 0,
+            serial: 0,
+            given_up: false,
+            queued: false,
+        }
+    }
+}
+
+/// Tries that are under way. Places are used again.
+#[derive(Default, Debug)]
+pub(super) struct Attempts {
+    places: Vec<Option<Attempt>>,
+    vacant: Vec<u32>,
+}
+
+impl Attempts {
+    pub(super) fn insert(&mut self, attempt: Attempt) -> u32 {
+        if let Some(place) = self.vacant.pop() {
+            self.places[place as usize] = Some(attempt);
+            return place;
+        }
+        self.places.push(Some(attempt));
+        self.places.len() as u32 - 1
+    }
+
+    pub(super) fn get_mut(&mut self, place: u32) -> Option<&mut Attempt> {
+        self.places.get_mut(place as usize)?.as_mut()
+    }
+
+    pub(super) fn remove(&mut self, place: u32) -> Option<Attempt> {
+        let attempt = self.places.get_mut(place as usize)?.take();
+        if attempt.is_some() {
+            self.vacant.push(place);
+        }
+        attempt
+    }
+}

@@ -1,0 +1,60 @@
+//! A replica as its fleet knows it.
+
+use foretell_serving_policies::State;
+use foretell_serving_policies::route::{Arrival, Caches};
+
+use super::watch::Watched;
+use crate::engine::{Iterations, Observer, Outcome};
+use crate::replay::Replica;
+
+/// What a replica is at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    Starting,
+    Serving,
+    /// It takes nothing more.
+    Draining,
+    Gone,
+}
+
+pub(super) struct Member<R, O> {
+    pub(super) replica: R,
+    pub(super) observer: O,
+    pub(super) phase: Phase,
+    pub(super) variant: u32,
+}
+
+/// What replicas have in their caches.
+pub(super) struct Caching<'a, R, O>(pub(super) &'a [Member<R, O>]);
+
+impl<R: Replica, O> Caches for Caching<'_, R, O> {
+    fn cached_blocks(&self, replica: usize, arrival: &Arrival<'_>) -> u32 {
+        self.0[replica].replica.cached_blocks(arrival.block_keys)
+    }
+}
+
+/// Listens to a replica; who is done is told once it is known whose try that was.
+pub(super) struct Listening<'o, O> {
+    pub(super) observer: &'o mut O,
+    pub(super) done: &'o mut Vec<Outcome>,
+    pub(super) watched: &'o mut Watched,
+}
+
+impl<O: Observer> Observer for Listening<'_, O> {
+    fn inter_token(&mut self, latency_ns: u64, tokens: u32) {
+        self.observer.inter_token(latency_ns, tokens);
+    }
+
+    fn preempted(&mut self, request: u32, now_ns: u64) {
+        self.observer.preempted(request, now_ns);
+    }
+
+    fn finished(&mut self, outcome: &Outcome) {
+        self.done.push(*outcome);
+    }
+
+    fn iterations(&mut self, iterations: &Iterations<'_>, state: &State) {
+        self.watched.computed(iterations);
+        self.observer.iterations(iterations, state);
+    }
+}

@@ -1,0 +1,567 @@
+//! Fleets: the replicas of a service behind a router, with requests that wait, are given up and come again.
+
+mod attempts;
+mod member;
+mod watch;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use foretell_serving_policies::route::{Arrival, Routed, Router, Tournament};
+use foretell_serving_policies::route::{Load, Rejection as RouterRejection};
+
+use crate::engine::{Observer, Outcome, Rejection, Request};
+use crate::replay::{Arrivals, Replica};
+
+use attempts::{Attempt, Attempts};
+use member::{Caching, Listening, Member, Phase};
+
+pub use watch::Watched;
+
+/// What of a fleet is not its router's business.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FleetOptions {
+    /// Decides what is drawn for routers.
+    pub seed: u64,
+    /// Tokens of a block of keys.
+    pub block_tokens: u32,
+    /// Requests that a replica has at once, at most; others wait before the fleet until one of its replicas has fewer.
+    pub max_outstanding: u32,
+    /// Requests that wait before the fleet, at most; others are turned away.
+    pub max_queued: u32,
+    /// How long a client waits for the end of its answer. Then it gives up, and whoever computes it does not notice.
+    pub timeout_ns: Option<u64>,
+    /// How often a client tries again after it gave up, was turned away or lost its replica.
+    pub retries: u32,
+    /// How long it waits before its first further try; twice as long before each one after.
+    pub backoff_ns: u64,
+}
+
+impl Default for FleetOptions {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            block_tokens: 16,
+            max_outstanding: u32::MAX,
+            max_queued: u32::MAX,
+            timeout_ns: None,
+            retries: 0,
+            backoff_ns: 1_000_000_000,
+        }
+    }
+}
+
+/// Why a request got nothing of a fleet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// No replica could ever serve it.
+    #[error(transparent)]
+    Replica(#[from] Rejection),
+    /// Too many waited before it.
+    #[error("the queue before the replicas was full")]
+    QueueFull,
+    /// The router foresaw that it would be served too late.
+    #[error("turned away early: its first token would have come too late")]
+    FirstTokenTooLate,
+    /// The router foresaw that its tokens would come too slowly.
+    #[error("turned away early: its tokens would have come too slowly")]
+    TokensTooSlow,
+    /// Its client gave up.
+    #[error("its client gave up waiting")]
+    TimedOut,
+    /// Its replica was lost.
+    #[error("its replica was lost")]
+    ReplicaLost,
+    /// The fleet had no replica until the end.
+    #[error("no replica was there to serve it")]
+    NoReplica,
+}
+
+/// What became of clients' tries.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Tries {
+    /// Requests that arrived.
+    pub arrived: u64,
+    /// Requests that were answered.
+    pub answered: u64,
+    /// Requests that got nothing in the end.
+    pub refused: u64,
+    /// Further tries.
+    pub retried: u64,
+    /// Tries that clients gave up.
+    pub given_up: u64,
+    /// Answers that nobody waited for any more.
+    pub wasted: u64,
+    /// Tries that were lost with their replica.
+    pub lost: u64,
+}
+
+/// The replicas of a service behind a router.
+///
+/// Whatever happens to the fleet happens at its present: [`Self::run_until`] brings it there.
+pub struct Fleet<R, A, O> {
+    members: Vec<Member<R, O>>,
+    loads: Vec<Load>,
+    /// When something ends at each replica.
+    ends: Tournament,
+    /// Replicas that will be ready, by when.
+    openings: BinaryHeap<Reverse<(u64, usize)>>,
+    router: Box<dyn Router + Send>,
+    arrivals: A,
+    options: FleetOptions,
+    attempts: Attempts,
+    /// Tries that wait before the fleet.
+    queue: VecDeque<u32>,
+    /// Of these, those that nobody gave up.
+    queued: u32,
+    /// When clients give up which tries; deadlines are in order, since all wait equally long.
+    deadlines: VecDeque<(u64, u32, u64)>,
+    /// Tries to come, by when; the number keeps their order.
+    retries: BinaryHeap<Reverse<(u64, u64)>>,
+    retrying: std::collections::BTreeMap<u64, Attempt>,
+    tried: u64,
+    refused: Vec<(u32, Refusal)>,
+    tries: Tries,
+    watched: Watched,
+    /// Replicas that have drained.
+    drained: Vec<usize>,
+    now_ns: u64,
+    /// Kept to spare their allocation.
+    done: Vec<Outcome>,
+    touched: Vec<usize>,
+}
+
+impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
+    /// A fleet without replicas.
+    pub fn new(router: Box<dyn Router + Send>, arrivals: A, options: FleetOptions) -> Self {
+        Self {
+            members: Vec::new(),
+            loads: Vec::new(),
+            ends: Tournament::default(),
+            openings: BinaryHeap::new(),
+            router,
+            arrivals,
+            options,
+            attempts: Attempts::default(),
+            queue: VecDeque::new(),
+            queued: 0,
+            deadlines: VecDeque::new(),
+            retries: BinaryHeap::new(),
+            retrying: std::collections::BTreeMap::new(),
+            tried: 0,
+            refused: Vec::new(),
+            tries: Tries::default(),
+            watched: Watched::default(),
+            drained: Vec::new(),
+            now_ns: 0,
+            done: Vec::new(),
+            touched: Vec::new(),
+        }
+    }
+
+    /// Adds a replica that serves from an instant on; its number.
+    pub fn add(&mut self, replica: R, observer: O, ready_ns: u64, variant: u32) -> usize {
+        let index = self.members.len();
+        self.members.push(Member { replica, observer, phase: Phase::Starting, variant });
+        self.loads.push(Load { variant, ..Load::default() });
+        self.openings.push(Reverse((ready_ns.max(self.now_ns), index)));
+        index
+    }
+
+    /// A replica takes no more requests; [`Self::take_drained`] says when it has none any more.
+    pub fn drain(&mut self, index: usize) {
+        let Some(member) = self.members.get_mut(index) else { return };
+        if matches!(member.phase, Phase::Gone | Phase::Draining) {
+            return;
+        }
+        member.phase = Phase::Draining;
+        self.told(index);
+        self.look_for_drained(index);
+    }
+
+    /// A replica is lost, and what it was at with it.
+    pub fn lose(&mut self, index: usize) {
+        let Some(member) = self.members.get_mut(index) else { return };
+        if member.phase == Phase::Gone {
+            return;
+        }
+        member.phase = Phase::Gone;
+        let mut lost = member.replica.unfinished();
+        lost.sort_unstable();
+        self.ends.set(index, None);
+        self.told(index);
+        for attempt in lost {
+            let Some(attempt) = self.attempts.remove(attempt) else { continue };
+            self.watched.leaves(self.now_ns);
+            if attempt.given_up {
+                continue;
+            }
+            self.tries.lost += 1;
+            self.again(attempt, Refusal::ReplicaLost, self.now_ns);
+        }
+    }
+
+    /// Replicas that have drained since this was last asked: they hold nothing any more.
+    pub fn take_drained(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.drained)
+    }
+
+    /// When something next happens by itself.
+    pub fn next_ns(&mut self) -> Option<u64> {
+        self.next().map(|(at_ns, _)| at_ns)
+    }
+
+    /// When something next happens at replicas that drain.
+    pub fn next_of_draining_ns(&self) -> Option<u64> {
+        let draining = self.members.iter().filter(|member| member.phase == Phase::Draining);
+        draining.filter_map(|member| member.replica.next_ns()).min()
+    }
+
+    /// Whether requests are there, or may still come.
+    pub fn is_busy(&mut self) -> bool {
+        self.arrivals.next_ns().is_some()
+            || !self.retrying.is_empty()
+            || self.tries.arrived > self.tries.answered + self.tries.refused
+    }
+
+    /// The replicas, with what each was told by.
+    pub fn into_parts(self) -> (Vec<(R, O)>, A, Vec<(u32, Refusal)>, Tries) {
+        let members = self.members.into_iter().map(|member| (member.replica, member.observer)).collect();
+        (members, self.arrivals, self.refused, self.tries)
+    }
+
+    /// Loads as the router sees them.
+    pub fn loads(&self) -> &[Load] {
+        &self.loads
+    }
+
+    /// Clients' tries so far.
+    pub const fn tries(&self) -> Tries {
+        self.tries
+    }
+
+    /// Where requests come from.
+    pub const fn arrivals(&mut self) -> &mut A {
+        &mut self.arrivals
+    }
+
+    /// What autoscalers look at, since this was last asked.
+    pub fn watch(&mut self) -> Watched {
+        self.watched.take(self.now_ns)
+    }
+
+    fn next(&mut self) -> Option<(u64, What)> {
+        let end = self.ends.least().map(|(at_ns, _)| (at_ns, What::End));
+        let opening = self.openings.peek().map(|&Reverse((at_ns, _))| (at_ns, What::Opening));
+        let deadline = self.deadlines.front().map(|&(at_ns, ..)| (at_ns, What::Deadline));
+        let retry = self.retries.peek().map(|&Reverse((at_ns, _))| (at_ns, What::Retry));
+        let arrival = self.arrivals.next_ns().map(|at_ns| (at_ns, What::Arrival));
+        [end, opening, deadline, retry, arrival].into_iter().flatten().min()
+    }
+
+    /// Carries out all that happens up to an instant, and at it.
+    pub fn run_until(&mut self, until_ns: u64) {
+        while let Some((at_ns, what)) = self.next().filter(|&(at_ns, _)| at_ns <= until_ns) {
+            self.now_ns = self.now_ns.max(at_ns);
+            match what {
+                What::End => self.ended(),
+                What::Opening => self.opened(),
+                What::Deadline => self.deadline(),
+                What::Retry | What::Arrival => self.arrived(),
+            }
+        }
+        if until_ns != u64::MAX {
+            self.now_ns = self.now_ns.max(until_ns);
+        }
+    }
+
+    /// Turns away those for whom no replica is left, at the end of a run.
+    pub fn close(&mut self) {
+        while let Some(attempt) = self.queue.pop_front() {
+            if let Some(attempt) = self.attempts.remove(attempt).filter(|attempt| !attempt.given_up) {
+                self.watched.leaves(self.now_ns);
+                self.refuse(&attempt, Refusal::NoReplica);
+            }
+        }
+        self.queued = 0;
+    }
+
+    /// Something ends at a replica.
+    fn ended(&mut self) {
+        let Some(index) = self.ends.nth(0) else { return };
+        let horizon_ns = self.horizon_ns();
+        let Member { replica, observer, .. } = &mut self.members[index];
+        let mut listening = Listening { observer, done: &mut self.done, watched: &mut self.watched };
+        replica.advance(horizon_ns, &mut listening);
+        self.settle(index);
+    }
+
+    /// What follows from what a replica did.
+    fn settle(&mut self, index: usize) {
+        let mut done = std::mem::take(&mut self.done);
+        for outcome in done.drain(..) {
+            let Some(attempt) = self.attempts.remove(outcome.request) else { continue };
+            self.watched.leaves(outcome.last_token_ns);
+            if attempt.given_up {
+                self.tries.wasted += 1;
+                continue;
+            }
+            self.tries.answered += 1;
+            let outcome = Outcome { request: attempt.index, ..outcome };
+            self.watched.answered(&outcome);
+            self.members[index].observer.finished(&outcome);
+            self.arrivals.done(attempt.index, outcome.last_token_ns);
+        }
+        self.done = done;
+        self.ends.set(index, self.members[index].replica.next_ns());
+        self.told(index);
+        self.look_for_drained(index);
+        if !self.queue.is_empty() && self.loads[index].open {
+            self.dispatch_queue();
+        }
+    }
+
+    /// Replicas are ready.
+    fn opened(&mut self) {
+        while let Some(Reverse((_, index))) =
+            self.openings.peek().copied().filter(|Reverse((at_ns, _))| *at_ns <= self.now_ns)
+        {
+            self.openings.pop();
+            let member = &mut self.members[index];
+            if member.phase == Phase::Starting {
+                member.phase = Phase::Serving;
+                self.told(index);
+            }
+        }
+        self.dispatch_queue();
+    }
+
+    /// A client gives up.
+    fn deadline(&mut self) {
+        let Some((_, id, serial)) = self.deadlines.pop_front() else { return };
+        let Some(attempt) = self.attempts.get_mut(id).filter(|attempt| attempt.serial == serial) else {
+            return;
+        };
+        attempt.given_up = true;
+        let again = attempt.clone();
+        self.tries.given_up += 1;
+        if again.queued {
+            self.queued -= 1;
+            self.watched.leaves(self.now_ns);
+        }
+        self.again(again, Refusal::TimedOut, self.now_ns);
+    }
+
+    /// A client tries again, if it still does.
+    fn again(&mut self, attempt: Attempt, refusal: Refusal, now_ns: u64) {
+        if attempt.tries >= self.options.retries {
+            self.refuse(&attempt, refusal);
+            return;
+        }
+        self.tries.retried += 1;
+        let wait_ns = self.options.backoff_ns.saturating_mul(1 << attempt.tries.min(32));
+        self.tried += 1;
+        self.retries.push(Reverse((now_ns.saturating_add(wait_ns), self.tried)));
+        let again = Attempt { tries: attempt.tries + 1, given_up: false, queued: false, ..attempt };
+        self.retrying.insert(self.tried, again);
+    }
+
+    fn refuse(&mut self, attempt: &Attempt, refusal: Refusal) {
+        self.tries.refused += 1;
+        self.refused.push((attempt.index, refusal));
+        self.arrivals.done(attempt.index, self.now_ns);
+    }
+
+    /// All requests of an instant arrive.
+    fn arrived(&mut self) {
+        while let Some(Reverse((_, number))) =
+            self.retries.peek().copied().filter(|Reverse((at_ns, _))| *at_ns <= self.now_ns)
+        {
+            self.retries.pop();
+            if let Some(attempt) = self.retrying.remove(&number) {
+                self.take_in(attempt);
+            }
+        }
+        while self.arrivals.next_ns().is_some_and(|at_ns| at_ns <= self.now_ns) {
+            let Some(request) = self.arrivals.take() else { break };
+            let attempt = Attempt::of(&request);
+            let session = self.arrivals.session(attempt.index);
+            self.tries.arrived += 1;
+            self.watched.arrived(attempt.prompt_tokens);
+            self.take_in(Attempt { session, ..attempt });
+        }
+        self.begin_touched();
+    }
+
+    /// A try arrives.
+    fn take_in(&mut self, mut attempt: Attempt) {
+        self.tried += 1;
+        attempt.serial = self.tried;
+        self.watched.comes(self.now_ns);
+        let id = self.attempts.insert(attempt);
+        if let Some(timeout_ns) = self.options.timeout_ns {
+            self.deadlines.push_back((self.now_ns.saturating_add(timeout_ns), id, self.tried));
+        }
+        // Nobody overtakes those who wait.
+        if self.queued == 0 && self.route(id) {
+            return;
+        }
+        if self.attempts.get_mut(id).is_none() {
+            return;
+        }
+        if self.queued >= self.options.max_queued {
+            self.turn_away(id, Refusal::QueueFull);
+            return;
+        }
+        if let Some(attempt) = self.attempts.get_mut(id) {
+            attempt.queued = true;
+        }
+        self.queue.push_back(id);
+        self.queued += 1;
+    }
+
+    fn turn_away(&mut self, id: u32, refusal: Refusal) {
+        self.watched.leaves(self.now_ns);
+        if let Some(attempt) = self.attempts.remove(id) {
+            self.again(attempt, refusal, self.now_ns);
+        }
+    }
+
+    /// Those that wait go where there is room.
+    fn dispatch_queue(&mut self) {
+        while let Some(&id) = self.queue.front() {
+            let Some(attempt) = self.attempts.get_mut(id) else {
+                self.queue.pop_front();
+                continue;
+            };
+            if attempt.given_up {
+                self.attempts.remove(id);
+                self.queue.pop_front();
+                continue;
+            }
+            attempt.queued = false;
+            if !self.route(id) {
+                if let Some(attempt) = self.attempts.get_mut(id) {
+                    attempt.queued = true;
+                    break;
+                }
+            }
+            self.queue.pop_front();
+            self.queued -= 1;
+        }
+        self.begin_touched();
+    }
+
+    /// Sends a try to a replica; whether it need not wait.
+    fn route(&mut self, id: u32) -> bool {
+        let Some(attempt) = self.attempts.get_mut(id) else { return true };
+        let random = mix(self.options.seed ^ mix(attempt.serial));
+        let arrival = Arrival {
+            index: attempt.index,
+            now_ns: self.now_ns,
+            prompt_tokens: attempt.prompt_tokens,
+            limit_tokens: attempt.limit_tokens,
+            block_keys: &attempt.block_keys,
+            block_tokens: self.options.block_tokens,
+            session: attempt.session,
+            random,
+        };
+        let routed = self.router.route(&arrival, &self.loads, &Caching(&self.members));
+        let replica = match routed {
+            Routed::To { replica, .. } => replica,
+            Routed::Unavailable => return false,
+            Routed::Rejected(why) => {
+                let refusal = match why {
+                    RouterRejection::TimeToFirstToken => Refusal::FirstTokenTooLate,
+                    RouterRejection::TimeBetweenTokens => Refusal::TokensTooSlow,
+                };
+                self.turn_away(id, refusal);
+                return true;
+            }
+        };
+        let request = Request {
+            index: id,
+            arrival_ns: attempt.arrival_ns,
+            prompt_tokens: attempt.prompt_tokens,
+            output_tokens: attempt.output_tokens,
+            limit_tokens: attempt.limit_tokens,
+            priority: attempt.priority,
+            block_keys: &attempt.block_keys,
+        };
+        match self.members[replica].replica.enqueue(&request) {
+            Ok(()) => {
+                if !self.touched.contains(&replica) {
+                    self.touched.push(replica);
+                }
+                self.told(replica);
+            }
+            Err(rejection) => {
+                self.watched.leaves(self.now_ns);
+                if let Some(attempt) = self.attempts.remove(id) {
+                    self.refuse(&attempt, rejection.into());
+                }
+            }
+        }
+        true
+    }
+
+    /// Replicas consider what they were sent.
+    fn begin_touched(&mut self) {
+        let horizon_ns = self.horizon_ns();
+        while let Some(index) = self.touched.pop() {
+            let Member { replica, observer, .. } = &mut self.members[index];
+            let mut listening = Listening { observer, done: &mut self.done, watched: &mut self.watched };
+            replica.begin(self.now_ns, horizon_ns, &mut listening);
+            self.settle(index);
+        }
+    }
+
+    /// Until when nothing else arrives at a replica, as far as is known. With many replicas the next arrival is hardly theirs: whoever does get it
+    /// breaks off what was begun.
+    fn horizon_ns(&mut self) -> u64 {
+        if self.members.len() > 1 {
+            return u64::MAX;
+        }
+        let arrival_ns = self.arrivals.next_ns().unwrap_or(u64::MAX);
+        let retry_ns = self.retries.peek().map_or(u64::MAX, |&Reverse((at_ns, _))| at_ns);
+        arrival_ns.min(retry_ns)
+    }
+
+    /// Tells the router what a replica has to do.
+    fn told(&mut self, index: usize) {
+        let member = &self.members[index];
+        let load = member.replica.load();
+        let open = member.phase == Phase::Serving && load.outstanding() < self.options.max_outstanding;
+        let load = Load { open, variant: member.variant, ..load };
+        if self.loads[index] != load {
+            self.loads[index] = load;
+            self.router.changed(index, &load);
+        }
+    }
+
+    fn look_for_drained(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        if member.phase == Phase::Draining && member.replica.requests() == 0 {
+            member.phase = Phase::Gone;
+            self.drained.push(index);
+        }
+    }
+}
+
+/// What happens next, in the order in which it happens at one instant: what ends makes room before what arrives needs it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum What {
+    End,
+    Opening,
+    Deadline,
+    Retry,
+    Arrival,
+}
+
+/// Bits that look random (the finaliser of `SplitMix64`).
+const fn mix(bits: u64) -> u64 {
+    let bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
