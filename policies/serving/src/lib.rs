@@ -11,12 +11,14 @@
 //! Models that answer a request in one execution have no state: a [`DynamicBatcher`] (Triton's) says what an idle instance executes.
 //!
 //! Which of several engines gets a request, a [`Router`] says: [`route`].
+//! How many replicas a service has is up to an [`autoscale::Autoscaler`].
 //!
-//! Nothing here knows of seconds that pass, events or files.
+//! Nothing here has a clock, or knows of events or files.
 #![no_std]
 
 extern crate alloc;
 
+pub mod autoscale;
 mod dynamic;
 mod kv;
 mod lightllm;
