@@ -86,6 +86,16 @@ fn panics() {
         ],
     });
 
+    // (50 + 50 + 200) / 3 = 100 wants 10 of 5 ready, which is enough; stable (1450 + 200) / 30 would want 6.
+    check(Case {
+        name: "exactly the threshold",
+        scaler: knative(|_| ()),
+        sees: concurrency,
+        start: 5,
+        ready: None,
+        rows: &[(60, 50.0, 5), (62, 200.0, 10)],
+    });
+
     // 5 of 2 is below 3: stable (580 + 100) / 30 = 22.7.
     check(Case {
         name: "a higher threshold",
