@@ -3,11 +3,13 @@
 use std::io::{self, Write};
 
 use comfy_table::{Cell, Row};
+use foretell_serving::fleet::Tries;
 use foretell_serving::metrics::{Objective, Spread, Summary};
 use foretell_serving::served::Served;
 use serde::Serialize;
 
 use crate::csv::Rows;
+use crate::fleet;
 use crate::table::{WIDTH_MIN, align_right, new_table, render};
 use crate::units::{count, duration, fixed, percent, quantity};
 
@@ -65,6 +67,9 @@ fn heading(served: &Served, width: u16) -> String {
         "Requests",
         &format!("{} done{rejected} in {}", count(summary.requests), duration(summary.duration_s)),
     ]);
+    for (name, text) in fleet::rows(served) {
+        table.add_row([name, &text]);
+    }
     render(&table)
 }
 
@@ -249,10 +254,18 @@ pub struct ServiceRecord<'a> {
     pub model: &'a str,
     /// Its batcher.
     pub batcher: &'a str,
+    /// Its router.
+    pub router: &'a str,
     /// What was promised.
     pub objective: Objective,
     /// Replicas that served.
     pub replicas: Vec<ReplicaRecord<'a>>,
+    /// Hours of a GPU that they had.
+    pub gpu_hours: f64,
+    /// What became of clients' tries.
+    pub tries: Tries,
+    /// How often the number of replicas changed.
+    pub scalings: u64,
     /// See `foretell_serving::served::Served`.
     pub mfu: f64,
     /// See there.
@@ -284,6 +297,7 @@ impl<'a> ServiceRecord<'a> {
             service: &served.service,
             model: &served.model,
             batcher: &served.batcher,
+            router: &served.router,
             objective: served.objective,
             replicas: served
                 .replicas
@@ -296,6 +310,9 @@ impl<'a> ServiceRecord<'a> {
                     kv_blocks: replica.blocks,
                 })
                 .collect(),
+            gpu_hours: fleet::gpu_hours(served),
+            tries: served.tries,
+            scalings: served.scaling.len() as u64,
             mfu: served.mfu,
             bandwidth_use: served.bandwidth_use,
             summary: &served.summary,

@@ -2,6 +2,7 @@
 //!
 //! The doc comments here are the descriptions in the JSON schema, and what `docs/scenarios.md` explains at length.
 
+mod autoscaler;
 mod classical;
 mod colocation;
 mod communication;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::default_max_pods;
 use crate::units::ByteSize;
 
+pub use autoscaler::{AutoscalerFile, MetricFile, TimetableRowFile};
 pub use classical::{
     ClassicalLatencyFile, ClassicalPriorityFile, ClassicalRequestsFile, ClassicalServiceFile,
     ClassicalSloFile, LatencyPointFile, TimeoutActionFile,

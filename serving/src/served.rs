@@ -29,6 +29,19 @@ pub struct ServedBy {
     pub busy_s: f64,
 }
 
+/// A service was given more or fewer replicas.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ScalingEvent {
+    /// When, seconds from the beginning.
+    pub at_s: f64,
+    /// Replicas asked for before.
+    pub from: u32,
+    /// Replicas asked for since.
+    pub to: u32,
+    /// Why.
+    pub reason: String,
+}
+
 /// What became of a service.
 #[derive(Clone, Debug)]
 pub struct Served {
@@ -54,6 +67,8 @@ pub struct Served {
     pub refused: Vec<(u32, Refusal)>,
     /// Replicas that served.
     pub replicas: Vec<ServedBy>,
+    /// What its autoscaler decided.
+    pub scaling: Vec<ScalingEvent>,
     /// Share of the GPUs' peak of operations that the model's own took, over the whole time.
     pub mfu: f64,
     /// Share of their memory bandwidth that weights, keys and values took, over the whole time.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AdmissionFile, DurationFile, RouterFile, is_default};
+use super::{AdmissionFile, AutoscalerFile, DurationFile, RouterFile, is_default};
 use crate::units::ByteSize;
 
 /// A model that is served by equal replicas, each of which is a pod (or a gang of them) on GPUs of the cluster.
@@ -18,7 +18,7 @@ pub struct ServiceFile {
     pub model: String,
     /// Number of replicas; with an autoscaler, at the beginning.
     #[serde(default = "one")]
-    #[schemars(range(min = 1, max = 100_000))]
+    #[schemars(range(min = 0, max = 100_000))]
     pub replicas: u32,
     /// GPU models that replicas may have; any if empty.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -75,6 +75,9 @@ pub struct ServiceFile {
     /// Which replica gets a request.
     #[serde(default, skip_serializing_if = "is_default")]
     pub router: RouterFile,
+    /// Who says how many replicas there are; as many as at the beginning if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaler: Option<AutoscalerFile>,
     /// Who waits where for how long, and what clients do then.
     #[serde(default, skip_serializing_if = "is_default")]
     pub admission: AdmissionFile,

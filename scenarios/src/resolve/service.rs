@@ -84,6 +84,10 @@ impl Resolver<'_, '_> {
         if let Err(error) = file.router.build(file.engine.block_tokens) {
             self.problem(&format!("{path}.router"), error.to_string(), None);
         }
+        if file.replicas == 0 && file.autoscaler.is_none() {
+            let message = "expected at least 1 where there is no `autoscaler`, got 0";
+            self.problem(&format!("{path}.replicas"), message, None);
+        }
         let requests = self.requests(&format!("{path}.requests"), &file.requests, file, seed);
         let startup = self.span(&format!("{path}.startup_s"), file.startup_s);
         let options = Options {
@@ -132,6 +136,7 @@ impl Resolver<'_, '_> {
             }),
             requests: requests?,
             router: file.router,
+            autoscaler: file.autoscaler.clone(),
             admission: admission(&file.admission),
             objective: Objective { ttft_s: file.slo.ttft_s, tpot_s: file.slo.tpot_s, e2e_s: file.slo.e2e_s },
         })

@@ -163,7 +163,9 @@ impl ClassicalService {
 pub(crate) fn pods(scenario: &Scenario) -> impl Iterator<Item = JobRecord> + '_ {
     let several = |count: u32, pod: JobRecord| std::iter::repeat_n(pod, count as usize);
     let classical = scenario.classical_services.iter().flat_map(move |one| several(one.replicas, one.pod()));
-    scenario.services.iter().flat_map(move |one| several(one.replicas, one.pod())).chain(classical)
+    // One at least, of which it is known what it looks like.
+    let served = scenario.services.iter();
+    served.flat_map(move |one| several(one.replicas.max(1), one.pod())).chain(classical)
 }
 
 /// Equally likely numbers, of which one is drawn for each request.

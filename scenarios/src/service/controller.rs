@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use foretell_serving::fleet::{Fleet, FleetOptions};
 use foretell_serving::metrics::Recorder;
+use foretell_serving::policies::autoscale::{Autoscaler, Observed};
 use foretell_serving::policies::route::RoundRobin;
+use foretell_serving::served::ScalingEvent;
 use foretell_sim::framework::{ClusterState, Time};
 use foretell_sim::log::Record;
 use foretell_sim::platform::{Action, Controller, Submission};
@@ -28,6 +30,9 @@ pub struct Placed {
     /// A node of it, by its place in the cluster.
     pub node: usize,
 }
+
+/// Replicas that an autoscaler may ask for, at most.
+const MOST_REPLICAS: u32 = 100_000;
 
 /// How often a service is looked after that no autoscaler does.
 const LOOK_NS: u64 = 60_000_000_000;
@@ -51,6 +56,8 @@ struct Asked {
     node: Option<usize>,
     /// Its place in the fleet while it serves, starts or drains.
     member: Option<usize>,
+    /// Whether it is still wanted.
+    wanted: bool,
 }
 
 /// A service.
@@ -61,6 +68,11 @@ pub(super) struct Running<'a> {
     pub(super) serving: Vec<Serving>,
     asked: Vec<Asked>,
     pod: Submission,
+    /// Jobs to be deleted when it is next looked after.
+    leaving: Vec<u64>,
+    autoscaler: Option<Box<dyn Autoscaler + Send>>,
+    /// What it decided.
+    pub(super) scaling: Vec<ScalingEvent>,
     tick_ns: u64,
     /// When it was last seen that something would happen by itself.
     alive_ns: u64,
@@ -111,13 +123,17 @@ impl<'a> Services<'a> {
                 .router
                 .build(service.engine.block_tokens)
                 .unwrap_or_else(|_| Box::new(RoundRobin::default()));
+            let autoscaler = service.autoscaler.as_ref().map(|file| file.build(service.replicas));
             Ok(Running {
                 service,
                 fleet: Fleet::new(router, feed, options),
                 serving: Vec::new(),
                 asked: Vec::new(),
                 pod: plan.submission(service.pod(), None, false, &mut laws)?,
-                tick_ns: LOOK_NS,
+                tick_ns: autoscaler.as_ref().map_or(LOOK_NS, |scaler| scaler.period_ns()).max(1),
+                leaving: Vec::new(),
+                autoscaler,
+                scaling: Vec::new(),
                 alive_ns: 0,
             })
         });
@@ -215,12 +231,15 @@ impl Running<'_> {
         let key = owners.len() as u64;
         owners.push(owner);
         let id = format!("{}-{}", self.service.name, self.asked.len()).into();
-        self.asked.push(Asked::default());
+        self.asked.push(Asked { wanted: true, ..Asked::default() });
         Action::Create { key, submission: Box::new(Submission { id, ..self.pod.clone() }) }
     }
 
     /// When it is to be looked after.
     fn next_ns(&mut self) -> Option<u64> {
+        if !self.leaving.is_empty() {
+            return Some(0);
+        }
         let draining_ns = self.fleet.next_of_draining_ns();
         if !self.fleet.is_busy() {
             return draining_ns;
@@ -233,11 +252,14 @@ impl Running<'_> {
     }
 
     /// Looks after it.
-    fn act(&mut self, now_ns: u64, actions: &mut Vec<Action>) {
+    fn act(&mut self, index: usize, now_ns: u64, owners: &mut Vec<Owner>, actions: &mut Vec<Action>) {
         self.fleet.run_until(now_ns);
         if now_ns >= self.tick_ns {
-            self.tick_ns = now_ns + LOOK_NS;
+            let period_ns = self.autoscaler.as_ref().map_or(LOOK_NS, |scaler| scaler.period_ns());
+            self.tick_ns = now_ns.saturating_add(period_ns.max(1));
+            self.scale(index, now_ns, owners, actions);
         }
+        actions.extend(self.leaving.drain(..).map(|job| Action::Delete { job }));
         for member in self.fleet.take_drained() {
             self.serving[member].until_ns = Some(now_ns);
             let asked = self.asked.iter_mut().find(|asked| asked.member == Some(member));
@@ -248,11 +270,73 @@ impl Running<'_> {
         }
     }
 
+    /// Asks the autoscaler how many replicas there shall be, and sees to it.
+    fn scale(&mut self, index: usize, now_ns: u64, owners: &mut Vec<Owner>, actions: &mut Vec<Action>) {
+        let Some(autoscaler) = &mut self.autoscaler else { return };
+        let watched = self.fleet.watch();
+        let wanted = self.asked.iter().filter(|asked| asked.wanted).count() as u32;
+        let loads = self.fleet.serving();
+        let ready = loads.clone().count() as u32;
+        let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
+        let length_ns = watched.length_ns as f64;
+        let kv_share: f64 =
+            loads.map(|load| share(f64::from(load.used_blocks), f64::from(load.total_blocks))).sum();
+        let ended = |sum: f64, count: u64| (count > 0).then(|| sum / count as f64);
+        let decision = autoscaler.decide(&Observed {
+            now_ns,
+            ready,
+            desired: wanted,
+            concurrency: share(watched.requests_ns, length_ns),
+            arrivals: watched.arrivals,
+            prompt_tokens: watched.prompt_tokens,
+            output_tokens: watched.output_tokens,
+            ttft_s: ended(watched.ttft_s, watched.answered),
+            tpot_s: ended(watched.tpot_s, watched.answered_at_length),
+            kv_share: share(kv_share, f64::from(ready)),
+            busy_share: share(watched.busy_ns as f64, length_ns * f64::from(ready)).min(1.0),
+        });
+        let replicas = decision.replicas.min(MOST_REPLICAS);
+        if replicas == wanted {
+            return;
+        }
+        let reason = decision.reason.to_string();
+        self.scaling.push(ScalingEvent { at_s: now_ns as f64 / 1e9, from: wanted, to: replicas, reason });
+        for _ in wanted..replicas {
+            let owner = Owner::Service(index, self.asked.len() as u32);
+            actions.push(self.ask(owners, owner));
+        }
+        for _ in replicas..wanted {
+            self.give_up_one(actions);
+        }
+    }
+
+    /// Gives up a replica: one that still waits for room, else one that starts, else the one with the fewest requests; the latest of several.
+    fn give_up_one(&mut self, actions: &mut Vec<Action>) {
+        let fleet = &self.fleet;
+        let key = |asked: &Asked| match asked.member {
+            None => (0, 0),
+            Some(member) if fleet.is_starting(member) => (1, 0),
+            Some(member) => (2, fleet.loads()[member].outstanding()),
+        };
+        let wanted = self.asked.iter().enumerate().rev().filter(|(_, asked)| asked.wanted);
+        let Some((replica, _)) = wanted.min_by_key(|(_, asked)| key(asked)) else { return };
+        let asked = &mut self.asked[replica];
+        asked.wanted = false;
+        match asked.member {
+            Some(member) => self.fleet.drain(member),
+            None => actions.extend(asked.job.take().map(|job| Action::Delete { job })),
+        }
+    }
+
     /// A replica stops where it is: its pods were evicted, or failed.
     fn stopped(&mut self, replica: u32, now_ns: u64) {
         self.fleet.run_until(now_ns);
         let asked = &mut self.asked[replica as usize];
         asked.node = None;
+        if !asked.wanted {
+            // It was about to go; it need not come back.
+            self.leaving.extend(asked.job.take());
+        }
         if let Some(member) = asked.member.take() {
             self.serving[member].until_ns = Some(now_ns);
             self.fleet.lose(member);
@@ -267,8 +351,8 @@ impl Controller for Services<'_> {
 
     fn act(&mut self, now: Time) -> Vec<Action> {
         let mut actions = if std::mem::replace(&mut self.begun, true) { Vec::new() } else { self.begin() };
-        for running in &mut self.running {
-            running.act(now.as_nanos(), &mut actions);
+        for (index, running) in self.running.iter_mut().enumerate() {
+            running.act(index, now.as_nanos(), &mut self.owners, &mut actions);
         }
         self.plan();
         actions

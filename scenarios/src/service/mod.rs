@@ -1,5 +1,6 @@
 //! Models that are served: what a scenario says of them, their pods, and what becomes of their requests.
 
+mod autoscaler;
 mod classical;
 mod controller;
 mod link;
@@ -19,7 +20,7 @@ use foretell_serving::{Model, Options, Parallelism};
 use foretell_traces::requests::generate::{ClosedLoopConfig, RequestGeneratorConfig, SessionsConfig};
 use foretell_traces::{JobRecord, JobStatus};
 
-pub use crate::file::{BatcherFile, CapacityFile, EngineFile, KvTierFile, RouterFile};
+pub use crate::file::{AutoscalerFile, BatcherFile, CapacityFile, EngineFile, KvTierFile, RouterFile};
 pub use classical::{ClassicalService, ClassicalServiceError, LatencyLaw, RooflineLaw, serve_classical};
 pub(crate) use classical::{LEVEL_TOKENS_MAX, level_law, pods};
 pub use controller::Placed;
@@ -64,6 +65,8 @@ pub struct Service {
     pub requests: ServiceRequests,
     /// Which replica gets a request.
     pub router: RouterFile,
+    /// Who says how many replicas there are, if anybody does.
+    pub autoscaler: Option<AutoscalerFile>,
     /// Who waits where for how long, and what clients do then.
     pub admission: FleetOptions,
     /// What is promised.

@@ -2,6 +2,7 @@
 
 use foretell_serving::Outcome;
 use foretell_serving::classical_served::ClassicalServed;
+use foretell_serving::fleet::Parts;
 use foretell_serving::metrics::{Capacity, Recorder, Summary};
 use foretell_serving::served::{Served, ServedBy};
 use foretell_sim::engine::Progress;
@@ -44,7 +45,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
     }
     running.fleet.run_until(u64::MAX);
     running.fleet.close();
-    let (members, mut feed, mut refused, tries) = running.fleet.into_parts();
+    let Parts { members, arrivals: mut feed, mut refused, tries } = running.fleet.into_parts();
     if let Some(error) = feed.take_error() {
         return Err(error.into());
     }
@@ -94,6 +95,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
         recorder,
         outcomes,
         refused,
+        scaling: running.scaling,
         replicas: running
             .serving
             .iter()

@@ -339,7 +339,7 @@ fn library_scenarios_resolve() {
             "serving" | "batching" | "paged-kv" | "chunked-prefill" => (1, 8),
             "topology-aware" => (160, 1_280),
             "failures" => (2_080, 16_640),
-            "classical" => (2, 16),
+            "classical" | "autoscaling" => (2, 16),
             "starvation" | "reclaim-storm" | "backfill" | "gpu-topology" => (16, 128),
             "shared-vs-partitioned" | "shared-vs-partitioned-philly" => (164, 1_312),
             _ => panic!("a library scenario without an expectation: {name}"),

@@ -45,7 +45,9 @@ fn one(service: &str, requests: &str) -> Served {
 fn what_cannot_be_is_said() {
     check(
         &text("replicas = 0\ntensor_parallel = 3", "requests = {}"),
-        "10:12: service[0].replicas: expected a whole number from 1 to 100000, got 0",
+        "7:1: service[0]: `tensor` = 3 should divide the 32 query heads\n\
+         10:12: service[0].replicas: expected at least 1 where there is no `autoscaler`, got 0\n\
+         12:12: service[0].requests: expected exactly one of `trace`, `synthetic`, `sessions` and `users`",
     );
     check(
         &text("tensor_parallel = 3", "requests = {}"),
@@ -191,4 +193,50 @@ fn jobs_and_services_share_a_cluster() {
     // The replica holds two GPUs of a node, so that one node is left for jobs of eight: one after another.
     assert_eq!(result.summary.jobs.completed, 20);
     assert!(result.summary.makespan.as_s() >= 1200.0, "{}", result.summary.makespan.as_s());
+}
+
+#[test]
+fn replicas_come_and_go_by_the_clock() {
+    let service = "replicas = 1\nstartup_s = 5\nrouter = { policy = \"least-outstanding\" }\n\
+                   autoscaler = { policy = \"scheduled\", period_s = 3600, rows = [{ from_s = 0, replicas = 1 }, { from_s = 15, replicas = 3 }, { from_s = 30, replicas = 1 }] }";
+    let served = one(service, POISSON);
+    let scaled: Vec<_> = served.scaling.iter().map(|event| (event.at_s, event.from, event.to)).collect();
+    assert_eq!(scaled, [(15.0, 1, 3), (30.0, 3, 1)]);
+    let ready: Vec<_> = served.replicas.iter().map(|one| (one.replica, one.placed_s, one.ready_s)).collect();
+    assert_eq!(ready, [(0, 0.0, 5.0), (1, 15.0, 20.0), (2, 15.0, 20.0)]);
+    // Two go, each when it has answered what it had.
+    let gone: Vec<f64> = served.replicas.iter().filter_map(|one| one.until_s).collect();
+    assert_eq!(gone.len(), 2);
+    for until_s in gone {
+        assert!((30.0..45.0).contains(&until_s), "{until_s}");
+    }
+    assert_eq!(served.outcomes.len(), 400);
+    assert!(served.refused.is_empty());
+    assert_eq!(served.replicas.iter().map(|one| one.requests).sum::<u64>(), 400);
+}
+
+#[test]
+fn a_service_may_begin_with_nobody() {
+    let service = "replicas = 0\ngpu_models = [\"H100\"]\nstartup_s = 10\nautoscaler = { policy = \"knative\", target = 10, max_replicas = 4 }";
+    let served = one(service, POISSON);
+    assert_eq!((served.scaling[0].from, served.scaling[0].at_s), (0, 2.0));
+    assert_eq!(served.outcomes.len(), 400);
+    // Nobody is served before the first replica is ready.
+    let first_ns = served.outcomes.iter().map(|(_, one)| one.scheduled_ns).min();
+    assert_eq!(first_ns, Some(12_000_000_000));
+}
+
+#[test]
+fn what_waits_too_long_or_finds_no_room_tries_again() {
+    let service = "replicas = 1\nadmission = { max_outstanding = 2, max_queued = 4, timeout_s = 2.5, retries = 2, backoff_s = 0.5 }";
+    let served = one(service, POISSON);
+    let tries = served.tries;
+    assert_eq!(tries.arrived, 400);
+    assert_eq!((tries.answered, tries.refused), (served.outcomes.len() as u64, served.refused.len() as u64));
+    assert_eq!(tries.answered + tries.refused, 400);
+    assert!(tries.retried > 0 && tries.refused > 0, "{tries:?}");
+    // Who was answered was so within the time of its last try.
+    for (_, one) in &served.outcomes {
+        assert!(one.e2e_s() < 3.0 * 2.5 + 0.5 + 1.0);
+    }
 }

@@ -78,7 +78,7 @@ pub enum Refusal {
 }
 
 /// What became of clients' tries.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize)]
 pub struct Tries {
     /// Requests that arrived.
     pub arrived: u64,
@@ -94,6 +94,19 @@ pub struct Tries {
     pub wasted: u64,
     /// Tries that were lost with their replica.
     pub lost: u64,
+}
+
+/// What a fleet leaves.
+#[derive(Clone, Debug)]
+pub struct Parts<R, A, O> {
+    /// Replicas, with what each was told to, in the order in which they were added.
+    pub members: Vec<(R, O)>,
+    /// Where requests came from.
+    pub arrivals: A,
+    /// Requests that got nothing, and why.
+    pub refused: Vec<(u32, Refusal)>,
+    /// What became of clients' tries.
+    pub tries: Tries,
 }
 
 /// The replicas of a service behind a router.
@@ -225,9 +238,20 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
     }
 
     /// The replicas, with what each was told by.
-    pub fn into_parts(self) -> (Vec<(R, O)>, A, Vec<(u32, Refusal)>, Tries) {
+    pub fn into_parts(self) -> Parts<R, A, O> {
         let members = self.members.into_iter().map(|member| (member.replica, member.observer)).collect();
-        (members, self.arrivals, self.refused, self.tries)
+        Parts { members, arrivals: self.arrivals, refused: self.refused, tries: self.tries }
+    }
+
+    /// Loads of the replicas that serve.
+    pub fn serving(&self) -> impl Iterator<Item = &Load> + Clone {
+        let serving = self.members.iter().zip(&self.loads);
+        serving.filter(|(member, _)| member.phase == Phase::Serving).map(|(_, load)| load)
+    }
+
+    /// Whether a replica is not ready yet.
+    pub fn is_starting(&self, index: usize) -> bool {
+        self.members.get(index).is_some_and(|member| member.phase == Phase::Starting)
     }
 
     /// Loads as the router sees them.
@@ -440,11 +464,11 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
                 continue;
             }
             attempt.queued = false;
-            if !self.route(id) {
-                if let Some(attempt) = self.attempts.get_mut(id) {
-                    attempt.queued = true;
-                    break;
-                }
+            if !self.route(id)
+                && let Some(attempt) = self.attempts.get_mut(id)
+            {
+                attempt.queued = true;
+                break;
             }
             self.queue.pop_front();
             self.queued -= 1;

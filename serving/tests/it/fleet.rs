@@ -1,6 +1,6 @@
 //! Fleets: nobody is lost, nobody is answered twice, and queues are as long as theory has them.
 
-use foretell_serving::fleet::Tries;
+use foretell_serving::fleet::{Parts, Tries};
 use foretell_serving::policies::route::{
     KvAware, KvAwareOptions, LeastOutstanding, RoundRobin, Router, Ties,
 };
@@ -112,7 +112,7 @@ fn blows() -> impl Strategy<Value = Vec<(u64, Blow)>> {
 fn all_outcomes(
     fleet: Fleet<Replica, Listed, Seen>,
 ) -> (Vec<Outcome>, Vec<(u32, Refusal)>, Tries, Vec<Replica>) {
-    let (members, _, refused, tries) = fleet.into_parts();
+    let Parts { members, refused, tries, .. } = fleet.into_parts();
     let (replicas, seen): (Vec<_>, Vec<_>) = members.into_iter().unzip();
     let mut outcomes: Vec<Outcome> = seen.into_iter().flat_map(|one: Seen| one.0).collect();
     outcomes.sort_by_key(|one| one.request);

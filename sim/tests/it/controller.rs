@@ -78,6 +78,7 @@ fn run(gpus: &[u32], jobs: &[Submission], policy: &str, plan: &[(f64, Wanted)]) 
 
 #[test]
 fn a_controller_creates_and_deletes_while_others_come_and_go() {
+    use JobStatus::{Cancelled, Completed, NeverPlaced};
     use Wanted::{Create, Delete};
     // Four GPUs. A replica of two from the beginning; a job of four waits for its end, and runs from 20 to 30 s. Another replica, wanted at 25 s,
     // waits until then; a third never gets a turn before it is deleted.
@@ -104,7 +105,6 @@ fn a_controller_creates_and_deletes_while_others_come_and_go() {
     ];
     assert_eq!(seen, expected);
     let status: Vec<JobStatus> = result.jobs.iter().map(|job| job.status).collect();
-    use JobStatus::{Cancelled, Completed, NeverPlaced};
     assert_eq!(status, [Completed, Completed, Completed, Cancelled, NeverPlaced]);
     // 2 GPUs for 20 s, 4 for 10 s, 4 for 20 s.
     let times: Vec<_> = result.jobs.iter().map(|job| (job.start, job.finish)).collect();

@@ -1,0 +1,89 @@
+//! Replicas of a service as they come and go, and clients who try again.
+
+use std::io::{self, Write};
+
+use foretell_serving::served::Served;
+
+use crate::csv::Rows;
+use crate::units::{count, quantity};
+
+/// Header of `replicas.csv`.
+pub const REPLICAS_HEADER: &str = "replica,placed_s,ready_s,until_s,gpu,gpus,kv_blocks,requests,busy_s";
+
+/// Header of `scaling.csv`.
+pub const SCALING_HEADER: &str = "time_s,from,to,reason";
+
+fn nanos(seconds: f64) -> u64 {
+    (seconds * 1e9).round() as u64
+}
+
+/// Writes one row for each time that a replica was placed, in that order; one that was evicted and came back has two.
+pub fn write_replicas(served: &Served, out: &mut impl Write) -> io::Result<()> {
+    let mut rows = Rows::new(out, REPLICAS_HEADER);
+    for one in &served.replicas {
+        rows.decimal(u64::from(one.replica), 0);
+        rows.seconds(nanos(one.placed_s));
+        rows.seconds(nanos(one.ready_s));
+        match one.until_s {
+            Some(until_s) => rows.seconds(nanos(until_s)),
+            None => rows.raw(b""),
+        }
+        rows.text(&one.gpu);
+        for number in [u64::from(one.gpus), one.blocks, one.requests] {
+            rows.decimal(number, 0);
+        }
+        rows.seconds(nanos(one.busy_s));
+        rows.end()?;
+    }
+    rows.flush()
+}
+
+/// Writes one row for each change of the number of replicas that were asked for.
+pub fn write_scaling(served: &Served, out: &mut impl Write) -> io::Result<()> {
+    let mut rows = Rows::new(out, SCALING_HEADER);
+    for event in &served.scaling {
+        rows.seconds(nanos(event.at_s));
+        rows.decimal(u64::from(event.from), 0);
+        rows.decimal(u64::from(event.to), 0);
+        rows.text(&event.reason);
+        rows.end()?;
+    }
+    rows.flush()
+}
+
+/// How many hours of a GPU its replicas had, from when each was placed until it went, or the last token was there.
+pub(crate) fn gpu_hours(served: &Served) -> f64 {
+    let last_ns = served.outcomes.iter().map(|(_, one)| one.last_token_ns).max().unwrap_or(0);
+    let end_s = last_ns as f64 / 1e9;
+    let hours =
+        |from_s: f64, until_s: Option<f64>| (until_s.unwrap_or(end_s).min(end_s) - from_s).max(0.0) / 3600.0;
+    served.replicas.iter().map(|one| f64::from(one.gpus) * hours(one.placed_s, one.until_s)).sum()
+}
+
+/// What happened to the fleet, for a row of a table each; nothing of one to which nothing happened.
+pub(crate) fn rows(served: &Served) -> Vec<(&'static str, String)> {
+    let mut rows = Vec::new();
+    if served.replicas.len() > 1 || !served.scaling.is_empty() {
+        rows.push(("Routed", format!("{}, {} GPU hours", served.router, quantity(gpu_hours(served)))));
+    }
+    if let Some(first) = served.scaling.first() {
+        let to = served.scaling.iter().map(|event| event.to);
+        let (least, most) = (to.clone().min().unwrap_or(0), to.max().unwrap_or(0));
+        let (least, most) = (least.min(first.from), most.max(first.from));
+        let text =
+            format!("{} times, between {least} and {most} replicas", count(served.scaling.len() as u64));
+        rows.push(("Scaled", text));
+    }
+    let tries = served.tries;
+    if tries.retried + tries.given_up + tries.lost > 0 {
+        let text = format!(
+            "{} further tries; {} given up, {} lost with their replica, {} answered in vain",
+            count(tries.retried),
+            count(tries.given_up),
+            count(tries.lost),
+            count(tries.wasted)
+        );
+        rows.push(("Clients", text));
+    }
+    rows
+}

@@ -1,0 +1,152 @@
+//! Autoscalers of services, as written.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::is_default;
+
+/// What autoscalers can follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricFile {
+    /// Requests in the service.
+    #[default]
+    Concurrency,
+    /// Requests that arrive, a second.
+    Rate,
+    /// Share of time in which replicas compute.
+    BusyShare,
+    /// Share of blocks of keys and values in use.
+    KvShare,
+}
+
+/// A row of a timetable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TimetableRowFile {
+    /// Second of the period.
+    pub from_s: u64,
+    /// Replicas from then on.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub replicas: u32,
+}
+
+/// How many replicas a service has as time goes on.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(tag = "policy", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum AutoscalerFile {
+    /// Knative's: averages over a stable window, and over a short one when load rises fast; down to none.
+    Knative {
+        /// Fewest replicas.
+        #[serde(default)]
+        #[schemars(range(min = 0, max = 100_000))]
+        min_replicas: u32,
+        /// Most replicas.
+        #[serde(default = "most_replicas")]
+        #[schemars(range(min = 1, max = 100_000))]
+        max_replicas: u32,
+        /// `concurrency` or `rate`.
+        #[serde(default, skip_serializing_if = "is_default")]
+        metric: MetricFile,
+        /// Of that metric, what a replica can take.
+        #[schemars(extend("exclusiveMinimum" = 0))]
+        target: f64,
+        /// Share of `target` that is aimed at.
+        #[serde(default = "knative_utilization")]
+        #[schemars(range(min = 0.01, max = 1))]
+        target_utilization: f64,
+        /// Seconds of the stable window.
+        #[serde(default = "knative_window")]
+        #[schemars(range(min = 6, max = 3600))]
+        stable_window_s: f64,
+        /// Seconds for which the highest number of replicas holds before there are fewer.
+        #[serde(default, skip_serializing_if = "is_default")]
+        #[schemars(range(min = 0, max = 3600))]
+        scale_down_delay_s: f64,
+    },
+    /// Kubernetes' horizontal pod autoscaler: in proportion to how far a metric is from its target.
+    Hpa {
+        /// Fewest replicas.
+        #[serde(default = "one_replica")]
+        #[schemars(range(min = 1, max = 100_000))]
+        min_replicas: u32,
+        /// Most replicas.
+        #[serde(default = "most_replicas")]
+        #[schemars(range(min = 1, max = 100_000))]
+        max_replicas: u32,
+        /// What is followed, of a replica on average.
+        #[serde(default, skip_serializing_if = "is_default")]
+        metric: MetricFile,
+        /// What it should be.
+        #[schemars(extend("exclusiveMinimum" = 0))]
+        target: f64,
+        /// Seconds for which the highest recommendation holds before there are fewer replicas.
+        #[serde(default = "hpa_stabilisation")]
+        #[schemars(range(min = 0, max = 3600))]
+        stabilisation_s: f64,
+    },
+    /// By the clock.
+    Scheduled {
+        /// After how long the timetable begins again.
+        #[serde(default = "day")]
+        #[schemars(range(min = 1))]
+        period_s: u64,
+        /// From when on there are how many.
+        #[schemars(length(min = 1))]
+        rows: Vec<TimetableRowFile>,
+    },
+    /// By the requests that are expected when a replica that is asked for now will be ready (Holt-Winters).
+    Predictive {
+        /// Fewest replicas.
+        #[serde(default = "one_replica")]
+        #[schemars(range(min = 1, max = 100_000))]
+        min_replicas: u32,
+        /// Most replicas.
+        #[serde(default = "most_replicas")]
+        #[schemars(range(min = 1, max = 100_000))]
+        max_replicas: u32,
+        /// Requests a second that a replica can take.
+        #[schemars(extend("exclusiveMinimum" = 0))]
+        replica_rate_per_s: f64,
+        /// Seconds of a season: load is expected to be as it was one before.
+        #[serde(default = "day_s")]
+        #[schemars(range(min = 60))]
+        season_s: f64,
+        /// Seconds ahead that are looked to.
+        #[serde(default = "lead_time")]
+        #[schemars(range(min = 0))]
+        lead_time_s: f64,
+    },
+}
+
+fn one_replica() -> u32 {
+    1
+}
+
+fn most_replicas() -> u32 {
+    100_000
+}
+
+fn knative_utilization() -> f64 {
+    0.7
+}
+
+fn knative_window() -> f64 {
+    60.0
+}
+
+fn hpa_stabilisation() -> f64 {
+    300.0
+}
+
+fn day() -> u64 {
+    86_400
+}
+
+fn day_s() -> f64 {
+    86_400.0
+}
+
+fn lead_time() -> f64 {
+    120.0
+}
