@@ -76,7 +76,7 @@ fn fleet(
     requests: &[(u64, u32, u32)],
     options: FleetOptions,
 ) -> Fleet<Replica, Listed, Seen> {
-    Fleet::new(router, Listed(requests.to_vec().into_iter(), 0), options)
+    Fleet::new(router, Listed(Vec::from(requests).into_iter(), 0), options)
 }
 
 fn requests() -> impl Strategy<Value = Vec<(u64, u32, u32)>> {
@@ -109,14 +109,18 @@ fn blows() -> impl Strategy<Value = Vec<(u64, Blow)>> {
     prop::collection::vec((0_u64..40_000, blow), 0..8)
 }
 
-fn all_outcomes(
-    fleet: Fleet<Replica, Listed, Seen>,
-) -> (Vec<Outcome>, Vec<(u32, Refusal)>, Tries, Vec<Replica>) {
+/// What became of requests, in their order, and of those that got nothing.
+struct Ended {
+    outcomes: Vec<Outcome>,
+    refused: Vec<(u32, Refusal)>,
+    tries: Tries,
+}
+
+fn end(fleet: Fleet<Replica, Listed, Seen>) -> Ended {
     let Parts { members, refused, tries, .. } = fleet.into_parts();
-    let (replicas, seen): (Vec<_>, Vec<_>) = members.into_iter().unzip();
-    let mut outcomes: Vec<Outcome> = seen.into_iter().flat_map(|one: Seen| one.0).collect();
+    let mut outcomes: Vec<Outcome> = members.into_iter().flat_map(|(_, seen)| seen.0).collect();
     outcomes.sort_by_key(|one| one.request);
-    (outcomes, refused, tries, replicas)
+    Ended { outcomes, refused, tries }
 }
 
 proptest! {
@@ -128,7 +132,7 @@ proptest! {
             fleet.add(replica(1000.0, 8, 64), Seen::default(), 0, 0);
         }
         fleet.run_until(u64::MAX);
-        let (outcomes, refused, ..) = all_outcomes(fleet);
+        let Ended { outcomes, refused, .. } = end(fleet);
         prop_assert!(refused.is_empty());
         let mut replicas: Vec<Replica> = (0..count).map(|_| replica(1000.0, 8, 64)).collect();
         let mut observers: Vec<Seen> = (0..count).map(|_| Seen::default()).collect();
@@ -182,7 +186,7 @@ proptest! {
         fleet.close();
         prop_assert!(!fleet.is_busy());
         prop_assert_eq!(fleet.watch().requests(), 0);
-        let (outcomes, refused, tries, _) = all_outcomes(fleet);
+        let Ended { outcomes, refused, tries } = end(fleet);
         let mut seen: Vec<u32> = outcomes.iter().map(|one| one.request).chain(refused.iter().map(|one| one.0)).collect();
         seen.sort_unstable();
         prop_assert_eq!(seen, (0..requests.len() as u32).collect::<Vec<_>>());
@@ -218,7 +222,7 @@ fn waited(servers: usize, rate_per_s: f64, output: impl Fn(&mut ChaCha8Rng) -> u
     let watched = fleet.watch();
     let in_fleet = watched.requests_ns / watched.length_ns as f64;
     fleet.run_until(u64::MAX);
-    let (outcomes, ..) = all_outcomes(fleet);
+    let outcomes = end(fleet).outcomes;
     let mean = |of: fn(&Outcome) -> f64| outcomes.iter().map(of).sum::<f64>() / outcomes.len() as f64;
     (mean(Outcome::queue_s), mean(Outcome::e2e_s), in_fleet)
 }
@@ -274,7 +278,7 @@ fn a_client_that_gives_up_tries_again_and_what_it_left_is_computed_for_nobody() 
     let mut fleet = fleet(Box::new(RoundRobin::default()), &requests, options);
     fleet.add(replica(1e7 / 1.125, 1, 64), Seen::default(), 0, 0);
     fleet.run_until(u64::MAX);
-    let (outcomes, refused, tries, _) = all_outcomes(fleet);
+    let Ended { outcomes, refused, tries } = end(fleet);
     assert!(refused.is_empty());
     let expected = Tries { arrived: 2, answered: 2, retried: 1, given_up: 1, wasted: 1, ..Tries::default() };
     assert_eq!(tries, expected);
@@ -302,7 +306,7 @@ fn who_drains_ends_what_it_has_and_who_is_lost_does_not() {
     fleet.run_until(30_000_000);
     assert_eq!(fleet.take_drained(), [0]);
     fleet.run_until(u64::MAX);
-    let (outcomes, ..) = all_outcomes(fleet);
+    let outcomes = end(fleet).outcomes;
     let ends: Vec<u64> = outcomes.iter().map(|one| one.last_token_ns).collect();
     assert_eq!(ends, [30_000_000, 42_000_000]);
 }
