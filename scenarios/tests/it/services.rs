@@ -240,3 +240,22 @@ fn what_waits_too_long_or_finds_no_room_tries_again() {
         assert!(one.e2e_s() < 3.0 * 2.5 + 0.5 + 1.0);
     }
 }
+
+#[test]
+fn a_replica_whose_node_fails_is_lost_and_its_clients_try_again() {
+    // Two nodes, a replica on each. One is down from 20 s to 30 s: what the replica there was at is lost, and the other serves all.
+    let faults = "\n[faults]\ndetection_time_s = 0\n[[faults.at]]\ntime_s = 20\nnode = \"dgx-h100-0000\"\nkind = \"node\"\nduration_s = 10\n";
+    let text = text("replicas = 2\ntensor_parallel = 8\nstartup_s = 1", POISSON)
+        .replace("count = 1 }", "count = 2 }");
+    let served = served(&(text + faults), &[]).remove(0);
+    let placed: Vec<_> = served.replicas.iter().map(|one| (one.replica, one.until_s)).collect();
+    assert_eq!(placed.len(), 3, "{placed:?}");
+    let lost = placed.iter().filter(|(_, until_s)| *until_s == Some(20.0)).count();
+    assert_eq!(lost, 1, "{placed:?}");
+    assert!(served.tries.lost > 0);
+    assert_eq!(served.tries.retried, served.tries.lost);
+    assert_eq!((served.outcomes.len(), served.refused.len()), (400, 0));
+    let again = &served.replicas[2];
+    // Its pod left after the grace of 30 s, and was placed again.
+    assert_eq!((again.replica, again.placed_s), (0, 50.0));
+}
