@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::batch::Batch;
 use crate::engine::{Iterations, Observer, Outcome};
+use crate::latencies::Latencies;
 use crate::model::Model;
 use crate::model::work::Work;
 
@@ -77,8 +78,8 @@ pub struct Totals {
 pub struct Recorder {
     /// What became of requests, in the order in which they were done.
     pub outcomes: Vec<Outcome>,
-    /// Time from one token of a request to the next, and for how many tokens it was that long.
-    pub inter_token: Vec<(u64, u32)>,
+    /// Time from one token of a request to the next.
+    pub inter_token: Latencies,
     /// Sums.
     pub totals: Totals,
     /// The course of time.
@@ -93,7 +94,7 @@ impl Default for Recorder {
     fn default() -> Self {
         Self {
             outcomes: Vec::new(),
-            inter_token: Vec::new(),
+            inter_token: Latencies::default(),
             totals: Totals::default(),
             timeline: Vec::new(),
             interval_ns: FIRST_INTERVAL_NS,
@@ -166,7 +167,7 @@ impl Recorder {
             mine.add(theirs, 1.0);
         }
         self.outcomes.append(&mut other.outcomes);
-        self.inter_token.append(&mut other.inter_token);
+        self.inter_token.merge(&other.inter_token);
         let (mine, theirs) = (&mut self.totals, other.totals);
         mine.iterations += theirs.iterations;
         mine.busy_ns += theirs.busy_ns;
@@ -184,10 +185,7 @@ impl Recorder {
 
 impl Observer for Recorder {
     fn inter_token(&mut self, latency_ns: u64, tokens: u32) {
-        match self.inter_token.last_mut() {
-            Some((last_ns, count)) if *last_ns == latency_ns => *count += tokens,
-            _ => self.inter_token.push((latency_ns, tokens)),
-        }
+        self.inter_token.add(latency_ns, tokens);
     }
 
     fn preempted(&mut self, _request: u32, now_ns: u64) {
@@ -281,29 +279,29 @@ impl Spread {
         }
     }
 
-    /// Of values that come as often as said; percentiles are the least value that so many do not exceed.
-    pub fn of_counted(mut values: Vec<(u64, u32)>, scale: f64) -> Self {
-        values.sort_unstable();
-        let count: u64 = values.iter().map(|&(_, count)| u64::from(count)).sum();
-        let Some(&(max, _)) = values.last() else { return Self::default() };
-        let sum: f64 = values.iter().map(|&(value, count)| value as f64 * f64::from(count)).sum();
+    /// Of times, in seconds; percentiles are the least that so many do not exceed.
+    pub fn of_latencies(latencies: &Latencies) -> Self {
+        let count = latencies.count();
+        if count == 0 {
+            return Self::default();
+        }
         let at = |share: f64| {
             let wanted = (share * count as f64).ceil().max(1.0) as u64;
             let mut seen = 0;
-            let found = values.iter().find(|&&(_, count)| {
-                seen += u64::from(count);
+            let found = latencies.iter().find(|&(_, count)| {
+                seen += count;
                 seen >= wanted
             });
-            found.map_or(max, |&(value, _)| value) as f64 * scale
+            found.map_or(latencies.max_ns(), |(latency_ns, _)| latency_ns) as f64 / NS_PER_S
         };
         Self {
             count,
-            mean: sum / count as f64 * scale,
+            mean: latencies.sum_ns() as f64 / count as f64 / NS_PER_S,
             p50: at(0.5),
             p90: at(0.9),
             p95: at(0.95),
             p99: at(0.99),
-            max: max as f64 * scale,
+            max: latencies.max_ns() as f64 / NS_PER_S,
         }
     }
 }
@@ -434,7 +432,7 @@ impl Summary {
             queue_s: of(Outcome::queue_s),
             ttft_s: of(Outcome::ttft_s),
             tpot_s: Spread::of(outcomes.iter().filter_map(Outcome::tpot_s).collect()),
-            itl_s: Spread::of_counted(recorder.inter_token.clone(), 1.0 / NS_PER_S),
+            itl_s: Spread::of_latencies(&recorder.inter_token),
             e2e_s: of(Outcome::e2e_s),
             slo_attainment: share(kept, outcomes.len() as f64 + rejected as f64),
             goodput_per_s: per_s(kept),

@@ -84,14 +84,12 @@ fn tpot(services: &[&Served]) -> Chart {
 /// Token by token. Of very many, evenly chosen ones by rank.
 fn itl(services: &[&Served]) -> Chart {
     let of = |served: &Served| {
-        let mut counted = served.recorder.inter_token.clone();
-        counted.sort_unstable();
-        let count: u64 = counted.iter().map(|&(_, count)| u64::from(count)).sum();
-        let each = count.div_ceil(COUNTED_MAX).max(1);
+        let counted = &served.recorder.inter_token;
+        let each = counted.count().div_ceil(COUNTED_MAX).max(1);
         let mut values = Vec::new();
         let (mut seen, mut next) = (0, 0);
-        for (value, count) in counted {
-            seen += u64::from(count);
+        for (value, count) in counted.iter() {
+            seen += count;
             while next < seen {
                 values.push(value);
                 next += each;
