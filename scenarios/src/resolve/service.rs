@@ -18,8 +18,9 @@ use super::Resolver;
 use super::workload::duration_law;
 use crate::catalog::Catalog;
 use crate::file::{
-    AdmissionFile, BatcherFile, ClosedUsersFile, CompilationFile, CountFile, KvCacheFile, RequestArrivalFile,
-    RequestsFile, ScenarioFile, ServiceFile, SessionsFile, SyntheticRequestsFile, WeightsFile,
+    AdmissionFile, AutoscalerFile, BatcherFile, ClosedUsersFile, CompilationFile, CountFile, KvCacheFile,
+    MetricFile, RequestArrivalFile, RequestsFile, ScenarioFile, ServiceFile, SessionsFile,
+    SyntheticRequestsFile, WeightsFile,
 };
 use crate::scenario::NodeGroup;
 use crate::service::{Service, ServiceRequests, calibration_of};
@@ -88,6 +89,9 @@ impl Resolver<'_, '_> {
             let message = "expected at least 1 where there is no `autoscaler`, got 0";
             self.problem(&format!("{path}.replicas"), message, None);
         }
+        if let Some(autoscaler) = &file.autoscaler {
+            self.check_autoscaler(&format!("{path}.autoscaler"), autoscaler);
+        }
         let requests = self.requests(&format!("{path}.requests"), &file.requests, file, seed);
         let startup = self.span(&format!("{path}.startup_s"), file.startup_s);
         let options = Options {
@@ -140,6 +144,36 @@ impl Resolver<'_, '_> {
             admission: admission(&file.admission),
             objective: Objective { ttft_s: file.slo.ttft_s, tpot_s: file.slo.tpot_s, e2e_s: file.slo.e2e_s },
         })
+    }
+
+    /// What the schema cannot say of an autoscaler.
+    fn check_autoscaler(&mut self, path: &str, file: &AutoscalerFile) {
+        match file {
+            AutoscalerFile::Knative { min_replicas, max_replicas, metric, .. } => {
+                self.check_bounds(path, *min_replicas, *max_replicas);
+                if !matches!(metric, MetricFile::Concurrency | MetricFile::Rate) {
+                    let message = "expected `concurrency` or `rate`: Knative follows nothing else";
+                    self.problem(&format!("{path}.metric"), message, None);
+                }
+            }
+            AutoscalerFile::Hpa { min_replicas, max_replicas, .. }
+            | AutoscalerFile::Predictive { min_replicas, max_replicas, .. } => {
+                self.check_bounds(path, *min_replicas, *max_replicas);
+            }
+            AutoscalerFile::Scheduled { period_s, rows } => {
+                for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.from_s >= *period_s) {
+                    let message = format!("expected less than `period_s` ({period_s}), got {}", row.from_s);
+                    self.problem(&format!("{path}.rows[{index}].from_s"), message, None);
+                }
+            }
+        }
+    }
+
+    fn check_bounds(&mut self, path: &str, min_replicas: u32, max_replicas: u32) {
+        if min_replicas > max_replicas {
+            let message = format!("expected at least `min_replicas` ({min_replicas}), got {max_replicas}");
+            self.problem(&format!("{path}.max_replicas"), message, None);
+        }
     }
 
     /// A model of the catalogue, or that of a configuration file.

@@ -130,6 +130,11 @@ impl Arrivals for Feed {
         })
     }
 
+    fn session(&self, request: u32) -> u64 {
+        // 0 stands for none.
+        self.sessions.get(request as usize).copied().flatten().map_or(0, |session| session.saturating_add(1))
+    }
+
     fn done(&mut self, request: u32, now_ns: u64) {
         let Some(session) = self.sessions.get(request as usize).copied().flatten() else { return };
         if let Some(next) = self.source.on_finished(session, now_ns) {

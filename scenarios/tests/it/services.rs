@@ -62,6 +62,21 @@ fn what_cannot_be_is_said() {
         &text("engine = { max_batched_tokens = 100 }", POISSON),
         "10:33: service[0].engine.max_batched_tokens: expected at least engine.max_sequences (256), one token for each, got 100",
     );
+    check(
+        &text(
+            "autoscaler = { policy = \"knative\", target = 5, metric = \"kv_share\", min_replicas = 9, max_replicas = 4 }",
+            POISSON,
+        ),
+        "10:57: service[0].autoscaler.metric: expected `concurrency` or `rate`: Knative follows nothing else\n\
+         10:102: service[0].autoscaler.max_replicas: expected at least `min_replicas` (9), got 4",
+    );
+    check(
+        &text(
+            "autoscaler = { policy = \"scheduled\", period_s = 60, rows = [{ from_s = 60, replicas = 1 }] }",
+            POISSON,
+        ),
+        "10:72: service[0].autoscaler.rows[0].from_s: expected less than `period_s` (60), got 60",
+    );
     let unknown = text("", POISSON).replace("llama-3.1-8b", "lama");
     let found = crate::problems(&unknown, &[]);
     assert!(found.starts_with("9:9: service[0].model: ") && found.contains("llama-3.1-8b"), "{found}");
@@ -258,4 +273,26 @@ fn a_replica_whose_node_fails_is_lost_and_its_clients_try_again() {
     let again = &served.replicas[2];
     // Its pod left after the grace of 30 s, and was placed again.
     assert_eq!((again.replica, again.placed_s), (0, 50.0));
+}
+
+#[test]
+fn a_conversation_stays_with_its_replica() {
+    let sessions = r#"[service.requests.sessions]
+count = 40
+arrival = { process = "poisson", rate_per_s = 4 }
+turns = { law = "constant", count = 5 }
+user = { law = "constant", count = 100 }
+output = { law = "constant", count = 50 }
+think = { law = "fixed", value_s = 3 }"#;
+    let replicas = |router: &str| {
+        let served = one(&format!("replicas = 4\nrouter = {{ policy = \"{router}\" }}"), sessions);
+        assert_eq!(served.outcomes.len(), 200);
+        assert!(served.replicas.iter().all(|one| one.requests > 0));
+        served.summary.prefix_hit_rate
+    };
+    // Four of five turns begin with all that was said; whoever has that spares it.
+    let (affine, in_turn, aware) =
+        (replicas("session-affinity"), replicas("round-robin"), replicas("kv-aware"));
+    assert!(affine > 0.6 && affine > in_turn + 0.2, "{affine} and {in_turn}");
+    assert!(aware > in_turn + 0.2, "{aware} and {in_turn}");
 }
