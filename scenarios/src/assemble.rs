@@ -337,7 +337,12 @@ impl Plan {
         if services.any() {
             simulation = simulation.controlled_by(&mut services);
         }
-        let counts = simulation.run(progress)?;
+        let counts = simulation.run(progress);
+        // What stopped a service is the cause of what came of the run.
+        if let Some(error) = services.error.take() {
+            return Err(Box::new(error).into());
+        }
+        let counts = counts?;
         let (nodes, gpus) = (scenario.node_count() as u64, scenario.gpu_count());
         Ok((metrics.finish(policy, scenario.seed, nodes, gpus, counts), services))
     }

@@ -1,5 +1,7 @@
 //! What an iteration of an engine computes, and what that takes.
 
+use std::sync::Arc;
+
 use crate::engine::Decoding;
 
 /// Tokens of one sequence that an iteration reads in (prefill), all of it or a chunk.
@@ -84,5 +86,28 @@ pub trait StepLaw {
             }
             context_tokens += u64::from(sequences);
         }
+    }
+}
+
+/// Replicas of one kind share what their iterations take.
+impl<L: StepLaw + ?Sized> StepLaw for Arc<L> {
+    fn stages(&self) -> usize {
+        (**self).stages()
+    }
+
+    fn stage_ns(&self, batch: &Batch<'_>, stage: usize) -> f64 {
+        (**self).stage_ns(batch, stage)
+    }
+
+    fn grouped_stage_ns(&self, batch: &Batch<'_>, stage: usize, group_tokens: u32) -> f64 {
+        (**self).grouped_stage_ns(batch, stage, group_tokens)
+    }
+
+    fn decode_ns(&self, decodes: u32, decode_context_tokens: u64) -> f64 {
+        (**self).decode_ns(decodes, decode_context_tokens)
+    }
+
+    fn decode_row(&self, from: Decoding, most: u32, until_ns: f64, elapsed_ns: &mut Vec<f64>) {
+        (**self).decode_row(from, most, until_ns, elapsed_ns);
     }
 }

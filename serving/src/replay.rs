@@ -35,6 +35,9 @@ pub trait Replica {
 
     /// Requests that it has and are not done.
     fn unfinished(&self) -> Vec<u32>;
+
+    /// Tokens of prompts that were looked for in its cache of beginnings, and those that were found.
+    fn prefix_tokens(&self) -> (u64, u64);
 }
 
 impl<L: StepLaw, B: Batcher + ?Sized> Replica for Engine<L, B> {
@@ -72,6 +75,11 @@ impl<L: StepLaw, B: Batcher + ?Sized> Replica for Engine<L, B> {
 
     fn unfinished(&self) -> Vec<u32> {
         self.unfinished().collect()
+    }
+
+    fn prefix_tokens(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.prefix_queried_tokens, state.prefix_hit_tokens)
     }
 }
 
@@ -119,6 +127,11 @@ impl<L: StepLaw, B: Batcher + ?Sized> Replica for Group<L, B> {
 
     fn unfinished(&self) -> Vec<u32> {
         self.ranks().iter().flat_map(Engine::unfinished).collect()
+    }
+
+    fn prefix_tokens(&self) -> (u64, u64) {
+        let ranks = self.ranks().iter().map(Replica::prefix_tokens);
+        ranks.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 }
 

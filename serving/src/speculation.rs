@@ -1,5 +1,7 @@
 //! Speculative decoding, by how often drafts are accepted.
 
+use foretell_serving_policies::route::{GOLDEN, mixed};
+
 /// A small model, or a head, drafts tokens; the model computes them all with the one that is due, and keeps those before the first that it would not
 /// have said itself. An iteration thus computes one token and `draft_tokens` more of each sequence that decodes, and gives it one token and those accepted.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -56,14 +58,4 @@ impl Speculation {
     pub(crate) fn added_ns(&self, decodes: u32, step_ns: f64) -> f64 {
         if decodes == 0 { 0.0 } else { self.draft_ns + self.draft_share * step_ns }
     }
-}
-
-/// 2^64 over the golden ratio, made odd.
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// The output function of `SplitMix64` (Steele, Lea and Flood 2014): every bit depends on every bit.
-const fn mixed(of: u64) -> u64 {
-    let of = (of ^ (of >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let of = (of ^ (of >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    of ^ (of >> 31)
 }

@@ -11,15 +11,15 @@ use foretell_serving::classical_served::{
     ClassicalEnd, ClassicalServed, ClassicalServedBy, ClassicalSummary, Ending, Executed,
 };
 use foretell_serving::policies::DynamicBatching;
+use foretell_traces::JobRecord;
 use foretell_traces::requests::generate::{CountLaw, RequestGenerator, RequestGeneratorConfig};
-use foretell_traces::{JobRecord, JobStatus};
 use thiserror::Error;
 
-use super::ServiceError;
 use super::controller::Placed;
+use super::{ServiceError, replica_job};
 use crate::catalog::Catalog;
 use crate::file::TrainPrecision;
-use crate::scenario::{NodeGroup, Scenario};
+use crate::scenario::Scenario;
 
 /// A model that answers a request in one execution, and is served.
 #[derive(Debug, Clone, PartialEq)]
@@ -137,24 +137,10 @@ impl ClassicalService {
     /// The job of a replica: for good.
     pub(crate) fn pod(&self) -> JobRecord {
         JobRecord {
-            id: self.name.as_str().into(),
-            user: "".into(),
-            queue: self.queue.as_str().into(),
-            submit_s: 0.0,
-            duration_s: f64::INFINITY,
-            tasks: 1,
-            gpus_per_task: 1,
             gpu_milli: self.gpu_milli,
             cpu_milli: self.cpu_milli,
             memory_bytes: self.memory_bytes,
-            gpu_models: self.gpu_models.clone(),
-            priority: self.priority,
-            status: JobStatus::Completed,
-            account: "".into(),
-            qos: "".into(),
-            limit_s: None,
-            scaling: None,
-            deadline_s: None,
+            ..replica_job(&self.name, &self.queue, self.priority, &self.gpu_models)
         }
     }
 }
@@ -233,10 +219,10 @@ fn server(service: &ClassicalService, gpu: &str) -> Result<ClassicalServer, Clas
         .map_err(|cause| ClassicalServiceError::Server { service: name(), cause })
 }
 
-/// The nodes among which the node at this place of the cluster is.
-pub(super) fn group_of(scenario: &Scenario, node: usize) -> Option<&NodeGroup> {
+/// The kind of a node, by its place in the cluster: its place among the kinds of nodes.
+pub(super) fn group_of(scenario: &Scenario, node: usize) -> Option<usize> {
     let mut before = 0;
-    scenario.nodes.iter().find(|group| {
+    scenario.nodes.iter().position(|group| {
         before += group.names.len();
         node < before
     })
@@ -252,7 +238,8 @@ pub fn serve_classical(
     let mut replicas = Vec::with_capacity(placed.len());
     let mut ready_ns = Vec::with_capacity(placed.len());
     for one in placed {
-        let gpus = group_of(scenario, one.node).and_then(|group| group.node_type.gpus.as_ref());
+        let kind = group_of(scenario, one.node).map(|kind| &scenario.nodes[kind].node_type);
+        let gpus = kind.and_then(|kind| kind.gpus.as_ref());
         let gpu = gpus.map_or("", |gpus| gpus.model.as_str()).to_owned();
         let ready = one.at + service.startup;
         let watch = Watch { replica: replicas.len() as u32, ends: Vec::new(), executed: Executed::default() };

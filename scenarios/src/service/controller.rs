@@ -7,14 +7,13 @@ use std::time::Duration;
 use foretell_serving::fleet::{Fleet, FleetOptions};
 use foretell_serving::metrics::Recorder;
 use foretell_serving::policies::autoscale::{Autoscaler, Observed};
-use foretell_serving::policies::route::RoundRobin;
 use foretell_serving::served::ScalingEvent;
 use foretell_sim::framework::{ClusterState, Time};
 use foretell_sim::log::Record;
 use foretell_sim::platform::{Action, Controller, Submission};
 
 use super::classical::group_of;
-use super::replica::{Built, Place, Replica, ServiceError};
+use super::replica::{Blueprint, Built, Place, Replica, ServiceError};
 use super::source::Feed;
 use super::{ClassicalService, Service};
 use crate::assemble::{Laws, Plan, RunError};
@@ -30,9 +29,6 @@ pub struct Placed {
     /// A node of it, by its place in the cluster.
     pub node: usize,
 }
-
-/// Replicas that an autoscaler may ask for, at most.
-const MOST_REPLICAS: u32 = 100_000;
 
 /// How often a service is looked after that no autoscaler does.
 const LOOK_NS: u64 = 60_000_000_000;
@@ -56,17 +52,19 @@ struct Asked {
     node: Option<usize>,
     /// Its place in the fleet while it serves, starts or drains.
     member: Option<usize>,
-    /// Whether it is still wanted.
-    wanted: bool,
 }
 
 /// A service.
 pub(super) struct Running<'a> {
     pub(super) service: &'a Service,
     pub(super) fleet: Fleet<Replica, Feed, Recorder>,
+    /// By kind of node: how its replicas are there, or why they cannot be; none for those that they may not have.
+    blueprints: Vec<Option<Result<Blueprint, ServiceError>>>,
     /// By place in the fleet.
     pub(super) serving: Vec<Serving>,
     asked: Vec<Asked>,
+    /// Those that are wanted, the latest last.
+    wanted: Vec<u32>,
     pod: Submission,
     /// Jobs to be deleted when it is next looked after.
     leaving: Vec<u64>,
@@ -103,7 +101,7 @@ pub(crate) struct Services<'a> {
     jobs: BTreeMap<u64, Owner>,
     next_ns: Option<u64>,
     begun: bool,
-    pub(super) error: Option<ServiceError>,
+    pub(crate) error: Option<ServiceError>,
 }
 
 impl<'a> Services<'a> {
@@ -118,17 +116,19 @@ impl<'a> Services<'a> {
                 block_tokens: service.engine.block_tokens,
                 ..service.admission
             };
-            // It was built before, to see that it can be.
             let router = service
                 .router
                 .build(service.engine.block_tokens)
-                .unwrap_or_else(|_| Box::new(RoundRobin::default()));
+                .map_err(|cause| Box::new(ServiceError::Router { service: service.name.clone(), cause }))?;
+            let blueprints = blueprints(scenario, service).map_err(Box::new)?;
             let autoscaler = service.autoscaler.as_ref().map(|file| file.build(service.replicas));
             Ok(Running {
                 service,
                 fleet: Fleet::new(router, feed, options),
+                blueprints,
                 serving: Vec::new(),
                 asked: Vec::new(),
+                wanted: Vec::new(),
                 pod: plan.submission(service.pod(), None, false, &mut laws)?,
                 tick_ns: autoscaler.as_ref().map_or(LOOK_NS, |scaler| scaler.period_ns()).max(1),
                 leaving: Vec::new(),
@@ -194,11 +194,13 @@ impl<'a> Services<'a> {
             Owner::Service(index, replica) => {
                 let running = &mut self.running[index];
                 let Some(node) = running.asked[replica as usize].node else { return Ok(()) };
-                let Some(group) = group_of(self.scenario, node) else { return Ok(()) };
-                let place = Place { group, fabric: self.scenario.fabric.as_ref() };
-                let (server, built) = Replica::new(running.service, place)?;
-                running.fleet.run_until(now_ns);
+                let Some(kind) = group_of(self.scenario, node) else { return Ok(()) };
                 let service = running.service;
+                let Some(blueprint) = running.blueprints[kind].take() else { return Ok(()) };
+                let blueprint = blueprint?;
+                let (server, built) = (blueprint.replica(service), blueprint.built.clone());
+                running.blueprints[kind] = Some(Ok(blueprint));
+                running.fleet.run_until(now_ns);
                 let options = &service.options;
                 let recorder = Recorder::of(
                     Arc::clone(&service.model),
@@ -225,13 +227,37 @@ impl<'a> Services<'a> {
     }
 }
 
+/// What replicas of a service are on each kind of node that they may have. An error if they can be on none.
+fn blueprints(
+    scenario: &Scenario,
+    service: &Service,
+) -> Result<Vec<Option<Result<Blueprint, ServiceError>>>, ServiceError> {
+    let fabric = scenario.fabric.as_ref();
+    let mut blueprints: Vec<_> = scenario
+        .nodes
+        .iter()
+        .map(|group| {
+            let gpus = group.node_type.gpus.as_ref()?;
+            let accepted = service.gpu_models.is_empty() || service.gpu_models.contains(&gpus.model);
+            accepted.then(|| Blueprint::new(service, Place { group, fabric }))
+        })
+        .collect();
+    if !blueprints.iter().flatten().any(Result::is_ok)
+        && let Some(Err(error)) = blueprints.iter_mut().find_map(Option::take)
+    {
+        return Err(error);
+    }
+    Ok(blueprints)
+}
+
 impl Running<'_> {
     /// Asks for a further replica.
     fn ask(&mut self, owners: &mut Vec<Owner>, owner: Owner) -> Action {
         let key = owners.len() as u64;
         owners.push(owner);
         let id = format!("{}-{}", self.service.name, self.asked.len()).into();
-        self.asked.push(Asked { wanted: true, ..Asked::default() });
+        self.wanted.push(self.asked.len() as u32);
+        self.asked.push(Asked::default());
         Action::Create { key, submission: Box::new(Submission { id, ..self.pod.clone() }) }
     }
 
@@ -261,12 +287,11 @@ impl Running<'_> {
         }
         actions.extend(self.leaving.drain(..).map(|job| Action::Delete { job }));
         for member in self.fleet.take_drained() {
-            self.serving[member].until_ns = Some(now_ns);
-            let asked = self.asked.iter_mut().find(|asked| asked.member == Some(member));
-            if let Some(asked) = asked {
-                asked.member = None;
-                actions.extend(asked.job.take().map(|job| Action::Delete { job }));
-            }
+            let serving = &mut self.serving[member];
+            serving.until_ns = Some(now_ns);
+            let asked = &mut self.asked[serving.placed.replica as usize];
+            asked.member = None;
+            actions.extend(asked.job.take().map(|job| Action::Delete { job }));
         }
     }
 
@@ -274,7 +299,7 @@ impl Running<'_> {
     fn scale(&mut self, index: usize, now_ns: u64, owners: &mut Vec<Owner>, actions: &mut Vec<Action>) {
         let Some(autoscaler) = &mut self.autoscaler else { return };
         let watched = self.fleet.watch();
-        let wanted = self.asked.iter().filter(|asked| asked.wanted).count() as u32;
+        let wanted = self.wanted.len() as u32;
         let loads = self.fleet.serving();
         let ready = loads.clone().count() as u32;
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
@@ -295,7 +320,7 @@ impl Running<'_> {
             kv_share: share(kv_share, f64::from(ready)),
             busy_share: share(watched.busy_ns as f64, length_ns * f64::from(ready)).min(1.0),
         });
-        let replicas = decision.replicas.min(MOST_REPLICAS);
+        let replicas = decision.replicas;
         if replicas == wanted {
             return;
         }
@@ -312,16 +337,15 @@ impl Running<'_> {
 
     /// Gives up a replica: one that still waits for room, else one that starts, else the one with the fewest requests; the latest of several.
     fn give_up_one(&mut self, actions: &mut Vec<Action>) {
-        let fleet = &self.fleet;
-        let key = |asked: &Asked| match asked.member {
+        let (fleet, asked) = (&self.fleet, &self.asked);
+        let key = |replica: u32| match asked[replica as usize].member {
             None => (0, 0),
             Some(member) if fleet.is_starting(member) => (1, 0),
             Some(member) => (2, fleet.loads()[member].outstanding()),
         };
-        let wanted = self.asked.iter().enumerate().rev().filter(|(_, asked)| asked.wanted);
-        let Some((replica, _)) = wanted.min_by_key(|(_, asked)| key(asked)) else { return };
-        let asked = &mut self.asked[replica];
-        asked.wanted = false;
+        let wanted = self.wanted.iter().enumerate().rev();
+        let Some((place, _)) = wanted.min_by_key(|&(_, &replica)| key(replica)) else { return };
+        let asked = &mut self.asked[self.wanted.remove(place) as usize];
         match asked.member {
             Some(member) => self.fleet.drain(member),
             None => actions.extend(asked.job.take().map(|job| Action::Delete { job })),
@@ -333,7 +357,7 @@ impl Running<'_> {
         self.fleet.run_until(now_ns);
         let asked = &mut self.asked[replica as usize];
         asked.node = None;
-        if !asked.wanted {
+        if !self.wanted.contains(&replica) {
             // It was about to go; it need not come back.
             self.leaving.extend(asked.job.take());
         }

@@ -17,6 +17,7 @@ use foretell_serving::FleetOptions;
 use foretell_serving::metrics::Objective;
 use foretell_serving::speculation::Speculation;
 use foretell_serving::{Model, Options, Parallelism};
+use foretell_traces::record::WHOLE_GPU_MILLI;
 use foretell_traces::requests::generate::{ClosedLoopConfig, RequestGeneratorConfig, SessionsConfig};
 use foretell_traces::{JobRecord, JobStatus};
 
@@ -103,24 +104,35 @@ impl Service {
     pub(crate) fn pod(&self) -> JobRecord {
         let (tasks, gpus_per_task) = self.pods;
         JobRecord {
-            id: self.name.as_str().into(),
-            user: "".into(),
-            queue: self.queue.as_str().into(),
-            submit_s: 0.0,
-            duration_s: f64::INFINITY,
             tasks,
             gpus_per_task,
-            gpu_milli: foretell_traces::record::WHOLE_GPU_MILLI,
             cpu_milli: self.cpu_milli,
             memory_bytes: self.memory_bytes,
-            gpu_models: self.gpu_models.clone(),
-            priority: self.priority,
-            status: JobStatus::Completed,
-            account: "".into(),
-            qos: "".into(),
-            limit_s: None,
-            scaling: None,
-            deadline_s: None,
+            ..replica_job(&self.name, &self.queue, self.priority, &self.gpu_models)
         }
+    }
+}
+
+/// A job of one pod with one GPU, for good.
+fn replica_job(name: &str, queue: &str, priority: i32, gpu_models: &[String]) -> JobRecord {
+    JobRecord {
+        id: name.into(),
+        user: "".into(),
+        queue: queue.into(),
+        submit_s: 0.0,
+        duration_s: f64::INFINITY,
+        tasks: 1,
+        gpus_per_task: 1,
+        gpu_milli: WHOLE_GPU_MILLI,
+        cpu_milli: 0,
+        memory_bytes: 0,
+        gpu_models: gpu_models.to_vec(),
+        priority,
+        status: JobStatus::Completed,
+        account: "".into(),
+        qos: "".into(),
+        limit_s: None,
+        scaling: None,
+        deadline_s: None,
     }
 }

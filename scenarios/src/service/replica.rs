@@ -1,9 +1,11 @@
 //! A replica on the GPUs that it got.
 
+use std::sync::Arc;
+
 use foretell_serving::calibration::CalibrationError;
 use foretell_serving::law::LawError;
 use foretell_serving::memory::{Beside, VISIBLE_SHARE, blocks};
-use foretell_serving::policies::route::Load;
+use foretell_serving::policies::route::{Load, RouterError};
 use foretell_serving::policies::{
     Batcher, BlockPool, Capacity, LightLlm, Limits, Orca, Order, Reservation, Sarathi, State, Static,
     TensorRtLlm, Vllm, VllmV0,
@@ -63,6 +65,14 @@ pub enum ServiceError {
         /// What is known of it.
         why: String,
     },
+    /// A router that cannot be.
+    #[error("service `{service}`: router: {cause}")]
+    Router {
+        /// The service.
+        service: String,
+        /// Why.
+        cause: RouterError,
+    },
     /// A trace that cannot be read.
     #[error(transparent)]
     Trace(#[from] TraceError),
@@ -99,8 +109,8 @@ pub(crate) fn calibration_of(gpu: &str) -> Result<Calibration, CalibrationError>
 
 /// An engine or a group of them.
 pub(super) enum Replica {
-    One(Box<Engine<AnalyticLaw>>),
-    Group(Group<AnalyticLaw>),
+    One(Box<Engine<Arc<AnalyticLaw>>>),
+    Group(Group<Arc<AnalyticLaw>>),
 }
 
 /// What a report says of a replica beside what it did.
@@ -118,8 +128,18 @@ pub(super) struct Built {
     pub(super) memory_bytes_per_s: f64,
 }
 
-impl Replica {
-    pub(super) fn new(service: &Service, place: Place<'_>) -> Result<(Self, Built), ServiceError> {
+/// All that replicas of a service on nodes of one kind share.
+#[derive(Debug)]
+pub(super) struct Blueprint {
+    pub(super) built: Built,
+    law: Arc<AnalyticLaw>,
+    /// Blocks of an engine.
+    blocks: u32,
+    block_bytes: f64,
+}
+
+impl Blueprint {
+    pub(super) fn new(service: &Service, place: Place<'_>) -> Result<Self, ServiceError> {
         let gpus = place.group.node_type.gpus.as_ref();
         let gpu = gpus.map_or("", |gpus| gpus.model.as_str());
         let name = || service.name.clone();
@@ -166,41 +186,31 @@ impl Replica {
         };
         let block_bytes = f64::from(engine.block_tokens)
             * service.model.kv_bytes_per_token(parallelism, service.options.cache_number_bytes);
-        let links = || {
-            let link = |tier: &KvTierFile| {
-                let link = TierLink::new(block_bytes, tier.gb_per_s * 1e9, tier.latency_us * 1e-6);
-                if tier.by_layer { link.by_layer(service.model.layers) } else { link }
-            };
-            engine.kv_tiers.iter().map(link).collect()
-        };
-        let one = || {
-            let engine =
-                Engine::new(law.clone(), batcher(service, blocks), state(service, blocks, block_bytes))
-                    .reading_over(links());
-            match service.speculation {
-                Some(speculation) => engine.speculating(speculation),
-                None => engine,
-            }
-        };
-        let replica = if parallelism.data > 1 {
-            Self::Group(Group::new((0..parallelism.data).map(|_| one()).collect()))
-        } else {
-            Self::One(Box::new(one()))
-        };
-        Ok((replica, built))
+        Ok(Self { built, law: Arc::new(law), blocks, block_bytes })
     }
 
-    /// Tokens that were looked for in the cache of beginnings, and those that were found.
-    pub(super) fn prefix_tokens(&self) -> (u64, u64) {
-        let of = |engine: &Engine<AnalyticLaw>| {
-            let state = engine.state();
-            (state.prefix_queried_tokens, state.prefix_hit_tokens)
+    /// A replica that has nothing to do.
+    pub(super) fn replica(&self, service: &Service) -> Replica {
+        let data = service.parallelism.data;
+        if data > 1 {
+            Replica::Group(Group::new((0..data).map(|_| self.engine(service)).collect()))
+        } else {
+            Replica::One(Box::new(self.engine(service)))
+        }
+    }
+
+    fn engine(&self, service: &Service) -> Engine<Arc<AnalyticLaw>> {
+        let link = |tier: &KvTierFile| {
+            let link = TierLink::new(self.block_bytes, tier.gb_per_s * 1e9, tier.latency_us * 1e-6);
+            if tier.by_layer { link.by_layer(service.model.layers) } else { link }
         };
-        match self {
-            Self::One(engine) => of(engine),
-            Self::Group(group) => {
-                group.ranks().iter().map(of).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
-            }
+        let links = service.engine.kv_tiers.iter().map(link).collect();
+        let state = state(service, self.blocks, self.block_bytes);
+        let engine =
+            Engine::new(Arc::clone(&self.law), batcher(service, self.blocks), state).reading_over(links);
+        match service.speculation {
+            Some(speculation) => engine.speculating(speculation),
+            None => engine,
         }
     }
 }
@@ -318,6 +328,13 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => engine.unfinished().collect(),
             Self::Group(group) => Serving::unfinished(group),
+        }
+    }
+
+    fn prefix_tokens(&self) -> (u64, u64) {
+        match self {
+            Self::One(engine) => Serving::prefix_tokens(&**engine),
+            Self::Group(group) => Serving::prefix_tokens(group),
         }
     }
 }

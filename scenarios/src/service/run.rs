@@ -10,7 +10,7 @@ use foretell_sim::log::{Observer, RunResult};
 
 use super::classical::serve_classical;
 use super::controller::{Running, Serving};
-use super::replica::{Built, Replica, ServiceError};
+use super::replica::{Built, ServiceError};
 use crate::assemble::{Plan, RunError};
 
 impl Plan {
@@ -22,9 +22,6 @@ impl Plan {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(RunResult, Vec<Served>, Vec<ClassicalServed>), RunError> {
         let (result, services) = self.run_services(policy, observer, None, progress)?;
-        if let Some(error) = services.error {
-            return Err(Box::new(error).into());
-        }
         let served = services.running.into_iter().map(|running| Ok(served(running).map_err(Box::new)?));
         let served = served.collect::<Result<_, RunError>>()?;
         let classical = services.standing.iter().map(|standing| {
@@ -45,11 +42,11 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
     }
     running.fleet.run_until(u64::MAX);
     running.fleet.close();
-    let Parts { members, arrivals: mut feed, mut refused, tries } = running.fleet.into_parts();
+    let Parts { observers: recorders, prefix_tokens, arrivals: mut feed, mut refused, tries } =
+        running.fleet.into_parts();
     if let Some(error) = feed.take_error() {
         return Err(error.into());
     }
-    let (replicas, recorders): (Vec<_>, Vec<Recorder>) = members.into_iter().unzip();
     refused.sort_by_key(|&(request, _)| request);
     let mut outcomes: Vec<(u32, Outcome)> = recorders
         .iter()
@@ -57,8 +54,6 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
         .flat_map(|(replica, recorder)| recorder.outcomes.iter().map(move |&one| (replica as u32, one)))
         .collect();
     outcomes.sort_by_key(|&(_, outcome)| outcome.request);
-    let prefix_tokens =
-        replicas.iter().map(Replica::prefix_tokens).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
     let by_replica: Vec<(u64, f64)> =
         recorders.iter().map(|one| (one.outcomes.len() as u64, one.totals.busy_ns)).collect();
     let mut recorder = Recorder::default();

@@ -18,7 +18,8 @@ pub(super) enum Phase {
 }
 
 pub(super) struct Member<R, O> {
-    pub(super) replica: R,
+    /// None once it is gone.
+    pub(super) replica: Option<R>,
     pub(super) observer: O,
     pub(super) phase: Phase,
     pub(super) variant: u32,
@@ -29,7 +30,7 @@ pub(super) struct Caching<'a, R, O>(pub(super) &'a [Member<R, O>]);
 
 impl<R: Replica, O> Caches for Caching<'_, R, O> {
     fn cached_blocks(&self, replica: usize, arrival: &Arrival<'_>) -> u32 {
-        self.0[replica].replica.cached_blocks(arrival.block_keys)
+        self.0[replica].replica.as_ref().map_or(0, |replica| replica.cached_blocks(arrival.block_keys))
     }
 }
 

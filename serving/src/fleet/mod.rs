@@ -5,10 +5,11 @@ mod member;
 mod watch;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
-use foretell_serving_policies::route::{Arrival, Routed, Router, Tournament};
-use foretell_serving_policies::route::{Load, Rejection as RouterRejection};
+use foretell_serving_policies::route::{
+    Arrival, Load, Rejection as RouterRejection, Routed, Router, Tournament, mixed,
+};
 
 use crate::engine::{Observer, Outcome, Rejection, Request};
 use crate::replay::{Arrivals, Replica};
@@ -98,9 +99,11 @@ pub struct Tries {
 
 /// What a fleet leaves.
 #[derive(Clone, Debug)]
-pub struct Parts<R, A, O> {
-    /// Replicas, with what each was told to, in the order in which they were added.
-    pub members: Vec<(R, O)>,
+pub struct Parts<A, O> {
+    /// Whom each replica told what it did, in the order in which they were added.
+    pub observers: Vec<O>,
+    /// Tokens of prompts that were looked for in caches, and those that were found.
+    pub prefix_tokens: (u64, u64),
     /// Where requests came from.
     pub arrivals: A,
     /// Requests that got nothing, and why.
@@ -114,6 +117,10 @@ pub struct Parts<R, A, O> {
 /// Whatever happens to the fleet happens at its present: [`Self::run_until`] brings it there.
 pub struct Fleet<R, A, O> {
     members: Vec<Member<R, O>>,
+    /// Those that are not gone.
+    alive: Vec<usize>,
+    /// Tokens that those gone looked for in their caches, and found.
+    prefix_tokens: (u64, u64),
     loads: Vec<Load>,
     /// When something ends at each replica.
     ends: Tournament,
@@ -130,8 +137,7 @@ pub struct Fleet<R, A, O> {
     /// When clients give up which tries; deadlines are in order, since all wait equally long.
     deadlines: VecDeque<(u64, u32, u64)>,
     /// Tries to come, by when; the number keeps their order.
-    retries: BinaryHeap<Reverse<(u64, u64)>>,
-    retrying: std::collections::BTreeMap<u64, Attempt>,
+    retries: BTreeMap<(u64, u64), Attempt>,
     tried: u64,
     refused: Vec<(u32, Refusal)>,
     tries: Tries,
@@ -149,6 +155,8 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
     pub fn new(router: Box<dyn Router + Send>, arrivals: A, options: FleetOptions) -> Self {
         Self {
             members: Vec::new(),
+            alive: Vec::new(),
+            prefix_tokens: (0, 0),
             loads: Vec::new(),
             ends: Tournament::default(),
             openings: BinaryHeap::new(),
@@ -159,8 +167,7 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
             queue: VecDeque::new(),
             queued: 0,
             deadlines: VecDeque::new(),
-            retries: BinaryHeap::new(),
-            retrying: std::collections::BTreeMap::new(),
+            retries: BTreeMap::new(),
             tried: 0,
             refused: Vec::new(),
             tries: Tries::default(),
@@ -175,7 +182,8 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
     /// Adds a replica that serves from an instant on; its number.
     pub fn add(&mut self, replica: R, observer: O, ready_ns: u64, variant: u32) -> usize {
         let index = self.members.len();
-        self.members.push(Member { replica, observer, phase: Phase::Starting, variant });
+        self.members.push(Member { replica: Some(replica), observer, phase: Phase::Starting, variant });
+        self.alive.push(index);
         self.loads.push(Load { variant, ..Load::default() });
         self.openings.push(Reverse((ready_ns.max(self.now_ns), index)));
         index
@@ -194,15 +202,12 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
 
     /// A replica is lost, and what it was at with it.
     pub fn lose(&mut self, index: usize) {
-        let Some(member) = self.members.get_mut(index) else { return };
-        if member.phase == Phase::Gone {
+        let Some(replica) = self.members.get(index).and_then(|member| member.replica.as_ref()) else {
             return;
-        }
-        member.phase = Phase::Gone;
-        let mut lost = member.replica.unfinished();
+        };
+        let mut lost = replica.unfinished();
         lost.sort_unstable();
-        self.ends.set(index, None);
-        self.told(index);
+        self.retire(index);
         for attempt in lost {
             let Some(attempt) = self.attempts.remove(attempt) else { continue };
             self.watched.leaves(self.now_ns);
@@ -210,8 +215,21 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
                 continue;
             }
             self.tries.lost += 1;
-            self.again(attempt, Refusal::ReplicaLost, self.now_ns);
+            self.again(attempt, Refusal::ReplicaLost);
         }
+    }
+
+    /// A replica is gone: what it did is known, what it held is not needed any more.
+    fn retire(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        member.phase = Phase::Gone;
+        if let Some(replica) = member.replica.take() {
+            let (queried, hit) = replica.prefix_tokens();
+            self.prefix_tokens = (self.prefix_tokens.0 + queried, self.prefix_tokens.1 + hit);
+        }
+        self.alive.retain(|&alive| alive != index);
+        self.ends.set(index, None);
+        self.told(index);
     }
 
     /// Replicas that have drained since this was last asked: they hold nothing any more.
@@ -226,27 +244,32 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
 
     /// When something next happens at replicas that drain.
     pub fn next_of_draining_ns(&self) -> Option<u64> {
-        let draining = self.members.iter().filter(|member| member.phase == Phase::Draining);
-        draining.filter_map(|member| member.replica.next_ns()).min()
+        let alive = self.alive.iter().map(|&index| &self.members[index]);
+        let draining = alive.filter(|member| member.phase == Phase::Draining);
+        draining.filter_map(|member| member.replica.as_ref()?.next_ns()).min()
     }
 
     /// Whether requests are there, or may still come.
     pub fn is_busy(&mut self) -> bool {
         self.arrivals.next_ns().is_some()
-            || !self.retrying.is_empty()
+            || !self.retries.is_empty()
             || self.tries.arrived > self.tries.answered + self.tries.refused
     }
 
-    /// The replicas, with what each was told by.
-    pub fn into_parts(self) -> Parts<R, A, O> {
-        let members = self.members.into_iter().map(|member| (member.replica, member.observer)).collect();
-        Parts { members, arrivals: self.arrivals, refused: self.refused, tries: self.tries }
+    /// What it leaves.
+    pub fn into_parts(mut self) -> Parts<A, O> {
+        for index in 0..self.members.len() {
+            self.retire(index);
+        }
+        let observers = self.members.into_iter().map(|member| member.observer).collect();
+        let Self { arrivals, refused, tries, prefix_tokens, .. } = self;
+        Parts { observers, prefix_tokens, arrivals, refused, tries }
     }
 
     /// Loads of the replicas that serve.
     pub fn serving(&self) -> impl Iterator<Item = &Load> + Clone {
-        let serving = self.members.iter().zip(&self.loads);
-        serving.filter(|(member, _)| member.phase == Phase::Serving).map(|(_, load)| load)
+        let serving = self.alive.iter().filter(|&&index| self.members[index].phase == Phase::Serving);
+        serving.map(|&index| &self.loads[index])
     }
 
     /// Whether a replica is not ready yet.
@@ -259,16 +282,6 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
         &self.loads
     }
 
-    /// Clients' tries so far.
-    pub const fn tries(&self) -> Tries {
-        self.tries
-    }
-
-    /// Where requests come from.
-    pub const fn arrivals(&mut self) -> &mut A {
-        &mut self.arrivals
-    }
-
     /// What autoscalers look at, since this was last asked.
     pub fn watch(&mut self) -> Watched {
         self.watched.take(self.now_ns)
@@ -278,7 +291,7 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
         let end = self.ends.least().map(|(at_ns, _)| (at_ns, What::End));
         let opening = self.openings.peek().map(|&Reverse((at_ns, _))| (at_ns, What::Opening));
         let deadline = self.deadlines.front().map(|&(at_ns, ..)| (at_ns, What::Deadline));
-        let retry = self.retries.peek().map(|&Reverse((at_ns, _))| (at_ns, What::Retry));
+        let retry = self.retries.keys().next().map(|&(at_ns, _)| (at_ns, What::Retry));
         let arrival = self.arrivals.next_ns().map(|at_ns| (at_ns, What::Arrival));
         [end, opening, deadline, retry, arrival].into_iter().flatten().min()
     }
@@ -299,7 +312,7 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
         }
     }
 
-    /// Turns away those for whom no replica is left, at the end of a run.
+    /// Turns away those for whom no replica is left, and those that no batch takes, at the end of a run.
     pub fn close(&mut self) {
         while let Some(attempt) = self.queue.pop_front() {
             if let Some(attempt) = self.attempts.remove(attempt).filter(|attempt| !attempt.given_up) {
@@ -308,13 +321,23 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
             }
         }
         self.queued = 0;
+        for index in self.alive.clone() {
+            let Some(replica) = &self.members[index].replica else { continue };
+            for (attempt, rejection) in replica.left_over() {
+                let Some(attempt) = self.attempts.remove(attempt) else { continue };
+                self.watched.leaves(self.now_ns);
+                if !attempt.given_up {
+                    self.refuse(&attempt, rejection.into());
+                }
+            }
+        }
     }
 
     /// Something ends at a replica.
     fn ended(&mut self) {
         let Some(index) = self.ends.nth(0) else { return };
         let horizon_ns = self.horizon_ns();
-        let Member { replica, observer, .. } = &mut self.members[index];
+        let Member { replica: Some(replica), observer, .. } = &mut self.members[index] else { return };
         let mut listening = Listening { observer, done: &mut self.done, watched: &mut self.watched };
         replica.advance(horizon_ns, &mut listening);
         self.settle(index);
@@ -337,7 +360,7 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
             self.arrivals.done(attempt.index, outcome.last_token_ns);
         }
         self.done = done;
-        self.ends.set(index, self.members[index].replica.next_ns());
+        self.ends.set(index, self.members[index].replica.as_ref().and_then(Replica::next_ns));
         self.told(index);
         self.look_for_drained(index);
         if !self.queue.is_empty() && self.loads[index].open {
@@ -373,11 +396,11 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
             self.queued -= 1;
             self.watched.leaves(self.now_ns);
         }
-        self.again(again, Refusal::TimedOut, self.now_ns);
+        self.again(again, Refusal::TimedOut);
     }
 
     /// A client tries again, if it still does.
-    fn again(&mut self, attempt: Attempt, refusal: Refusal, now_ns: u64) {
+    fn again(&mut self, attempt: Attempt, refusal: Refusal) {
         if attempt.tries >= self.options.retries {
             self.refuse(&attempt, refusal);
             return;
@@ -385,9 +408,8 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
         self.tries.retried += 1;
         let wait_ns = self.options.backoff_ns.saturating_mul(1 << attempt.tries.min(32));
         self.tried += 1;
-        self.retries.push(Reverse((now_ns.saturating_add(wait_ns), self.tried)));
         let again = Attempt { tries: attempt.tries + 1, given_up: false, queued: false, ..attempt };
-        self.retrying.insert(self.tried, again);
+        self.retries.insert((self.now_ns.saturating_add(wait_ns), self.tried), again);
     }
 
     fn refuse(&mut self, attempt: &Attempt, refusal: Refusal) {
@@ -398,13 +420,9 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
 
     /// All requests of an instant arrive.
     fn arrived(&mut self) {
-        while let Some(Reverse((_, number))) =
-            self.retries.peek().copied().filter(|Reverse((at_ns, _))| *at_ns <= self.now_ns)
-        {
-            self.retries.pop();
-            if let Some(attempt) = self.retrying.remove(&number) {
-                self.take_in(attempt);
-            }
+        while let Some(retry) = self.retries.first_entry().filter(|retry| retry.key().0 <= self.now_ns) {
+            let attempt = retry.remove();
+            self.take_in(attempt);
         }
         while self.arrivals.next_ns().is_some_and(|at_ns| at_ns <= self.now_ns) {
             let Some(request) = self.arrivals.take() else { break };
@@ -447,7 +465,7 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
     fn turn_away(&mut self, id: u32, refusal: Refusal) {
         self.watched.leaves(self.now_ns);
         if let Some(attempt) = self.attempts.remove(id) {
-            self.again(attempt, refusal, self.now_ns);
+            self.again(attempt, refusal);
         }
     }
 
@@ -479,7 +497,7 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
     /// Sends a try to a replica; whether it need not wait.
     fn route(&mut self, id: u32) -> bool {
         let Some(attempt) = self.attempts.get_mut(id) else { return true };
-        let random = mix(self.options.seed ^ mix(attempt.serial));
+        let random = mixed(self.options.seed ^ mixed(attempt.serial));
         let arrival = Arrival {
             index: attempt.index,
             now_ns: self.now_ns,
@@ -512,7 +530,9 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
             priority: attempt.priority,
             block_keys: &attempt.block_keys,
         };
-        match self.members[replica].replica.enqueue(&request) {
+        // Whom a router sends somebody to is open, and so is there.
+        let Some(server) = &mut self.members[replica].replica else { return false };
+        match server.enqueue(&request) {
             Ok(()) => {
                 if !self.touched.contains(&replica) {
                     self.touched.push(replica);
@@ -533,7 +553,7 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
     fn begin_touched(&mut self) {
         let horizon_ns = self.horizon_ns();
         while let Some(index) = self.touched.pop() {
-            let Member { replica, observer, .. } = &mut self.members[index];
+            let Member { replica: Some(replica), observer, .. } = &mut self.members[index] else { continue };
             let mut listening = Listening { observer, done: &mut self.done, watched: &mut self.watched };
             replica.begin(self.now_ns, horizon_ns, &mut listening);
             self.settle(index);
@@ -547,14 +567,14 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
             return u64::MAX;
         }
         let arrival_ns = self.arrivals.next_ns().unwrap_or(u64::MAX);
-        let retry_ns = self.retries.peek().map_or(u64::MAX, |&Reverse((at_ns, _))| at_ns);
+        let retry_ns = self.retries.keys().next().map_or(u64::MAX, |&(at_ns, _)| at_ns);
         arrival_ns.min(retry_ns)
     }
 
     /// Tells the router what a replica has to do.
     fn told(&mut self, index: usize) {
         let member = &self.members[index];
-        let load = member.replica.load();
+        let load = member.replica.as_ref().map(Replica::load).unwrap_or_default();
         let open = member.phase == Phase::Serving && load.outstanding() < self.options.max_outstanding;
         let load = Load { open, variant: member.variant, ..load };
         if self.loads[index] != load {
@@ -564,9 +584,10 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
     }
 
     fn look_for_drained(&mut self, index: usize) {
-        let member = &mut self.members[index];
-        if member.phase == Phase::Draining && member.replica.requests() == 0 {
-            member.phase = Phase::Gone;
+        let member = &self.members[index];
+        let is_empty = member.replica.as_ref().is_some_and(|replica| replica.requests() == 0);
+        if member.phase == Phase::Draining && is_empty {
+            self.retire(index);
             self.drained.push(index);
         }
     }
@@ -580,12 +601,4 @@ enum What {
     Deadline,
     Retry,
     Arrival,
-}
-
-/// Bits that look random (the finaliser of `SplitMix64`).
-const fn mix(bits: u64) -> u64 {
-    let bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }

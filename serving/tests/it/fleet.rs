@@ -117,8 +117,8 @@ struct Ended {
 }
 
 fn end(fleet: Fleet<Replica, Listed, Seen>) -> Ended {
-    let Parts { members, refused, tries, .. } = fleet.into_parts();
-    let mut outcomes: Vec<Outcome> = members.into_iter().flat_map(|(_, seen)| seen.0).collect();
+    let Parts { observers, refused, tries, .. } = fleet.into_parts();
+    let mut outcomes: Vec<Outcome> = observers.into_iter().flat_map(|seen| seen.0).collect();
     outcomes.sort_by_key(|one| one.request);
     Ended { outcomes, refused, tries }
 }

@@ -1,6 +1,6 @@
 //! Requests of a session stay together.
 
-use super::draws::mixed;
+use super::draws::{GOLDEN, mixed};
 use super::{Arrival, Caches, LeastOutstanding, Load, Routed, Router, RouterError, Ties, check_parameters};
 
 /// Requests of a session go to the same replica, by rendezvous hashing (Thaler and Ravishankar, "Using name-based mappings to increase hit rates",
@@ -57,5 +57,5 @@ impl Router for SessionAffinity {
 
 /// A replica's score for a session.
 fn score(session: u64, replica: usize) -> u64 {
-    mixed(mixed(session).wrapping_add((replica as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    mixed(mixed(session).wrapping_add((replica as u64).wrapping_mul(GOLDEN)))
 }

@@ -12,7 +12,7 @@ impl Draws {
     }
 
     pub(super) const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0 = self.0.wrapping_add(GOLDEN);
         mixed(self.0)
     }
 
@@ -48,8 +48,11 @@ impl Draws {
 /// How often one is drawn before all are counted.
 const TRIES: usize = 8;
 
+/// 2^64 over the golden ratio, made odd: the step of `SplitMix64`.
+pub const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// `SplitMix64`'s finaliser: each bit of the result depends on all of the word.
-pub(super) const fn mixed(word: u64) -> u64 {
+pub const fn mixed(word: u64) -> u64 {
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ (word >> 31)

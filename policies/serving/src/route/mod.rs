@@ -18,6 +18,7 @@ use core::fmt;
 
 pub use affinity::SessionAffinity;
 pub use canary::Canary;
+pub use draws::{GOLDEN, mixed};
 pub use kv_aware::{ActiveBlocks, KvAware, KvAwareOptions};
 pub use least::{LeastOutstanding, QueuedTokens, ShortestQueueByTokens, Ties};
 pub use mooncake::{MooncakeOptions, MooncakeRouter};
