@@ -138,6 +138,54 @@ fn only_those_that_may_have_something_are_asked() {
     assert_eq!(send(1, None), (24..40).collect::<Vec<_>>());
 }
 
+/// What replicas were sent, and have for good.
+#[derive(Default)]
+struct Sent(std::collections::BTreeSet<(usize, u64)>);
+
+impl Caches for Sent {
+    fn cached_blocks(&self, replica: usize, arrival: &Arrival<'_>) -> u32 {
+        arrival.block_keys.iter().take_while(|&&key| self.0.contains(&(replica, key))).count() as u32
+    }
+}
+
+#[test]
+fn a_conversation_is_found_though_thousands_begin_alike() {
+    // 300 conversations, all of which begin with the same 8 blocks, on 64 replicas, of which the last 16 are remembered by their beginning. At its
+    // second and third turn each finds who has all that was said.
+    let mut router = kv_aware(KvAwareOptions { overlap_weight: 100.0, ..KvAwareOptions::default() });
+    let mut loads = vec![holding(0, 0); 64];
+    told(&mut router, &loads);
+    let mut sent = Sent::default();
+    let mut homes = Vec::new();
+    for turn in 1..4_u64 {
+        for conversation in 0..300_u64 {
+            let own = (0..4 * turn).map(|block| 1000 + 100 * conversation + block);
+            let keys: Vec<u64> = (0..8).chain(own).collect();
+            let tokens = 16 * keys.len() as u32;
+            // Whoever has nothing else to do gets the first turn.
+            if turn == 1 {
+                let home = conversation as usize % 64;
+                for (replica, load) in loads.iter_mut().enumerate() {
+                    *load = holding(if replica == home { 0 } else { 1_000_000 }, 0);
+                }
+                told(&mut router, &loads);
+            }
+            let at = replica(router.route(&prompt(&keys, 16, tokens, 0, conversation), &loads, &sent));
+            sent.0.extend(keys.iter().map(|&key| (at, key)));
+            if turn == 1 {
+                homes.push(at);
+                continue;
+            }
+            assert_eq!(at, homes[conversation as usize], "turn {turn} of {conversation}");
+        }
+        loads.fill(holding(0, 0));
+        told(&mut router, &loads);
+    }
+    homes.sort_unstable();
+    homes.dedup();
+    assert_eq!(homes.len(), 64);
+}
+
 #[test]
 fn kv_aware_takes_no_nonsense() {
     let check = |options: KvAwareOptions, name: &'static str, value: f64, least: f64| {
