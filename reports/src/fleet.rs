@@ -70,8 +70,11 @@ pub(crate) fn rows(served: &Served) -> Vec<(&'static str, String)> {
         let to = served.scaling.iter().map(|event| event.to);
         let (least, most) = (to.clone().min().unwrap_or(0), to.max().unwrap_or(0));
         let (least, most) = (least.min(first.from), most.max(first.from));
-        let text =
-            format!("{} times, between {least} and {most} replicas", count(served.scaling.len() as u64));
+        let times = match served.scaling.len() {
+            1 => "once".to_owned(),
+            times => format!("{} times", count(times as u64)),
+        };
+        let text = format!("{times}, between {least} and {most} replicas");
         rows.push(("Scaled", text));
     }
     let tries = served.tries;

@@ -58,7 +58,9 @@ fn heading(served: &Served, width: u16) -> String {
         }
     }
     let kinds: Vec<String> = kinds.into_iter().map(|(kind, number)| format!("{number} x {kind}")).collect();
-    table.add_row(["Replicas", &kinds.join(", ")]);
+    // Each that came and went is there as often.
+    let name = if served.scaling.is_empty() { "Replicas" } else { "Placed" };
+    table.add_row([name, &kinds.join(", ")]);
     let rejected = match summary.rejected {
         0 => String::new(),
         rejected => format!(", {} got nothing", count(rejected)),

@@ -112,11 +112,12 @@ fn time_axis(services: &[&Served]) -> Axis {
     Axis::time(TIME, 0.0, if most_s > 0.0 { most_s } else { 1.0 })
 }
 
+/// A line for each service: of each interval, which begins at so many seconds, a value.
 fn over_time(
     services: &[&Served],
     x: &Axis,
     kind: Kind,
-    value: impl Fn(&Served, &Interval) -> f64,
+    value: impl Fn(&Served, f64, &Interval) -> f64,
 ) -> Vec<Shape> {
     let width_s = (x.max - x.min) / WINDOWS;
     let shape = |(run, served): (usize, &&Served)| {
@@ -127,7 +128,7 @@ fn over_time(
             .timeline
             .iter()
             .enumerate()
-            .map(|(index, one)| (at(index), value(served, one)))
+            .map(|(index, one)| (at(index), value(served, index as f64 * interval_s, one)))
             .collect();
         let points = if interval_s < width_s { window_means(&points, width_s) } else { thinned(&points) };
         Shape { run, kind, points }
@@ -154,8 +155,8 @@ fn chart(title: &str, x: Axis, y: Axis, shapes: Vec<Shape>, key: Option<&str>, s
 fn requests(services: &[&Served]) -> Chart {
     let x = time_axis(services);
     let mean = |sum: f64, served: &Served| sum / served.recorder.interval_ns as f64;
-    let mut shapes = over_time(services, &x, Kind::PaleLine, |served, one| mean(one.waiting, served));
-    shapes.extend(over_time(services, &x, Kind::Line, |served, one| mean(one.running, served)));
+    let mut shapes = over_time(services, &x, Kind::PaleLine, |served, _, one| mean(one.waiting, served));
+    shapes.extend(over_time(services, &x, Kind::Line, |served, _, one| mean(one.running, served)));
     let y = Axis::quantity("requests that run, that wait", highest(&shapes), "");
     chart("Requests over time", x, y, shapes, Some("pale: waiting"), services.len())
 }
@@ -163,17 +164,24 @@ fn requests(services: &[&Served]) -> Chart {
 fn tokens(services: &[&Served]) -> Chart {
     let x = time_axis(services);
     let per_s = |tokens: f64, served: &Served| tokens * NS_PER_S / served.recorder.interval_ns as f64;
-    let mut shapes = over_time(services, &x, Kind::PaleLine, |served, one| per_s(one.prefill_tokens, served));
-    shapes.extend(over_time(services, &x, Kind::Line, |served, one| per_s(one.output_tokens, served)));
+    let mut shapes =
+        over_time(services, &x, Kind::PaleLine, |served, _, one| per_s(one.prefill_tokens, served));
+    shapes.extend(over_time(services, &x, Kind::Line, |served, _, one| per_s(one.output_tokens, served)));
     let y = Axis::quantity("tokens a second", highest(&shapes), "");
     chart("Tokens over time", x, y, shapes, Some("line: generated; pale: prompts read in"), services.len())
 }
 
 fn kv_use(services: &[&Served]) -> Chart {
     let x = time_axis(services);
-    let share = |served: &Served, one: &Interval| {
-        let blocks: u64 = served.replicas.iter().map(|replica| replica.blocks).sum();
-        100.0 * one.blocks / served.recorder.interval_ns as f64 / blocks.max(1) as f64
+    let share = |served: &Served, from_s: f64, one: &Interval| {
+        let to_s = from_s + served.recorder.interval_ns as f64 / NS_PER_S;
+        // Of replicas as far as they were there.
+        let there = served.replicas.iter().map(|replica| {
+            let until_s = replica.until_s.unwrap_or(f64::INFINITY).min(to_s);
+            replica.blocks as f64 * (until_s - replica.ready_s.max(from_s)).max(0.0)
+        });
+        let blocks_s: f64 = there.sum();
+        if blocks_s > 0.0 { 100.0 * one.blocks / NS_PER_S / blocks_s } else { 0.0 }
     };
     let shapes = over_time(services, &x, Kind::Line, share);
     chart(

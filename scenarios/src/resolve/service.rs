@@ -90,7 +90,7 @@ impl Resolver<'_, '_> {
             self.problem(&format!("{path}.replicas"), message, None);
         }
         if let Some(autoscaler) = &file.autoscaler {
-            self.check_autoscaler(&format!("{path}.autoscaler"), autoscaler);
+            self.check_autoscaler(path, file.replicas, autoscaler);
         }
         let requests = self.requests(&format!("{path}.requests"), &file.requests, file, seed);
         let startup = self.span(&format!("{path}.startup_s"), file.startup_s);
@@ -147,32 +147,37 @@ impl Resolver<'_, '_> {
     }
 
     /// What the schema cannot say of an autoscaler.
-    fn check_autoscaler(&mut self, path: &str, file: &AutoscalerFile) {
+    fn check_autoscaler(&mut self, path: &str, replicas: u32, file: &AutoscalerFile) {
         match file {
             AutoscalerFile::Knative { min_replicas, max_replicas, metric, .. } => {
-                self.check_bounds(path, *min_replicas, *max_replicas);
+                self.check_bounds(path, replicas, *min_replicas, *max_replicas);
                 if !matches!(metric, MetricFile::Concurrency | MetricFile::Rate) {
                     let message = "expected `concurrency` or `rate`: Knative follows nothing else";
-                    self.problem(&format!("{path}.metric"), message, None);
+                    self.problem(&format!("{path}.autoscaler.metric"), message, None);
                 }
             }
             AutoscalerFile::Hpa { min_replicas, max_replicas, .. }
             | AutoscalerFile::Predictive { min_replicas, max_replicas, .. } => {
-                self.check_bounds(path, *min_replicas, *max_replicas);
+                self.check_bounds(path, replicas, *min_replicas, *max_replicas);
             }
             AutoscalerFile::Scheduled { period_s, rows } => {
                 for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.from_s >= *period_s) {
                     let message = format!("expected less than `period_s` ({period_s}), got {}", row.from_s);
-                    self.problem(&format!("{path}.rows[{index}].from_s"), message, None);
+                    self.problem(&format!("{path}.autoscaler.rows[{index}].from_s"), message, None);
                 }
             }
         }
     }
 
-    fn check_bounds(&mut self, path: &str, min_replicas: u32, max_replicas: u32) {
+    fn check_bounds(&mut self, path: &str, replicas: u32, min_replicas: u32, max_replicas: u32) {
         if min_replicas > max_replicas {
             let message = format!("expected at least `min_replicas` ({min_replicas}), got {max_replicas}");
-            self.problem(&format!("{path}.max_replicas"), message, None);
+            self.problem(&format!("{path}.autoscaler.max_replicas"), message, None);
+        }
+        if replicas > max_replicas {
+            let message =
+                format!("expected at most autoscaler.max_replicas ({max_replicas}), got {replicas}");
+            self.problem(&format!("{path}.replicas"), message, None);
         }
     }
 
