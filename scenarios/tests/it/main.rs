@@ -332,7 +332,7 @@ fn library_scenarios_resolve() {
             "openb" | "openb-arrivals" => (1_213, 6_212),
             "philly" => (352, 2_816),
             "scale" => (12_500, 100_000),
-            "gang-deadlock" | "fragmentation" => (32, 256),
+            "gang-deadlock" | "fragmentation" | "kv-routing" => (32, 256),
             "policy-shootout" => (80, 640),
             "elastic" => (8, 64),
             "heterogeneous" => (27, 108),
