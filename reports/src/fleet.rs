@@ -8,10 +8,15 @@ use crate::csv::Rows;
 use crate::units::{count, quantity};
 
 /// Header of `replicas.csv`.
-pub const REPLICAS_HEADER: &str = "replica,placed_s,ready_s,until_s,gpu,gpus,kv_blocks,requests,busy_s";
+pub const REPLICAS_HEADER: &str = "replica,placed_s,ready_s,until_s,gpu,gpus,kv_blocks,role,requests,busy_s";
 
 /// Header of `scaling.csv`.
 pub const SCALING_HEADER: &str = "time_s,from,to,reason";
+
+/// A time of which milliseconds matter.
+fn short(seconds: f64) -> String {
+    if seconds < 1.0 { format!("{} ms", quantity(1e3 * seconds)) } else { format!("{} s", quantity(seconds)) }
+}
 
 fn nanos(seconds: f64) -> u64 {
     (seconds * 1e9).round() as u64
@@ -29,9 +34,10 @@ pub fn write_replicas(served: &Served, out: &mut impl Write) -> io::Result<()> {
             None => rows.raw(b""),
         }
         rows.text(&one.gpu);
-        for number in [u64::from(one.gpus), one.blocks, one.requests] {
-            rows.decimal(number, 0);
-        }
+        rows.decimal(u64::from(one.gpus), 0);
+        rows.decimal(one.blocks, 0);
+        rows.raw(one.role.name().as_bytes());
+        rows.decimal(one.requests, 0);
         rows.seconds(nanos(one.busy_s));
         rows.end()?;
     }
@@ -76,6 +82,16 @@ pub(crate) fn rows(served: &Served) -> Vec<(&'static str, String)> {
         };
         let text = format!("{times}, between {least} and {most} replicas");
         rows.push(("Scaled", text));
+    }
+    if let Some(handed) = served.handed_over {
+        let text = format!(
+            "{} requests, {} GB; {} until there was room, {} on the way, on average",
+            count(handed.requests),
+            quantity(handed.bytes / 1e9),
+            short(handed.room_s),
+            short(handed.transfer_s)
+        );
+        rows.push(("Handed over", text));
     }
     let tries = served.tries;
     if tries.retried + tries.given_up + tries.lost > 0 {

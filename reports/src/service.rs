@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use comfy_table::{Cell, Row};
 use foretell_serving::fleet::Tries;
 use foretell_serving::metrics::{Objective, Spread, Summary};
-use foretell_serving::served::Served;
+use foretell_serving::served::{HandOvers, Role, Served};
 use serde::Serialize;
 
 use crate::csv::Rows;
@@ -52,6 +52,10 @@ fn heading(served: &Served, width: u16) -> String {
             count(replica.blocks),
             replica.block_tokens
         );
+        let kind = match replica.role.name() {
+            "" => kind,
+            role => format!("{kind} for {role}"),
+        };
         match kinds.iter_mut().find(|(known, _)| *known == kind) {
             Some((_, number)) => *number += 1,
             None => kinds.push((kind, 1)),
@@ -266,6 +270,9 @@ pub struct ServiceRecord<'a> {
     pub gpu_hours: f64,
     /// What became of clients' tries.
     pub tries: Tries,
+    /// What was handed from replicas that read prompts in to those that generate answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handed_over: Option<HandOvers>,
     /// How often the number of replicas changed.
     pub scalings: u64,
     /// See `foretell_serving::served::Served`.
@@ -289,6 +296,8 @@ pub struct ReplicaRecord<'a> {
     pub gpus: u32,
     /// Blocks of keys and values.
     pub kv_blocks: u64,
+    /// What it does of requests.
+    pub role: Role,
 }
 
 impl<'a> ServiceRecord<'a> {
@@ -310,10 +319,12 @@ impl<'a> ServiceRecord<'a> {
                     gpu: &replica.gpu,
                     gpus: replica.gpus,
                     kv_blocks: replica.blocks,
+                    role: replica.role,
                 })
                 .collect(),
             gpu_hours: fleet::gpu_hours(served),
             tries: served.tries,
+            handed_over: served.handed_over,
             scalings: served.scaling.len() as u64,
             mfu: served.mfu,
             bandwidth_use: served.bandwidth_use,

@@ -6,6 +6,7 @@ mod autoscaler;
 mod classical;
 mod colocation;
 mod communication;
+mod disaggregation;
 mod fabric;
 mod faults;
 mod fleet;
@@ -33,6 +34,7 @@ pub use communication::{
     CommunicationClassFile, CommunicationCollective, CommunicationFile, CommunicationPhases, TrainFile,
     TrainPrecision, TrainRecompute,
 };
+pub use disaggregation::{DecodeFile, DisaggregationFile, TransferFile};
 pub use fabric::{DegradedLinkFile, FabricFile, FabricRouting, FabricShape};
 pub use faults::{
     BlockFile, DeviceRateFile, FaultKindFile, FaultPreset, FaultRateFile, FaultsFile, NodeCheckFile,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use foretell_serving_policies::route::Load;
-use foretell_serving_policies::{Batcher, Plan, Sequence, Slot, State};
+use foretell_serving_policies::{Batcher, HandOver, Plan, Sequence, Slot, State};
 
 use crate::batch::{Batch, Chunk, StepLaw};
 use crate::speculation::Speculation;
@@ -12,46 +12,12 @@ pub use crate::observer::{Iterations, Observer, Occupancy, Outcome};
 
 mod drafts;
 mod fetches;
+mod hand_over;
+mod request;
 
 pub use fetches::TierLink;
-
-/// A request as it reaches an engine.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Request<'a> {
-    /// The caller's index.
-    pub index: u32,
-    /// When it arrived, if that was before it reached the engine.
-    pub arrival_ns: u64,
-    /// Tokens of its prompt, at least one.
-    pub prompt_tokens: u32,
-    /// Tokens that it will generate, at least one.
-    pub output_tokens: u32,
-    /// Tokens that it asks for at most; batchers that reserve memory go by it.
-    pub limit_tokens: u32,
-    /// Lower goes first, where priorities are heeded.
-    pub priority: i32,
-    /// A key for each block of tokens from its beginning, as [`foretell_serving_policies::BlockPool::set_keys`] wants them.
-    pub block_keys: &'a [u64],
-}
-
-/// Why a request gets nothing of an engine.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Rejection {
-    /// It would need more memory than there is, alone.
-    #[error("its {tokens} tokens do not fit into the KV cache of {cache_tokens} tokens")]
-    TooLong {
-        /// Tokens of the request, to its end.
-        tokens: u32,
-        /// Tokens that the cache has room for.
-        cache_tokens: u64,
-    },
-    /// It would never be taken.
-    #[error("its {tokens} tokens are more than a batch may have, or than memory is kept for")]
-    NeverTaken {
-        /// Tokens of the request, to its end.
-        tokens: u32,
-    },
-}
+pub use hand_over::{Handed, Part, Wanted};
+pub use request::{Rejection, Request};
 
 /// What is remembered of a sequence beside what a batcher sees.
 #[derive(Clone, Copy, Debug)]
@@ -141,6 +107,7 @@ pub struct Engine<L, B: ?Sized = dyn Batcher + Send> {
     crossings: Vec<(u32, u32)>,
     speculation: Option<Speculation>,
     fetches: fetches::Fetches,
+    handing: hand_over::Handing,
     batcher: Box<B>,
 }
 
@@ -161,6 +128,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             crossings: Vec::new(),
             speculation: None,
             fetches: fetches::Fetches::default(),
+            handing: hand_over::Handing::default(),
             batcher,
         }
     }
@@ -190,9 +158,9 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         &self.state
     }
 
-    /// Requests that it has and are not done.
+    /// Requests that it has and are not done, or not yet read by another replica.
     pub fn requests(&self) -> usize {
-        self.state.waiting.len() + self.state.running.len()
+        self.state.waiting.len() + self.state.running.len() + self.handing.kept()
     }
 
     /// Once nothing is under way: those that no batch takes.
@@ -245,6 +213,11 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// Takes a request in, to be considered with the next batch.
     pub fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
+        self.enqueue_part(request, Part::Whole)
+    }
+
+    /// The same with a part of a request.
+    pub fn enqueue_part(&mut self, request: &Request<'_>, part: Part) -> Result<(), Rejection> {
         let (prompt_tokens, output_tokens) = (request.prompt_tokens.max(1), request.output_tokens.max(1));
         let sequence = Sequence {
             arrival_ns: request.arrival_ns,
@@ -253,11 +226,12 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             prompt_tokens,
             output_tokens,
             limit_tokens: request.limit_tokens.max(output_tokens),
-            generated_tokens: 0,
+            generated_tokens: part.generated_tokens(),
             computed_tokens: 0,
             blocks: 0,
-            decoding: false,
+            decoding: part.generated_tokens() > 0,
             in_flight: false,
+            hand_over: part.hand_over(),
         };
         // Its last iteration may draft beyond its end.
         let drafted = sequence.end_tokens().saturating_add(self.state.decode_tokens - 1);
@@ -272,7 +246,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         }
         let slot = self.state.sequences.insert(sequence);
         self.timings.resize(self.state.sequences.capacity(), Timing::NONE);
-        self.timings[slot.index()] = Timing::NONE;
+        self.timings[slot.index()] = part.timing();
         self.state.blocks.set_keys(slot, request.block_keys);
         self.batcher.enqueue(&mut self.state, slot);
         Ok(())
@@ -283,14 +257,17 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     pub fn begin(&mut self, now_ns: u64, horizon_ns: u64, observer: &mut impl Observer) {
         if self.under_way.len() < self.stages_free_ns.len() {
             self.dispatch(now_ns, horizon_ns, observer);
-        } else if let Some(row) = self.under_way.front_mut()
-            && row.plan.heeds_arrivals
-        {
-            let origin_ns = row.origin_ns;
-            let ended =
-                row.elapsed_ns.partition_point(|elapsed| origin_ns + elapsed.round() as u64 <= now_ns);
-            row.elapsed_ns.truncate(ended + 1);
+        } else if self.under_way.front().is_some_and(|row| row.plan.heeds_arrivals) {
+            self.cut_row(now_ns);
         }
+    }
+
+    /// Ends a row of iterations with the one that is under way.
+    fn cut_row(&mut self, now_ns: u64) {
+        let Some(row) = self.under_way.front_mut() else { return };
+        let origin_ns = row.origin_ns;
+        let ended = row.elapsed_ns.partition_point(|elapsed| origin_ns + elapsed.round() as u64 <= now_ns);
+        row.elapsed_ns.truncate(ended + 1);
     }
 
     /// Carries out what ends at [`Self::next_ns`], and begins what can be begun then. Nothing may arrive before `horizon_ns`.
@@ -462,6 +439,8 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             });
             if sequence.blocks == 0 {
                 self.state.sequences.remove(slot);
+            } else if sequence.hand_over == HandOver::Keeps {
+                self.handing.keep(sequence.request, slot);
             }
         }
         while let Some(slot) = self.state.released.pop() {

@@ -3,7 +3,7 @@
 use foretell_serving_policies::Batcher;
 
 use crate::batch::{Batch, StepLaw};
-use crate::engine::{Engine, Observer, Rejection, Request, UnderWay};
+use crate::engine::{Engine, Observer, Part, Rejection, Request, UnderWay};
 
 /// Engines that go in step, since the experts of a layer are spread over all of them: each batches requests of its own, and an iteration takes as long as the
 /// longest of their batches, with the experts of all. An engine without requests computes along.
@@ -27,13 +27,17 @@ impl<L: StepLaw, B: Batcher + ?Sized> Group<L, B> {
         &self.ranks
     }
 
+    pub(crate) fn ranks_mut(&mut self) -> &mut [Engine<L, B>] {
+        &mut self.ranks
+    }
+
     /// See [`Engine::next_ns`].
     pub const fn next_ns(&self) -> Option<u64> {
         self.end_ns
     }
 
     /// Takes a request in, at the engine with the fewest: one that waits counts as four that run, as vLLM's front end counts.
-    pub fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
+    pub fn enqueue_part(&mut self, request: &Request<'_>, part: Part) -> Result<(), Rejection> {
         let count = self.ranks.len();
         let load = |rank: usize| {
             let state = self.ranks[rank].state();
@@ -41,7 +45,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Group<L, B> {
         };
         let rank =
             (0..count).map(|next| (self.turn + next) % count).min_by_key(|&rank| load(rank)).unwrap_or(0);
-        self.ranks[rank].enqueue(request)?;
+        self.ranks[rank].enqueue_part(request, part)?;
         self.turn = (rank + 1) % count;
         Ok(())
     }

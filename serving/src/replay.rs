@@ -4,7 +4,7 @@ use foretell_serving_policies::route::Load;
 use foretell_serving_policies::{Batcher, State};
 
 use crate::batch::StepLaw;
-use crate::engine::{Engine, Iterations, Observer, Outcome, Rejection, Request};
+use crate::engine::{Engine, Iterations, Observer, Outcome, Part, Rejection, Request, Wanted};
 use crate::group::Group;
 
 /// What requests can be sent to: an [`Engine`], or a [`Group`] of them.
@@ -13,7 +13,12 @@ pub trait Replica {
     fn next_ns(&self) -> Option<u64>;
 
     /// Takes a request in, to be considered with the next batch.
-    fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection>;
+    fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
+        self.enqueue_part(request, Part::Whole)
+    }
+
+    /// See [`Engine::enqueue_part`].
+    fn enqueue_part(&mut self, request: &Request<'_>, part: Part) -> Result<(), Rejection>;
 
     /// Considers those that were taken in. Whatever ends by `now_ns` must have been advanced over. Nothing else arrives before `horizon_ns`, as far as is known.
     fn begin(&mut self, now_ns: u64, horizon_ns: u64, observer: &mut impl Observer);
@@ -38,6 +43,18 @@ pub trait Replica {
 
     /// Tokens of prompts that were looked for in its cache of beginnings, and those that were found.
     fn prefix_tokens(&self) -> (u64, u64);
+
+    /// See [`Engine::take_wanted`].
+    fn take_wanted(&mut self, wanted: &mut Vec<Wanted>);
+
+    /// See [`Engine::deliver`].
+    fn deliver(&mut self, request: u32, now_ns: u64) -> bool;
+
+    /// See [`Engine::give_up_awaited`].
+    fn give_up_awaited(&mut self, request: u32, now_ns: u64) -> bool;
+
+    /// See [`Engine::give_up_kept`].
+    fn give_up_kept(&mut self, request: u32, now_ns: u64) -> bool;
 }
 
 impl<L: StepLaw, B: Batcher + ?Sized> Replica for Engine<L, B> {
@@ -45,8 +62,8 @@ impl<L: StepLaw, B: Batcher + ?Sized> Replica for Engine<L, B> {
         self.next_ns()
     }
 
-    fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
-        self.enqueue(request)
+    fn enqueue_part(&mut self, request: &Request<'_>, part: Part) -> Result<(), Rejection> {
+        self.enqueue_part(request, part)
     }
 
     fn begin(&mut self, now_ns: u64, horizon_ns: u64, observer: &mut impl Observer) {
@@ -81,6 +98,22 @@ impl<L: StepLaw, B: Batcher + ?Sized> Replica for Engine<L, B> {
         let state = self.state();
         (state.prefix_queried_tokens, state.prefix_hit_tokens)
     }
+
+    fn take_wanted(&mut self, wanted: &mut Vec<Wanted>) {
+        wanted.extend(self.take_wanted());
+    }
+
+    fn deliver(&mut self, request: u32, now_ns: u64) -> bool {
+        self.deliver(request, now_ns)
+    }
+
+    fn give_up_awaited(&mut self, request: u32, now_ns: u64) -> bool {
+        self.give_up_awaited(request, now_ns)
+    }
+
+    fn give_up_kept(&mut self, request: u32, now_ns: u64) -> bool {
+        self.give_up_kept(request, now_ns)
+    }
 }
 
 impl<L: StepLaw, B: Batcher + ?Sized> Replica for Group<L, B> {
@@ -88,8 +121,8 @@ impl<L: StepLaw, B: Batcher + ?Sized> Replica for Group<L, B> {
         self.next_ns()
     }
 
-    fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
-        self.enqueue(request)
+    fn enqueue_part(&mut self, request: &Request<'_>, part: Part) -> Result<(), Rejection> {
+        self.enqueue_part(request, part)
     }
 
     fn begin(&mut self, now_ns: u64, _horizon_ns: u64, observer: &mut impl Observer) {
@@ -132,6 +165,22 @@ impl<L: StepLaw, B: Batcher + ?Sized> Replica for Group<L, B> {
     fn prefix_tokens(&self) -> (u64, u64) {
         let ranks = self.ranks().iter().map(Replica::prefix_tokens);
         ranks.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
+    fn take_wanted(&mut self, wanted: &mut Vec<Wanted>) {
+        self.ranks_mut().iter_mut().for_each(|rank| wanted.extend(rank.take_wanted()));
+    }
+
+    fn deliver(&mut self, request: u32, now_ns: u64) -> bool {
+        self.ranks_mut().iter_mut().any(|rank| rank.deliver(request, now_ns))
+    }
+
+    fn give_up_awaited(&mut self, request: u32, now_ns: u64) -> bool {
+        self.ranks_mut().iter_mut().any(|rank| rank.give_up_awaited(request, now_ns))
+    }
+
+    fn give_up_kept(&mut self, request: u32, now_ns: u64) -> bool {
+        self.ranks_mut().iter_mut().any(|rank| rank.give_up_kept(request, now_ns))
     }
 }
 

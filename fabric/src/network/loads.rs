@@ -97,6 +97,14 @@ impl<'a> Loads<'a> {
         self.finish(sum)
     }
 
+    /// What one node sends to another, over as many lanes as the side with more rails has of them.
+    ///
+    /// Weights are per byte that is sent. In order of links.
+    pub fn flow(&mut self, from: &Member, to: &Member) -> Result<Vec<LinkWeight>, RouteError> {
+        let sum = self.add_lanes(from, to, 1.0);
+        self.finish(sum)
+    }
+
     fn add_lanes(&mut self, member: &Member, next: &Member, part: f64) -> Result<(), RouteError> {
         let lanes = member.rails.len().max(next.rails.len());
         if member.rails.is_empty() || next.rails.is_empty() {

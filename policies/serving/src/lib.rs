@@ -46,12 +46,12 @@ pub use pool::Limits;
 pub use prefix::PrefixCache;
 pub use route::{
     ActiveBlocks, Arrival, Caches, Canary, Candidates, KvAware, KvAwareOptions, LeastOutstanding, Load,
-    MooncakeOptions, MooncakeRouter, NoCaches, PowerOfTwo, QueuedTokens, Random, Rejection, RoundRobin,
+    MooncakeOptions, MooncakeRouter, NoCaches, Pool, PowerOfTwo, QueuedTokens, Random, Rejection, RoundRobin,
     Routed, Router, RouterError, ScorerWeights, SessionAffinity, ShortestQueueByTokens, Ties, Tournament,
     Weighted,
 };
 pub use sarathi::Sarathi;
-pub use sequence::{Sequence, Sequences, Slot};
+pub use sequence::{HandOver, Sequence, Sequences, Slot};
 pub use state::{Batcher, Plan, PlannedChunk, State};
 pub use static_batch::Static;
 pub use tensorrt::{Capacity, TensorRtLlm};

@@ -2,6 +2,18 @@
 
 use alloc::vec::Vec;
 
+/// What becomes of a sequence's keys and values where one replica reads prompts in and another generates answers.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum HandOver {
+    /// It stays where it is.
+    #[default]
+    None,
+    /// Its memory is kept once it is done, until another replica has read it.
+    Keeps,
+    /// Another replica has computed all but its last token: their keys and values come into its blocks once it has some.
+    Awaits,
+}
+
 /// A request that an engine has accepted, as a batcher sees it. Kept small: batchers walk over all that run.
 ///
 /// Of its tokens (prompt and generated), `computed_tokens` have their keys and values in memory. Once all have, the next token is sampled;
@@ -30,6 +42,8 @@ pub struct Sequence {
     pub decoding: bool,
     /// Whether it is part of a batch that is under way, or waits for contents of its blocks that are.
     pub in_flight: bool,
+    /// Whether its keys and values go to another replica, or come from one.
+    pub hand_over: HandOver,
 }
 
 impl Sequence {
@@ -76,6 +90,10 @@ impl Sequence {
         self.computed_tokens = 0;
         self.decoding = false;
         self.in_flight = false;
+        self.hand_over = match self.hand_over {
+            HandOver::Keeps => HandOver::Keeps,
+            HandOver::None | HandOver::Awaits => HandOver::None,
+        };
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::kv::BlockPool;
-use crate::sequence::{Sequence, Sequences, Slot};
+use crate::sequence::{HandOver, Sequence, Sequences, Slot};
 use crate::tiers::Fetch;
 
 /// The requests and the memory of an engine.
@@ -22,7 +22,7 @@ pub struct State {
     pub preempted: Vec<Slot>,
     /// Those that have all their tokens and gave up their memory later than that, since the engine last looked.
     pub released: Vec<Slot>,
-    /// Contents that a batcher wants from tiers below, since the engine last looked. The engine calls [`Self::fetched`] when they are there.
+    /// Contents that a batcher wants from tiers below or another replica, since the engine last looked. The engine calls [`Self::fetched`] when they are there.
     pub fetches: Vec<Fetch>,
     /// Tokens that an iteration computes of each sequence that decodes: with speculative decoding those that are drafted too, for which
     /// there must be blocks. Blocks of drafts that are not accepted are there for the next.
@@ -62,12 +62,15 @@ impl State {
         self.preempted.push(slot);
     }
 
-    /// Contents from tiers below have come: their tokens count as computed.
+    /// Contents from tiers below or another replica have come: their tokens count as computed.
     pub fn fetched(&mut self, fetch: &Fetch) {
         let sequence = &mut self.sequences[fetch.slot];
         self.blocks.fill(u64::from(fetch.computed_tokens - sequence.computed_tokens));
         sequence.computed_tokens = fetch.computed_tokens;
         sequence.in_flight = false;
+        if fetch.handed_blocks.is_some() {
+            sequence.hand_over = HandOver::None;
+        }
         self.blocks.publish(fetch.slot, fetch.computed_tokens);
     }
 
@@ -202,17 +205,20 @@ pub trait Batcher {
     fn compose(&mut self, state: &mut State, plan: &mut Plan);
 
     /// What becomes of the sequences of a plan that was carried out, as often as its `repeats` says now. Those that have all their tokens are taken out of [`State::running`], and
-    /// their memory is released, now or later: whoever still holds blocks afterwards is put into [`State::released`] once it holds none.
+    /// their memory is released, now or later: whoever still holds blocks afterwards is put into [`State::released`] once it holds none, unless it
+    /// keeps them for another replica.
     fn conclude(&mut self, state: &mut State, plan: &Plan);
 }
 
-/// Takes those of a plan that are done out of those that run, and releases their memory.
+/// Takes those of a plan that are done out of those that run, and releases their memory unless another replica is to read it.
 pub(crate) fn release_done(state: &mut State, plan: &Plan) {
     if plan.done.is_empty() {
         return;
     }
     for &slot in &plan.done {
-        state.blocks.release(slot, &mut state.sequences[slot]);
+        if state.sequences[slot].hand_over != HandOver::Keeps {
+            state.blocks.release(slot, &mut state.sequences[slot]);
+        }
     }
     state.running.retain(|slot| !plan.done.contains(slot));
 }

@@ -170,13 +170,15 @@ impl Tiers {
     }
 }
 
-/// Contents on their way from tiers to the blocks of a sequence, which waits for them.
+/// Contents on their way from tiers or another replica to the blocks of a sequence, which waits for them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Fetch {
     /// The sequence. It stays among those that wait, marked `in_flight`.
     pub slot: Slot,
     /// Blocks from each tier.
     pub blocks: Vec<u32>,
+    /// Blocks from another replica, where contents come from one.
+    pub handed_blocks: Option<u32>,
     /// Tokens that are computed once they are there.
     pub computed_tokens: u32,
 }

@@ -1,7 +1,7 @@
 //! vLLM's V1 scheduler.
 
 use crate::kv::Hit;
-use crate::sequence::{Sequence, Slot};
+use crate::sequence::{HandOver, Sequence, Slot};
 use crate::state::{Batcher, Plan, State, release_done};
 use crate::tiers::Fetch;
 
@@ -160,7 +160,10 @@ impl Vllm {
                 break;
             }
             let tokens = wanted.min(budget);
-            let must_fit = if self.whole_prompt_must_fit { sequence.tokens() } else { cached + tokens };
+            // All contents of another replica come at once.
+            let awaits = sequence.hand_over == HandOver::Awaits;
+            let whole = awaits || self.whole_prompt_must_fit;
+            let must_fit = if whole { sequence.tokens() } else { cached + tokens };
             let kept = if state.running.is_empty() { 0 } else { self.watermark_blocks };
             let needed = state.blocks.lacking(sequence, must_fit) - hit.blocks + hit.vacant_blocks;
             if needed + kept > state.blocks.free_blocks() {
@@ -169,7 +172,7 @@ impl Vllm {
                 }
                 break;
             }
-            if state.blocks.shares_prefixes() && !filled {
+            if state.blocks.shares_prefixes() && !filled && !awaits {
                 state.prefix_queried_tokens += u64::from(sequence.tokens());
                 state.prefix_hit_tokens += u64::from(cached);
             }
@@ -177,11 +180,19 @@ impl Vllm {
             if !filled {
                 state.blocks.claim(slot, sequence, hit);
             }
-            if hit.lower_blocks > 0
-                && let Some(blocks) = state.blocks.fetch(slot, sequence, hit)
-            {
+            let read = if hit.lower_blocks > 0 { state.blocks.fetch(slot, sequence, hit) } else { None };
+            let computed_tokens = if awaits { sequence.tokens() - 1 } else { cached };
+            if awaits && state.blocks.grow(slot, sequence, computed_tokens) {
+                let handed_blocks = Some(state.blocks.blocks_for(computed_tokens) - found);
                 sequence.in_flight = true;
-                state.fetches.push(Fetch { slot, blocks, computed_tokens: cached });
+                let blocks = read.unwrap_or_default();
+                state.fetches.push(Fetch { slot, blocks, handed_blocks, computed_tokens });
+                at += 1;
+                continue;
+            }
+            if let Some(blocks) = read {
+                sequence.in_flight = true;
+                state.fetches.push(Fetch { slot, blocks, handed_blocks: None, computed_tokens });
                 at += 1;
                 continue;
             }
@@ -196,7 +207,8 @@ impl Vllm {
             }
             state.blocks.publish(slot, after);
             state.running.push(slot);
-            plan.push(slot, tokens, false);
+            // Whoever was read in elsewhere decodes at once.
+            plan.push(slot, tokens, sequence.decoding);
             budget -= tokens;
         }
     }

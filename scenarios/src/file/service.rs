@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AdmissionFile, AutoscalerFile, DurationFile, RouterFile, is_default};
+use super::{AdmissionFile, AutoscalerFile, DisaggregationFile, DurationFile, RouterFile, is_default};
 use crate::units::ByteSize;
 
 /// A model that is served by equal replicas, each of which is a pod (or a gang of them) on GPUs of the cluster.
@@ -78,6 +78,9 @@ pub struct ServiceFile {
     /// Who says how many replicas there are; as many as at the beginning if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaler: Option<AutoscalerFile>,
+    /// Prefill and decode apart; each replica does all of a request if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disaggregation: Option<DisaggregationFile>,
     /// Who waits where for how long, and what clients do then.
     #[serde(default, skip_serializing_if = "is_default")]
     pub admission: AdmissionFile,

@@ -18,12 +18,12 @@ use super::Resolver;
 use super::workload::duration_law;
 use crate::catalog::Catalog;
 use crate::file::{
-    AdmissionFile, AutoscalerFile, BatcherFile, ClosedUsersFile, CompilationFile, CountFile, KvCacheFile,
-    MetricFile, RequestArrivalFile, RequestsFile, ScenarioFile, ServiceFile, SessionsFile,
-    SyntheticRequestsFile, WeightsFile,
+    AdmissionFile, AutoscalerFile, BatcherFile, ClosedUsersFile, CompilationFile, CountFile,
+    DisaggregationFile, EngineFile, KvCacheFile, MetricFile, RequestArrivalFile, RequestsFile, ScenarioFile,
+    ServiceFile, SessionsFile, SyntheticRequestsFile, WeightsFile,
 };
 use crate::scenario::NodeGroup;
-use crate::service::{Service, ServiceRequests, calibration_of};
+use crate::service::{Disaggregation, Service, ServiceRequests, calibration_of};
 
 impl Resolver<'_, '_> {
     /// The services of a scenario on these nodes.
@@ -59,24 +59,14 @@ impl Resolver<'_, '_> {
             data: file.data_parallel,
             expert: if file.expert_parallel { file.tensor_parallel * file.data_parallel } else { 1 },
         };
-        if let Some(model) = &model
-            && let Err(error) = parallelism.check(model)
-        {
-            self.problem(path, error.to_string(), None);
-        }
+        self.check_parallelism(path, model.as_deref(), parallelism);
         if file.data_parallel > 1 && file.pipeline_parallel > 1 {
             let message = "expected 1 beside `data_parallel`: groups that go in step have one stage";
             self.problem(&format!("{path}.pipeline_parallel"), message, None);
         }
         let pods = self.pods(path, &gpu_models, parallelism.gpus(), nodes);
         let engine = file.engine.clone();
-        if engine.batcher == BatcherFile::Vllm && engine.max_batched_tokens < engine.max_sequences {
-            let message = format!(
-                "expected at least engine.max_sequences ({}), one token for each, got {}",
-                engine.max_sequences, engine.max_batched_tokens
-            );
-            self.problem(&format!("{path}.engine.max_batched_tokens"), message, None);
-        }
+        self.check_budget(&format!("{path}.engine.max_batched_tokens"), &engine);
         let alone = file.pipeline_parallel == 1 && engine.batcher == BatcherFile::Vllm;
         if file.speculation.is_some() && !alone {
             let message = "expected `engine.batcher = \"vllm\"` and one stage beside it";
@@ -117,7 +107,7 @@ impl Resolver<'_, '_> {
             max_sequences: engine.max_sequences,
             ..Options::default()
         };
-        Some(Service {
+        let service = Service {
             name: file.name.clone(),
             model: model?,
             replicas: file.replicas,
@@ -142,8 +132,91 @@ impl Resolver<'_, '_> {
             router: file.router,
             autoscaler: file.autoscaler.clone(),
             admission: admission(&file.admission),
+            disaggregation: None,
             objective: Objective { ttft_s: file.slo.ttft_s, tpot_s: file.slo.tpot_s, e2e_s: file.slo.e2e_s },
+        };
+        let disaggregation = match &file.disaggregation {
+            Some(file) => {
+                let path = format!("{path}.disaggregation");
+                Some(self.disaggregation(&path, &service, file, nodes)?)
+            }
+            None => None,
+        };
+        Some(Service { disaggregation, ..service })
+    }
+
+    fn disaggregation(
+        &mut self,
+        path: &str,
+        service: &Service,
+        file: &DisaggregationFile,
+        nodes: &[NodeGroup],
+    ) -> Option<Disaggregation> {
+        if file.prefill_replicas >= service.replicas {
+            let message = format!(
+                "expected less than `replicas` ({}), some of which generate answers, got {}",
+                service.replicas, file.prefill_replicas
+            );
+            self.problem(&format!("{path}.prefill_replicas"), message, None);
+            return None;
+        }
+        if service.engine.batcher != BatcherFile::Vllm || service.speculation.is_some() {
+            let message = "expected `engine.batcher = \"vllm\"` beside it, and no `speculation`";
+            self.problem(path, message, None);
+        }
+        if service.autoscaler.is_some() {
+            self.problem(path, "expected no `autoscaler` beside it: its replicas are there for good", None);
+        }
+        if let Err(error) = file.router.build(service.engine.block_tokens) {
+            self.problem(&format!("{path}.router"), error.to_string(), None);
+        }
+        let mut decode = service.clone();
+        decode.replicas = service.replicas - file.prefill_replicas;
+        if let Some(names) = &file.decode.gpu_models {
+            decode.gpu_models =
+                names.iter().map(|name| Catalog::builtin().canonical_gpu(name).to_owned()).collect();
+        }
+        let path = format!("{path}.decode");
+        let parallelism = &mut decode.parallelism;
+        parallelism.tensor = file.decode.tensor_parallel.unwrap_or(parallelism.tensor);
+        parallelism.pipeline = file.decode.pipeline_parallel.unwrap_or(parallelism.pipeline);
+        if parallelism.expert > 1 {
+            parallelism.expert = parallelism.tensor * parallelism.data;
+        }
+        let parallelism = *parallelism;
+        self.check_parallelism(&path, Some(&service.model), parallelism);
+        decode.pods = self.pods(&path, &decode.gpu_models, parallelism.gpus(), nodes)?;
+        let engine = &mut decode.engine;
+        engine.max_sequences = file.decode.max_sequences.unwrap_or(engine.max_sequences);
+        engine.max_batched_tokens = file.decode.max_batched_tokens.unwrap_or(engine.max_batched_tokens);
+        decode.options.max_tokens = engine.max_batched_tokens;
+        decode.options.max_sequences = engine.max_sequences;
+        let engine = engine.clone();
+        self.check_budget(&format!("{path}.max_batched_tokens"), &engine);
+        Some(Disaggregation {
+            prefill_replicas: file.prefill_replicas,
+            router: file.router,
+            overflow_tokens: file.overflow_tokens,
+            transfer: file.transfer,
+            decode: Box::new(decode),
         })
+    }
+
+    fn check_parallelism(&mut self, path: &str, model: Option<&Model>, parallelism: Parallelism) {
+        if let Some(Err(error)) = model.map(|model| parallelism.check(model)) {
+            self.problem(path, error.to_string(), None);
+        }
+    }
+
+    /// That a batch has a token for each sequence.
+    fn check_budget(&mut self, path: &str, engine: &EngineFile) {
+        if engine.batcher == BatcherFile::Vllm && engine.max_batched_tokens < engine.max_sequences {
+            let message = format!(
+                "expected at least max_sequences ({}), one token for each, got {}",
+                engine.max_sequences, engine.max_batched_tokens
+            );
+            self.problem(path, message, None);
+        }
     }
 
     /// What the schema cannot say of an autoscaler.

@@ -16,7 +16,7 @@ use foretell_traces::requests::generate::{CountLaw, RequestGenerator, RequestGen
 use thiserror::Error;
 
 use super::controller::Placed;
-use super::{ServiceError, replica_job};
+use super::{Service, ServiceError, replica_job};
 use crate::catalog::Catalog;
 use crate::file::TrainPrecision;
 use crate::scenario::Scenario;
@@ -149,9 +149,7 @@ impl ClassicalService {
 pub(crate) fn pods(scenario: &Scenario) -> impl Iterator<Item = JobRecord> + '_ {
     let several = |count: u32, pod: JobRecord| std::iter::repeat_n(pod, count as usize);
     let classical = scenario.classical_services.iter().flat_map(move |one| several(one.replicas, one.pod()));
-    // One at least, of which it is known what it looks like.
-    let served = scenario.services.iter();
-    served.flat_map(move |one| several(one.replicas.max(1), one.pod())).chain(classical)
+    scenario.services.iter().flat_map(Service::replica_pods).chain(classical)
 }
 
 /// Equally likely numbers, of which one is drawn for each request.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foretell_serving::fleet::{Fleet, FleetOptions};
+use foretell_serving::fleet::{ANSWERS, Fleet, FleetOptions, PROMPTS};
 use foretell_serving::metrics::Recorder;
 use foretell_serving::policies::autoscale::{Autoscaler, Observed};
+use foretell_serving::policies::route::Pool;
 use foretell_serving::served::ScalingEvent;
 use foretell_sim::framework::{ClusterState, Time};
 use foretell_sim::log::Record;
@@ -15,7 +16,8 @@ use foretell_sim::platform::{Action, Controller, Submission};
 use super::classical::group_of;
 use super::replica::{Blueprint, Built, Place, Replica, ServiceError};
 use super::source::Feed;
-use super::{ClassicalService, Service};
+use super::transport::Flows;
+use super::{ClassicalService, RouterFile, Service};
 use crate::assemble::{Laws, Plan, RunError};
 use crate::scenario::Scenario;
 
@@ -54,18 +56,25 @@ struct Asked {
     member: Option<usize>,
 }
 
+/// A kind of replicas of a service.
+struct Variant<'a> {
+    service: &'a Service,
+    /// By kind of node: how its replicas are there, or why they cannot be; none for those that they may not have.
+    blueprints: Vec<Option<Result<Blueprint, ServiceError>>>,
+    pod: Submission,
+}
+
 /// A service.
 pub(super) struct Running<'a> {
     pub(super) service: &'a Service,
-    pub(super) fleet: Fleet<Replica, Feed, Recorder>,
-    /// By kind of node: how its replicas are there, or why they cannot be; none for those that they may not have.
-    blueprints: Vec<Option<Result<Blueprint, ServiceError>>>,
+    pub(super) fleet: Fleet<Replica, Feed, Recorder, Flows<'a>>,
+    /// By variant.
+    variants: Vec<Variant<'a>>,
     /// By place in the fleet.
     pub(super) serving: Vec<Serving>,
     asked: Vec<Asked>,
     /// Those that are wanted, the latest last.
     wanted: Vec<u32>,
-    pod: Submission,
     /// Jobs to be deleted when it is next looked after.
     leaving: Vec<u64>,
     autoscaler: Option<Box<dyn Autoscaler + Send>>,
@@ -116,20 +125,20 @@ impl<'a> Services<'a> {
                 block_tokens: service.engine.block_tokens,
                 ..service.admission
             };
-            let router = service
-                .router
-                .build(service.engine.block_tokens)
-                .map_err(|cause| Box::new(ServiceError::Router { service: service.name.clone(), cause }))?;
-            let blueprints = blueprints(scenario, service).map_err(Box::new)?;
+            let variants = service.variants().map(|service| {
+                let blueprints = blueprints(scenario, service).map_err(Box::new)?;
+                let pod = plan.submission(service.pod(), None, false, &mut laws)?;
+                Ok(Variant { service, blueprints, pod })
+            });
+            let variants = variants.collect::<Result<_, RunError>>()?;
             let autoscaler = service.autoscaler.as_ref().map(|file| file.build(service.replicas));
             Ok(Running {
                 service,
-                fleet: Fleet::new(router, feed, options),
-                blueprints,
+                fleet: fleet(scenario, service, feed, options).map_err(Box::new)?,
+                variants,
                 serving: Vec::new(),
                 asked: Vec::new(),
                 wanted: Vec::new(),
-                pod: plan.submission(service.pod(), None, false, &mut laws)?,
                 tick_ns: autoscaler.as_ref().map_or(LOOK_NS, |scaler| scaler.period_ns()).max(1),
                 leaving: Vec::new(),
                 autoscaler,
@@ -195,12 +204,17 @@ impl<'a> Services<'a> {
                 let running = &mut self.running[index];
                 let Some(node) = running.asked[replica as usize].node else { return Ok(()) };
                 let Some(kind) = group_of(self.scenario, node) else { return Ok(()) };
-                let service = running.service;
-                let Some(blueprint) = running.blueprints[kind].take() else { return Ok(()) };
+                let number = running.service.variant_of(replica);
+                let variant = &mut running.variants[number as usize];
+                let service = variant.service;
+                let Some(blueprint) = variant.blueprints[kind].take() else { return Ok(()) };
                 let blueprint = blueprint?;
                 let (server, built) = (blueprint.replica(service), blueprint.built.clone());
-                running.blueprints[kind] = Some(Ok(blueprint));
+                variant.blueprints[kind] = Some(Ok(blueprint));
                 running.fleet.run_until(now_ns);
+                if let Some(flows) = running.fleet.transport_mut() {
+                    flows.place(node, service);
+                }
                 let options = &service.options;
                 let recorder = Recorder::of(
                     Arc::clone(&service.model),
@@ -209,7 +223,7 @@ impl<'a> Services<'a> {
                 );
                 let startup_ns = u64::try_from(service.startup.as_nanos()).unwrap_or(u64::MAX);
                 let ready_ns = now_ns.saturating_add(startup_ns);
-                let member = running.fleet.add(server, recorder, ready_ns, 0);
+                let member = running.fleet.add(server, recorder, ready_ns, number);
                 running.asked[replica as usize].member = Some(member);
                 running.alive_ns = running.alive_ns.max(ready_ns);
                 let placed = Placed { replica, at, node };
@@ -225,6 +239,27 @@ impl<'a> Services<'a> {
         }
         Ok(())
     }
+}
+
+/// A fleet without replicas.
+fn fleet<'a>(
+    scenario: &'a Scenario,
+    service: &Service,
+    feed: Feed,
+    options: FleetOptions,
+) -> Result<Fleet<Replica, Feed, Recorder, Flows<'a>>, ServiceError> {
+    let name = || service.name.clone();
+    let router = |file: &RouterFile| {
+        file.build(service.engine.block_tokens)
+            .map_err(|cause| ServiceError::Router { service: name(), cause })
+    };
+    let all = router(&service.router)?;
+    let Some(apart) = &service.disaggregation else { return Ok(Fleet::new(all, feed, options)) };
+    let prompts = Box::new(Pool::new(PROMPTS, all, apart.overflow_tokens));
+    let answers = Box::new(Pool::new(ANSWERS, router(&apart.router)?, None));
+    let flows = Flows::new(scenario, service, apart.transfer)
+        .map_err(|cause| ServiceError::Transfer { service: name(), cause })?;
+    Ok(Fleet::new(prompts, feed, options).handing_over(answers, flows))
 }
 
 /// What replicas of a service are on each kind of node that they may have. An error if they can be on none.
@@ -258,7 +293,8 @@ impl Running<'_> {
         let id = format!("{}-{}", self.service.name, self.asked.len()).into();
         self.wanted.push(self.asked.len() as u32);
         self.asked.push(Asked::default());
-        Action::Create { key, submission: Box::new(Submission { id, ..self.pod.clone() }) }
+        let variant = &self.variants[self.service.variant_of(self.asked.len() as u32 - 1) as usize];
+        Action::Create { key, submission: Box::new(Submission { id, ..variant.pod.clone() }) }
     }
 
     /// When it is to be looked after.

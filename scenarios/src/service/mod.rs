@@ -8,6 +8,7 @@ mod replica;
 mod router;
 mod run;
 mod source;
+mod transport;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +22,9 @@ use foretell_traces::record::WHOLE_GPU_MILLI;
 use foretell_traces::requests::generate::{ClosedLoopConfig, RequestGeneratorConfig, SessionsConfig};
 use foretell_traces::{JobRecord, JobStatus};
 
-pub use crate::file::{AutoscalerFile, BatcherFile, CapacityFile, EngineFile, KvTierFile, RouterFile};
+pub use crate::file::{
+    AutoscalerFile, BatcherFile, CapacityFile, EngineFile, KvTierFile, RouterFile, TransferFile,
+};
 pub use classical::{ClassicalService, ClassicalServiceError, LatencyLaw, RooflineLaw, serve_classical};
 pub(crate) use classical::{LEVEL_TOKENS_MAX, level_law, pods};
 pub use controller::Placed;
@@ -70,8 +73,25 @@ pub struct Service {
     pub autoscaler: Option<AutoscalerFile>,
     /// Who waits where for how long, and what clients do then.
     pub admission: FleetOptions,
+    /// Who reads prompts in and who generates answers, if these are not the same.
+    pub disaggregation: Option<Disaggregation>,
     /// What is promised.
     pub objective: Objective,
+}
+
+/// Prefill and decode apart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Disaggregation {
+    /// Replicas that read prompts in. The others of the service generate answers.
+    pub prefill_replicas: u32,
+    /// Which of those gets a request whose prompt was read in.
+    pub router: RouterFile,
+    /// Tokens of prompts before it beyond which a prompt goes to a replica that generates answers.
+    pub overflow_tokens: Option<u64>,
+    /// What moving keys and values takes.
+    pub transfer: TransferFile,
+    /// The service as those are that generate answers.
+    pub decode: Box<Service>,
 }
 
 /// Where requests come from.
@@ -100,6 +120,32 @@ pub enum ServiceRequests {
 }
 
 impl Service {
+    /// Bytes of a block of keys and values over all GPUs together, each number once.
+    pub(crate) fn block_bytes(&self) -> f64 {
+        let whole = Parallelism::default();
+        let token_bytes = self.model.kv_bytes_per_token(whole, self.options.cache_number_bytes);
+        f64::from(self.engine.block_tokens) * token_bytes
+    }
+
+    /// Its kinds of replicas, by variant: those that read prompts in, then those that generate answers, or all.
+    pub(crate) fn variants(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.disaggregation.as_ref().map(|apart| &*apart.decode))
+    }
+
+    /// The variant of a replica.
+    pub(crate) fn variant_of(&self, replica: u32) -> u32 {
+        match &self.disaggregation {
+            Some(apart) if replica >= apart.prefill_replicas => foretell_serving::fleet::ANSWERS,
+            _ => foretell_serving::fleet::PROMPTS,
+        }
+    }
+
+    /// The jobs of the replicas that it has at the beginning; one at least, so that it is known what it looks like.
+    pub(crate) fn replica_pods(&self) -> impl Iterator<Item = JobRecord> + '_ {
+        let pods: Vec<JobRecord> = self.variants().map(Self::pod).collect();
+        (0..self.replicas.max(1)).map(move |replica| pods[self.variant_of(replica) as usize].clone())
+    }
+
     /// The job of a replica: for good, unless it is deleted.
     pub(crate) fn pod(&self) -> JobRecord {
         let (tasks, gpus_per_task) = self.pods;

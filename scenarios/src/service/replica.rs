@@ -11,7 +11,8 @@ use foretell_serving::policies::{
     TensorRtLlm, Vllm, VllmV0,
 };
 use foretell_serving::{
-    AnalyticLaw, Calibration, Engine, Group, Observer, Rejection, Replica as Serving, Request, TierLink,
+    AnalyticLaw, Calibration, Engine, Group, Observer, Part, Rejection, Replica as Serving, Request,
+    TierLink, Wanted,
 };
 use foretell_traces::TraceError;
 use foretell_traces::generate::GenerateError;
@@ -19,6 +20,7 @@ use thiserror::Error;
 
 use super::classical::ClassicalServiceError;
 use super::link::links;
+use super::transport::TransportError;
 use super::{BatcherFile, CapacityFile, KvTierFile, Service};
 use crate::catalog::Catalog;
 use crate::scenario::{Fabric, NodeGroup};
@@ -72,6 +74,14 @@ pub enum ServiceError {
         service: String,
         /// Why.
         cause: RouterError,
+    },
+    /// Keys and values that do not get from one replica to another.
+    #[error("service `{service}`: keys and values of prompts: {cause}")]
+    Transfer {
+        /// The service.
+        service: String,
+        /// Why.
+        cause: TransportError,
     },
     /// A trace that cannot be read.
     #[error(transparent)]
@@ -275,10 +285,38 @@ impl Serving for Replica {
         }
     }
 
-    fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
+    fn enqueue_part(&mut self, request: &Request<'_>, part: Part) -> Result<(), Rejection> {
         match self {
-            Self::One(engine) => engine.enqueue(request),
-            Self::Group(group) => group.enqueue(request),
+            Self::One(engine) => engine.enqueue_part(request, part),
+            Self::Group(group) => group.enqueue_part(request, part),
+        }
+    }
+
+    fn take_wanted(&mut self, wanted: &mut Vec<Wanted>) {
+        match self {
+            Self::One(engine) => wanted.extend(engine.take_wanted()),
+            Self::Group(group) => Serving::take_wanted(group, wanted),
+        }
+    }
+
+    fn deliver(&mut self, request: u32, now_ns: u64) -> bool {
+        match self {
+            Self::One(engine) => engine.deliver(request, now_ns),
+            Self::Group(group) => Serving::deliver(group, request, now_ns),
+        }
+    }
+
+    fn give_up_awaited(&mut self, request: u32, now_ns: u64) -> bool {
+        match self {
+            Self::One(engine) => engine.give_up_awaited(request, now_ns),
+            Self::Group(group) => Serving::give_up_awaited(group, request, now_ns),
+        }
+    }
+
+    fn give_up_kept(&mut self, request: u32, now_ns: u64) -> bool {
+        match self {
+            Self::One(engine) => engine.give_up_kept(request, now_ns),
+            Self::Group(group) => Serving::give_up_kept(group, request, now_ns),
         }
     }
 

@@ -3,14 +3,17 @@
 use foretell_serving::Outcome;
 use foretell_serving::classical_served::ClassicalServed;
 use foretell_serving::fleet::Parts;
+use foretell_serving::fleet::{ANSWERS, HandedOver};
 use foretell_serving::metrics::{Capacity, Recorder, Summary};
-use foretell_serving::served::{Served, ServedBy};
+use foretell_serving::served::{HandOvers, Role, Served, ServedBy};
 use foretell_sim::engine::Progress;
 use foretell_sim::log::{Observer, RunResult};
 
+use super::Service;
 use super::classical::serve_classical;
 use super::controller::{Running, Serving};
 use super::replica::{Built, ServiceError};
+use super::transport::Flows;
 use crate::assemble::{Plan, RunError};
 
 impl Plan {
@@ -42,8 +45,14 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
     }
     running.fleet.run_until(u64::MAX);
     running.fleet.close();
-    let Parts { observers: recorders, prefix_tokens, arrivals: mut feed, mut refused, tries } =
-        running.fleet.into_parts();
+    if let Some(cause) = running.fleet.transport_mut().and_then(Flows::take_error) {
+        return Err(ServiceError::Transfer { service: service.name.clone(), cause });
+    }
+    let parts = running.fleet.into_parts();
+    let handed_over = service.disaggregation.is_some().then(|| hand_overs(service, &parts.handed_over));
+    let Parts {
+        observers: recorders, read_in, prefix_tokens, arrivals: mut feed, mut refused, tries, ..
+    } = parts;
     if let Some(error) = feed.take_error() {
         return Err(error.into());
     }
@@ -54,8 +63,11 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
         .flat_map(|(replica, recorder)| recorder.outcomes.iter().map(move |&one| (replica as u32, one)))
         .collect();
     outcomes.sort_by_key(|&(_, outcome)| outcome.request);
-    let by_replica: Vec<(u64, f64)> =
-        recorders.iter().map(|one| (one.outcomes.len() as u64, one.totals.busy_ns)).collect();
+    let by_replica: Vec<(u64, f64)> = recorders
+        .iter()
+        .zip(read_in)
+        .map(|(one, read_in)| (one.outcomes.len() as u64 + read_in, one.totals.busy_ns))
+        .collect();
     let mut recorder = Recorder::default();
     for one in recorders {
         recorder.merge(one);
@@ -90,6 +102,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
         recorder,
         outcomes,
         refused,
+        handed_over,
         scaling: running.scaling,
         replicas: running
             .serving
@@ -104,6 +117,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
                 gpus: one.built.gpus,
                 blocks: one.built.blocks,
                 block_tokens: service.engine.block_tokens,
+                role: role(service, one.placed.replica),
                 requests,
                 busy_s: busy_ns / 1e9,
             })
@@ -111,6 +125,25 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
         mfu,
         bandwidth_use,
     })
+}
+
+fn role(service: &Service, replica: u32) -> Role {
+    match service.disaggregation {
+        None => Role::Whole,
+        Some(_) if service.variant_of(replica) == ANSWERS => Role::Decode,
+        Some(_) => Role::Prefill,
+    }
+}
+
+fn hand_overs(service: &Service, handed_over: &HandedOver) -> HandOvers {
+    let HandedOver { requests, blocks, room_ns, move_ns } = *handed_over;
+    let mean_s = |sum_ns: f64| if requests > 0 { sum_ns / requests as f64 / 1e9 } else { 0.0 };
+    HandOvers {
+        requests,
+        bytes: blocks as f64 * service.block_bytes(),
+        room_s: mean_s(room_ns),
+        transfer_s: mean_s(move_ns),
+    }
 }
 
 /// Shares of the peaks of operations and of memory bandwidth of all GPUs that the model's own work took, over the whole time; with replicas that

@@ -3,6 +3,7 @@
 mod classical;
 mod colocation;
 mod communication;
+mod disaggregation;
 mod elastic;
 mod fabrics;
 mod faults;
@@ -334,7 +335,7 @@ fn library_scenarios_resolve() {
             "scale" => (12_500, 100_000),
             "gang-deadlock" | "fragmentation" | "kv-routing" => (32, 256),
             "policy-shootout" => (80, 640),
-            "elastic" => (8, 64),
+            "elastic" | "disaggregation" => (8, 64),
             "heterogeneous" => (27, 108),
             "serving" | "batching" | "paged-kv" | "chunked-prefill" => (1, 8),
             "topology-aware" => (160, 1_280),

@@ -30,7 +30,7 @@ impl Observer for Deaf {
     fn record(&mut self, _now: Time, _record: &Record<'_>, _state: &ClusterState) {}
 }
 
-fn served(text: &str, overrides: &[&str]) -> Vec<Served> {
+pub(crate) fn served(text: &str, overrides: &[&str]) -> Vec<Served> {
     let scenario = read(text, overrides).unwrap_or_else(|error| panic!("{error}"));
     let policy = scenario.scheduler.policies[0].clone();
     let plan = Plan::new(scenario).unwrap();
@@ -60,7 +60,7 @@ fn what_cannot_be_is_said() {
     );
     check(
         &text("engine = { max_batched_tokens = 100 }", POISSON),
-        "10:33: service[0].engine.max_batched_tokens: expected at least engine.max_sequences (256), one token for each, got 100",
+        "10:33: service[0].engine.max_batched_tokens: expected at least max_sequences (256), one token for each, got 100",
     );
     check(
         &text(
@@ -76,6 +76,18 @@ fn what_cannot_be_is_said() {
             POISSON,
         ),
         "10:72: service[0].autoscaler.rows[0].from_s: expected less than `period_s` (60), got 60",
+    );
+    check(
+        &text("replicas = 2\ndisaggregation = { prefill_replicas = 2 }", POISSON),
+        "11:39: service[0].disaggregation.prefill_replicas: expected less than `replicas` (2), some of which generate answers, got 2",
+    );
+    check(
+        &text(
+            "replicas = 2\nengine = { batcher = \"orca\" }\ndisaggregation = { prefill_replicas = 1, decode = { tensor_parallel = 3 } }",
+            POISSON,
+        ),
+        "12:18: service[0].disaggregation: expected `engine.batcher = \"vllm\"` beside it, and no `speculation`\n\
+         12:51: service[0].disaggregation.decode: `tensor` = 3 should divide the 32 query heads",
     );
     let unknown = text("", POISSON).replace("llama-3.1-8b", "lama");
     let found = crate::problems(&unknown, &[]);

@@ -2,7 +2,7 @@
 
 use foretell_serving_policies::{Batcher, Fetch};
 
-use super::Engine;
+use super::{Engine, Wanted};
 use crate::batch::StepLaw;
 
 /// What reading from a tier takes: memory of the host, or of another machine.
@@ -51,7 +51,7 @@ impl Fetches {
     }
 
     /// Begins a read. A tier without a link is read in no time.
-    fn begin(&mut self, now_ns: u64, fetch: Fetch) {
+    pub(super) fn begin(&mut self, now_ns: u64, fetch: Fetch) {
         let from_ns = now_ns as f64;
         let mut ready_ns = from_ns;
         for ((link, free_ns), &blocks) in self.links.iter().zip(&mut self.free_ns).zip(&fetch.blocks) {
@@ -93,7 +93,13 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     /// Begins to read what a batcher wants.
     pub(super) fn begin_fetches(&mut self, now_ns: u64) {
         for fetch in self.state.fetches.drain(..) {
-            self.fetches.begin(now_ns, fetch);
+            match fetch.handed_blocks {
+                Some(blocks) => {
+                    let request = self.state.sequences[fetch.slot].request;
+                    self.handing.want(Wanted { request, blocks }, fetch);
+                }
+                None => self.fetches.begin(now_ns, fetch),
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Tries of clients to get an answer.
 
-use crate::engine::Request;
+use super::hand_over::Stage;
+use crate::engine::{Handed, Request};
 
 /// A try.
 #[derive(Clone, Debug)]
@@ -23,6 +24,10 @@ pub(super) struct Attempt {
     pub(super) given_up: bool,
     /// Whether it waits before the fleet.
     pub(super) queued: bool,
+    /// What is done of it.
+    pub(super) stage: Stage,
+    /// What became of its prompt, once that was read in and handed over.
+    pub(super) handed: Handed,
 }
 
 impl Attempt {
@@ -41,6 +46,21 @@ impl Attempt {
             serial: 0,
             given_up: false,
             queued: false,
+            stage: Stage::Rest,
+            handed: Handed::default(),
+        }
+    }
+
+    /// As it reaches a replica.
+    pub(super) fn request(&self) -> Request<'_> {
+        Request {
+            index: self.index,
+            arrival_ns: self.arrival_ns,
+            prompt_tokens: self.prompt_tokens,
+            output_tokens: self.output_tokens,
+            limit_tokens: self.limit_tokens,
+            priority: self.priority,
+            block_keys: &self.block_keys,
         }
     }
 }
@@ -64,6 +84,11 @@ impl Attempts {
 
     pub(super) fn get_mut(&mut self, place: u32) -> Option<&mut Attempt> {
         self.places.get_mut(place as usize)?.as_mut()
+    }
+
+    /// All, with their places.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Attempt)> {
+        (0..).zip(&mut self.places).filter_map(|(place, attempt)| Some((place, attempt.as_mut()?)))
     }
 
     pub(super) fn remove(&mut self, place: u32) -> Option<Attempt> {

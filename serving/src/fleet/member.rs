@@ -23,6 +23,8 @@ pub(super) struct Member<R, O> {
     pub(super) observer: O,
     pub(super) phase: Phase,
     pub(super) variant: u32,
+    /// Prompts that it read in and handed over.
+    pub(super) read_in: u64,
 }
 
 /// What replicas have in their caches.

@@ -1,121 +1,36 @@
 //! Fleets: the replicas of a service behind a router, with requests that wait, are given up and come again.
 
 mod attempts;
+mod hand_over;
 mod member;
+mod options;
+mod parts;
+mod transport;
 mod watch;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
-use foretell_serving_policies::route::{
-    Arrival, Load, Rejection as RouterRejection, Routed, Router, Tournament, mixed,
-};
+use foretell_serving_policies::route::{Arrival, Load, Routed, Router, Tournament};
 
-use crate::engine::{Observer, Outcome, Rejection, Request};
+use crate::engine::{Observer, Outcome, Part, Request};
 use crate::replay::{Arrivals, Replica};
 
 use attempts::{Attempt, Attempts};
 use member::{Caching, Listening, Member, Phase};
 
+use hand_over::{HandingOver, Stage, part_of};
+
+pub use hand_over::{ANSWERS, HandedOver, PROMPTS};
+pub use options::FleetOptions;
+pub use parts::{Parts, Refusal, Tries};
+pub use transport::{AtOnce, Move, Transport};
 pub use watch::Watched;
-
-/// What of a fleet is not its router's business.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FleetOptions {
-    /// Decides what is drawn for routers.
-    pub seed: u64,
-    /// Tokens of a block of keys.
-    pub block_tokens: u32,
-    /// Requests that a replica has at once, at most; others wait before the fleet until one of its replicas has fewer.
-    pub max_outstanding: u32,
-    /// Requests that wait before the fleet, at most; others are turned away.
-    pub max_queued: u32,
-    /// How long a client waits for the end of its answer. Then it gives up, and whoever computes it does not notice.
-    pub timeout_ns: Option<u64>,
-    /// How often a client tries again after it gave up, was turned away or lost its replica.
-    pub retries: u32,
-    /// How long it waits before its first further try; twice as long before each one after.
-    pub backoff_ns: u64,
-}
-
-impl Default for FleetOptions {
-    fn default() -> Self {
-        Self {
-            seed: 0,
-            block_tokens: 16,
-            max_outstanding: u32::MAX,
-            max_queued: u32::MAX,
-            timeout_ns: None,
-            retries: 0,
-            backoff_ns: 1_000_000_000,
-        }
-    }
-}
-
-/// Why a request got nothing of a fleet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refusal {
-    /// No replica could ever serve it.
-    #[error(transparent)]
-    Replica(#[from] Rejection),
-    /// Too many waited before it.
-    #[error("the queue before the replicas was full")]
-    QueueFull,
-    /// The router foresaw that it would be served too late.
-    #[error("turned away early: its first token would have come too late")]
-    FirstTokenTooLate,
-    /// The router foresaw that its tokens would come too slowly.
-    #[error("turned away early: its tokens would have come too slowly")]
-    TokensTooSlow,
-    /// Its client gave up.
-    #[error("its client gave up waiting")]
-    TimedOut,
-    /// Its replica was lost.
-    #[error("its replica was lost")]
-    ReplicaLost,
-    /// The fleet had no replica until the end.
-    #[error("no replica was there to serve it")]
-    NoReplica,
-}
-
-/// What became of clients' tries.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize)]
-pub struct Tries {
-    /// Requests that arrived.
-    pub arrived: u64,
-    /// Requests that were answered.
-    pub answered: u64,
-    /// Requests that got nothing in the end.
-    pub refused: u64,
-    /// Further tries.
-    pub retried: u64,
-    /// Tries that clients gave up.
-    pub given_up: u64,
-    /// Answers that nobody waited for any more.
-    pub wasted: u64,
-    /// Tries that were lost with their replica.
-    pub lost: u64,
-}
-
-/// What a fleet leaves.
-#[derive(Clone, Debug)]
-pub struct Parts<A, O> {
-    /// Whom each replica told what it did, in the order in which they were added.
-    pub observers: Vec<O>,
-    /// Tokens of prompts that were looked for in caches, and those that were found.
-    pub prefix_tokens: (u64, u64),
-    /// Where requests came from.
-    pub arrivals: A,
-    /// Requests that got nothing, and why.
-    pub refused: Vec<(u32, Refusal)>,
-    /// What became of clients' tries.
-    pub tries: Tries,
-}
 
 /// The replicas of a service behind a router.
 ///
 /// Whatever happens to the fleet happens at its present: [`Self::run_until`] brings it there.
-pub struct Fleet<R, A, O> {
+pub struct Fleet<R, A, O, T = AtOnce> {
     members: Vec<Member<R, O>>,
     /// Those that are not gone.
     alive: Vec<usize>,
@@ -127,6 +42,7 @@ pub struct Fleet<R, A, O> {
     /// Replicas that will be ready, by when.
     openings: BinaryHeap<Reverse<(u64, usize)>>,
     router: Box<dyn Router + Send>,
+    handing: Option<HandingOver<T>>,
     arrivals: A,
     options: FleetOptions,
     attempts: Attempts,
@@ -150,7 +66,7 @@ pub struct Fleet<R, A, O> {
     touched: Vec<usize>,
 }
 
-impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
+impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
     /// A fleet without replicas.
     pub fn new(router: Box<dyn Router + Send>, arrivals: A, options: FleetOptions) -> Self {
         Self {
@@ -161,6 +77,7 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
             ends: Tournament::default(),
             openings: BinaryHeap::new(),
             router,
+            handing: None,
             arrivals,
             options,
             attempts: Attempts::default(),
@@ -182,7 +99,13 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
     /// Adds a replica that serves from an instant on; its number.
     pub fn add(&mut self, replica: R, observer: O, ready_ns: u64, variant: u32) -> usize {
         let index = self.members.len();
-        self.members.push(Member { replica: Some(replica), observer, phase: Phase::Starting, variant });
+        self.members.push(Member {
+            replica: Some(replica),
+            observer,
+            phase: Phase::Starting,
+            variant,
+            read_in: 0,
+        });
         self.alive.push(index);
         self.loads.push(Load { variant, ..Load::default() });
         self.openings.push(Reverse((ready_ns.max(self.now_ns), index)));
@@ -208,12 +131,17 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
         let mut lost = replica.unfinished();
         lost.sort_unstable();
         self.retire(index);
+        self.lose_contents(index);
         for attempt in lost {
-            let Some(attempt) = self.attempts.remove(attempt) else { continue };
-            self.watched.leaves(self.now_ns);
-            if attempt.given_up {
-                continue;
-            }
+            self.lose_attempt(attempt);
+        }
+        self.begin_touched();
+    }
+
+    fn lose_attempt(&mut self, attempt: u32) {
+        let Some(attempt) = self.attempts.remove(attempt) else { return };
+        self.watched.leaves(self.now_ns);
+        if !attempt.given_up {
             self.tries.lost += 1;
             self.again(attempt, Refusal::ReplicaLost);
         }
@@ -246,7 +174,10 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
     pub fn next_of_draining_ns(&self) -> Option<u64> {
         let alive = self.alive.iter().map(|&index| &self.members[index]);
         let draining = alive.filter(|member| member.phase == Phase::Draining);
-        draining.filter_map(|member| member.replica.as_ref()?.next_ns()).min()
+        let next_ns = draining.clone().filter_map(|member| member.replica.as_ref()?.next_ns()).min();
+        // What they hand over, they have until it is there.
+        let moved = self.handing.as_ref().filter(|_| draining.count() > 0).and_then(HandingOver::next_ns);
+        [next_ns, moved].into_iter().flatten().min()
     }
 
     /// Whether requests are there, or may still come.
@@ -261,9 +192,11 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
         for index in 0..self.members.len() {
             self.retire(index);
         }
+        let read_in = self.members.iter().map(|member| member.read_in).collect();
         let observers = self.members.into_iter().map(|member| member.observer).collect();
+        let handed_over = self.handing.as_ref().map_or_else(HandedOver::default, HandingOver::done);
         let Self { arrivals, refused, tries, prefix_tokens, .. } = self;
-        Parts { observers, prefix_tokens, arrivals, refused, tries }
+        Parts { observers, read_in, prefix_tokens, arrivals, refused, tries, handed_over }
     }
 
     /// Loads of the replicas that serve.
@@ -289,11 +222,12 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
 
     fn next(&mut self) -> Option<(u64, What)> {
         let end = self.ends.least().map(|(at_ns, _)| (at_ns, What::End));
+        let moved = self.handing.as_ref().and_then(HandingOver::next_ns).map(|at_ns| (at_ns, What::Moved));
         let opening = self.openings.peek().map(|&Reverse((at_ns, _))| (at_ns, What::Opening));
         let deadline = self.deadlines.front().map(|&(at_ns, ..)| (at_ns, What::Deadline));
         let retry = self.retries.keys().next().map(|&(at_ns, _)| (at_ns, What::Retry));
         let arrival = self.arrivals.next_ns().map(|at_ns| (at_ns, What::Arrival));
-        [end, opening, deadline, retry, arrival].into_iter().flatten().min()
+        [end, moved, opening, deadline, retry, arrival].into_iter().flatten().min()
     }
 
     /// Carries out all that happens up to an instant, and at it.
@@ -302,6 +236,7 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
             self.now_ns = self.now_ns.max(at_ns);
             match what {
                 What::End => self.ended(),
+                What::Moved => self.moved(),
                 What::Opening => self.opened(),
                 What::Deadline => self.deadline(),
                 What::Retry | What::Arrival => self.arrived(),
@@ -321,6 +256,7 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
             }
         }
         self.queued = 0;
+        self.close_answers();
         for index in self.alive.clone() {
             let Some(replica) = &self.members[index].replica else { continue };
             for (attempt, rejection) in replica.left_over() {
@@ -341,13 +277,19 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
         let mut listening = Listening { observer, done: &mut self.done, watched: &mut self.watched };
         replica.advance(horizon_ns, &mut listening);
         self.settle(index);
+        self.begin_touched();
     }
 
     /// What follows from what a replica did.
     fn settle(&mut self, index: usize) {
         let mut done = std::mem::take(&mut self.done);
         for outcome in done.drain(..) {
-            let Some(attempt) = self.attempts.remove(outcome.request) else { continue };
+            let id = outcome.request;
+            if self.attempts.get_mut(id).is_some_and(|attempt| attempt.stage == Stage::Prompt) {
+                self.read_in(id, index, &outcome);
+                continue;
+            }
+            let Some(attempt) = self.attempts.remove(id) else { continue };
             self.watched.leaves(outcome.last_token_ns);
             if attempt.given_up {
                 self.tries.wasted += 1;
@@ -362,7 +304,9 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
         self.done = done;
         self.ends.set(index, self.members[index].replica.as_ref().and_then(Replica::next_ns));
         self.told(index);
+        self.move_wanted(index);
         self.look_for_drained(index);
+        self.dispatch_answers();
         if !self.queue.is_empty() && self.loads[index].open {
             self.dispatch_queue();
         }
@@ -380,6 +324,7 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
                 self.told(index);
             }
         }
+        self.dispatch_answers();
         self.dispatch_queue();
     }
 
@@ -408,7 +353,13 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
         self.tries.retried += 1;
         let wait_ns = self.options.backoff_ns.saturating_mul(1 << attempt.tries.min(32));
         self.tried += 1;
-        let again = Attempt { tries: attempt.tries + 1, given_up: false, queued: false, ..attempt };
+        let again = Attempt {
+            tries: attempt.tries + 1,
+            given_up: false,
+            queued: false,
+            stage: Stage::Rest,
+            ..attempt
+        };
         self.retries.insert((self.now_ns.saturating_add(wait_ns), self.tried), again);
     }
 
@@ -497,7 +448,7 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
     /// Sends a try to a replica; whether it need not wait.
     fn route(&mut self, id: u32) -> bool {
         let Some(attempt) = self.attempts.get_mut(id) else { return true };
-        let random = mixed(self.options.seed ^ mixed(attempt.serial));
+        let random = self.options.random(attempt.serial);
         let arrival = Arrival {
             index: attempt.index,
             now_ns: self.now_ns,
@@ -513,30 +464,21 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
             Routed::To { replica, .. } => replica,
             Routed::Unavailable => return false,
             Routed::Rejected(why) => {
-                let refusal = match why {
-                    RouterRejection::TimeToFirstToken => Refusal::FirstTokenTooLate,
-                    RouterRejection::TimeBetweenTokens => Refusal::TokensTooSlow,
-                };
-                self.turn_away(id, refusal);
+                self.turn_away(id, why.into());
                 return true;
             }
         };
-        let request = Request {
-            index: id,
-            arrival_ns: attempt.arrival_ns,
-            prompt_tokens: attempt.prompt_tokens,
-            output_tokens: attempt.output_tokens,
-            limit_tokens: attempt.limit_tokens,
-            priority: attempt.priority,
-            block_keys: &attempt.block_keys,
-        };
+        let part = part_of(self.handing.is_some(), self.members[replica].variant, attempt);
+        let mut request = Request { index: id, ..attempt.request() };
+        if part == Part::Prompt {
+            (request.output_tokens, request.limit_tokens) = (1, 1);
+        }
         // Whom a router sends somebody to is open, and so is there.
         let Some(server) = &mut self.members[replica].replica else { return false };
-        match server.enqueue(&request) {
+        match server.enqueue_part(&request, part) {
             Ok(()) => {
-                if !self.touched.contains(&replica) {
-                    self.touched.push(replica);
-                }
+                attempt.stage = if part == Part::Prompt { Stage::Prompt } else { Stage::Rest };
+                self.touch(replica);
                 self.told(replica);
             }
             Err(rejection) => {
@@ -547,6 +489,13 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
             }
         }
         true
+    }
+
+    /// A replica has something to consider.
+    fn touch(&mut self, replica: usize) {
+        if !self.touched.contains(&replica) {
+            self.touched.push(replica);
+        }
     }
 
     /// Replicas consider what they were sent.
@@ -580,6 +529,9 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
         if self.loads[index] != load {
             self.loads[index] = load;
             self.router.changed(index, &load);
+            if let Some(handing) = &mut self.handing {
+                handing.router().changed(index, &load);
+            }
         }
     }
 
@@ -597,6 +549,7 @@ impl<R: Replica, A: Arrivals, O: Observer> Fleet<R, A, O> {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum What {
     End,
+    Moved,
     Opening,
     Deadline,
     Retry,

@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 
 /// So many nanoseconds for each token that is generated or read in.
 #[derive(Clone, Copy)]
-struct Law(f64);
+pub(super) struct Law(f64);
 
 impl StepLaw for Law {
     fn stages(&self) -> usize {
@@ -26,15 +26,21 @@ impl StepLaw for Law {
     }
 }
 
-type Replica = Engine<Law>;
+pub(super) type Replica = Engine<Law>;
 
-fn replica(token_ns: f64, max_sequences: u32, blocks: u32) -> Replica {
+pub(super) fn replica(token_ns: f64, max_sequences: u32, blocks: u32) -> Replica {
     let vllm = Vllm { max_sequences, max_batched_tokens: 64, ..Vllm::default() };
     Engine::new(Law(token_ns), Box::new(vllm), State::new(BlockPool::with_prefix_cache(blocks, 4)))
 }
 
 /// Requests in their order.
-struct Listed(std::vec::IntoIter<(u64, u32, u32)>, u32);
+pub(super) struct Listed(std::vec::IntoIter<(u64, u32, u32)>, u32);
+
+impl Listed {
+    pub(super) fn of(requests: &[(u64, u32, u32)]) -> Self {
+        Self(Vec::from(requests).into_iter(), 0)
+    }
+}
 
 impl Arrivals for Listed {
     fn next_ns(&mut self) -> Option<u64> {
@@ -63,7 +69,7 @@ fn request(index: u32, arrival_ns: u64, prompt_tokens: u32, output_tokens: u32) 
 }
 
 #[derive(Default)]
-struct Seen(Vec<Outcome>);
+pub(super) struct Seen(pub(super) Vec<Outcome>);
 
 impl Observer for Seen {
     fn finished(&mut self, outcome: &Outcome) {
@@ -76,10 +82,10 @@ fn fleet(
     requests: &[(u64, u32, u32)],
     options: FleetOptions,
 ) -> Fleet<Replica, Listed, Seen> {
-    Fleet::new(router, Listed(Vec::from(requests).into_iter(), 0), options)
+    Fleet::new(router, Listed::of(requests), options)
 }
 
-fn requests() -> impl Strategy<Value = Vec<(u64, u32, u32)>> {
+pub(super) fn requests() -> impl Strategy<Value = Vec<(u64, u32, u32)>> {
     prop::collection::vec((0_u64..20_000, 1_u32..40, 1_u32..30), 1..60).prop_map(|wanted| {
         let mut at_ns = 0;
         wanted
@@ -94,13 +100,13 @@ fn requests() -> impl Strategy<Value = Vec<(u64, u32, u32)>> {
 
 /// What is done to a fleet at an instant.
 #[derive(Clone, Copy, Debug)]
-enum Blow {
+pub(super) enum Blow {
     Lose(usize),
     Drain(usize),
     Add(u64),
 }
 
-fn blows() -> impl Strategy<Value = Vec<(u64, Blow)>> {
+pub(super) fn blows() -> impl Strategy<Value = Vec<(u64, Blow)>> {
     let blow = prop_oneof![
         (0_usize..6).prop_map(Blow::Lose),
         (0_usize..6).prop_map(Blow::Drain),

@@ -4,6 +4,7 @@ mod calibrations;
 mod classical;
 mod engine;
 mod fleet;
+mod hand_over;
 mod latencies;
 mod laws;
 mod memory;

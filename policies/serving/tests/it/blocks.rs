@@ -1,6 +1,6 @@
 //! Blocks: who holds them, who finds them, who loses them.
 
-use foretell_serving_policies::{BlockPool, Hit, Sequence, Sequences, Slot};
+use foretell_serving_policies::{BlockPool, HandOver, Hit, Sequence, Sequences, Slot};
 use proptest::prelude::*;
 
 const BLOCK_TOKENS: u32 = 4;
@@ -56,6 +56,7 @@ fn sequence(prompt_tokens: u32) -> Sequence {
         blocks: 0,
         decoding: false,
         in_flight: false,
+        hand_over: HandOver::None,
     }
 }
 

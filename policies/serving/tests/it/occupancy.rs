@@ -1,6 +1,8 @@
 //! Memory that is held and memory that is used, worked out by hand.
 
-use foretell_serving_policies::{Batcher, BlockPool, Limits, Orca, Plan, Reservation, Sequence, State};
+use foretell_serving_policies::{
+    Batcher, BlockPool, HandOver, Limits, Orca, Plan, Reservation, Sequence, State,
+};
 
 fn sequence(prompt_tokens: u32, output_tokens: u32, limit_tokens: u32) -> Sequence {
     Sequence {
@@ -15,6 +17,7 @@ fn sequence(prompt_tokens: u32, output_tokens: u32, limit_tokens: u32) -> Sequen
         blocks: 0,
         decoding: false,
         in_flight: false,
+        hand_over: HandOver::None,
     }
 }
 

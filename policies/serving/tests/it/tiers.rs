@@ -1,7 +1,7 @@
 //! Memory below the GPU's, worked out by hand.
 
 use foretell_serving_policies::{
-    Batcher, BlockPool, Fetch, Hit, Plan, PrefixCache, Sequence, Slot, State, Tier, Vllm,
+    Batcher, BlockPool, Fetch, HandOver, Hit, Plan, PrefixCache, Sequence, Slot, State, Tier, Vllm,
 };
 
 /// An engine of five blocks of four tokens above tiers of so many, on which one request after another is run.
@@ -30,6 +30,7 @@ impl Bench {
             blocks: 0,
             decoding: false,
             in_flight: false,
+            hand_over: HandOver::None,
         });
         self.state.blocks.set_keys(slot, keys);
         self.batcher.enqueue(&mut self.state, slot);
@@ -130,7 +131,10 @@ fn others_go_before_who_waits_for_contents() {
     let reading = bench.enqueue(&[1]);
     let other = bench.enqueue(&[21]);
     assert_eq!(bench.step(), [(other, 5)]);
-    assert_eq!(bench.state.fetches, [Fetch { slot: reading, blocks: vec![1], computed_tokens: 4 }]);
+    assert_eq!(
+        bench.state.fetches,
+        [Fetch { slot: reading, blocks: vec![1], handed_blocks: None, computed_tokens: 4 }]
+    );
     let fetch = bench.state.fetches.remove(0);
     // Still on its way; whoever comes goes first.
     let further = bench.enqueue(&[22]);

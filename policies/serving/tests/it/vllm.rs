@@ -1,6 +1,6 @@
 //! vLLM's scheduler, step by step, against steps worked out by hand.
 
-use foretell_serving_policies::{Batcher, BlockPool, Order, Plan, Sequence, Slot, State, Vllm};
+use foretell_serving_policies::{Batcher, BlockPool, HandOver, Order, Plan, Sequence, Slot, State, Vllm};
 
 /// A request: prompt, output, priority.
 type Wanted = (u32, u32, i32);
@@ -25,6 +25,7 @@ fn check(batcher: Vllm, pool: BlockPool, wanted: &[Wanted], expected: &[Step]) {
             blocks: 0,
             decoding: false,
             in_flight: false,
+            hand_over: HandOver::None,
         });
         batcher.enqueue(&mut state, slot);
     }
@@ -162,6 +163,7 @@ fn what_was_given_up_is_found_again() {
             blocks: 0,
             decoding: false,
             in_flight: false,
+            hand_over: HandOver::None,
         });
         state.blocks.set_keys(slot, &[10 * request + 1, 10 * request + 2]);
         batcher.enqueue(&mut state, slot);

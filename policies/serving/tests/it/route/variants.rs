@@ -1,7 +1,7 @@
 //! Parts of the requests for each variant.
 
 use foretell_serving_policies::{
-    Canary, LeastOutstanding, Load, NoCaches, RoundRobin, Routed, Router, RouterError, Ties,
+    Canary, LeastOutstanding, Load, NoCaches, Pool, RoundRobin, Routed, Router, RouterError, Ties,
 };
 
 use super::{CLOSED, arrival, assert_shares, busy, replica, to, told};
@@ -87,4 +87,32 @@ fn weights_must_make_sense() {
     check(&[], RouterError::NoWeights);
     check(&[(0, 0), (1, 0)], RouterError::NoWeights);
     check(&[(0, 1), (1, 2), (0, 3)], RouterError::VariantTwice(0));
+}
+
+#[test]
+fn pools_overflow_to_other_variants() {
+    // Tokens to compute by replica, of which the first two are a pool's own, and where a request goes.
+    let check = |overflow: Option<u64>, tokens: [Option<u64>; 4], expected: Routed| {
+        let own = Box::new(LeastOutstanding::new(Ties::default()));
+        let mut pool = Pool::new(0, own, overflow);
+        let load = |(index, tokens): (usize, Option<u64>)| Load {
+            open: tokens.is_some(),
+            prefill_tokens: tokens.unwrap_or(0),
+            waiting: tokens.unwrap_or(0) as u32 / 100,
+            variant: u32::from(index > 1),
+            ..Load::default()
+        };
+        let loads: Vec<Load> = tokens.into_iter().enumerate().map(load).collect();
+        for (replica, load) in loads.iter().enumerate() {
+            pool.changed(replica, load);
+        }
+        assert_eq!(pool.route(&arrival(1, 7), &loads, &NoCaches), expected, "{overflow:?} {tokens:?}");
+    };
+    check(None, [Some(900), Some(500), Some(0), Some(0)], to(1));
+    check(Some(500), [Some(900), Some(500), Some(0), Some(0)], to(1));
+    check(Some(499), [Some(900), Some(500), Some(30), Some(20)], to(3));
+    check(Some(499), [Some(900), Some(500), None, Some(600)], to(1));
+    check(Some(499), [None, None, Some(800), Some(900)], to(2));
+    check(None, [None, None, Some(800), Some(900)], Routed::Unavailable);
+    check(Some(499), [None; 4], Routed::Unavailable);
 }

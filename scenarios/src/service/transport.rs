@@ -1,0 +1,240 @@
+//! Keys and values on their way from where prompts were read in to where answers are generated: flows on the network of the cluster.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use foretell_fabric::hardware::Machine;
+use foretell_fabric::network::{LinkId, LinkWeight, Loads, Member, Network, RouteError, Routing};
+use foretell_fabric::sharing::{TransferError, TransferId, TransferSpec, Transfers};
+use foretell_serving::fleet::{Move, Transport};
+use thiserror::Error;
+
+use super::Service;
+use super::classical::group_of;
+use crate::file::TransferFile;
+use crate::scenario::{FabricError, Scenario};
+
+/// Why keys and values do not get from one replica to another.
+#[derive(Debug, Error)]
+pub enum TransportError {
+    /// A network that cannot be.
+    #[error(transparent)]
+    Fabric(#[from] FabricError),
+    /// No way over it.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// Flows that cannot be.
+    #[error(transparent)]
+    Flow(#[from] TransferError),
+    /// Nodes of whose way out nothing is known.
+    #[error(
+        "the network cards of node type `{0}` are not known: say with `disaggregation.transfer.gb_per_s` what a replica reaches"
+    )]
+    NoCards(String),
+}
+
+/// A replica at its place.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    /// Its first node, by its place in the cluster.
+    node: usize,
+    /// The kind of that.
+    group: usize,
+    /// Pods, on as many nodes, and GPUs of each.
+    pods: (u32, u32),
+}
+
+/// The network between nodes.
+enum Wires {
+    /// Switches and links.
+    Fabric(Box<Network>, Routing),
+    /// Nothing is narrow but the cards: a link out of each node, and one into it.
+    Cards,
+}
+
+/// What moves keys and values of a service. Flows share the links with one another, not with those of training jobs.
+pub(super) struct Flows<'a> {
+    scenario: &'a Scenario,
+    options: TransferFile,
+    /// Of a block, on all GPUs together, each number once.
+    block_bytes: f64,
+    layers: u32,
+    wires: Wires,
+    transfers: Transfers,
+    /// By place in the fleet.
+    ends: Vec<End>,
+    /// By flow.
+    ids: Vec<u32>,
+    under_way: BTreeMap<u32, TransferId>,
+    done: VecDeque<(u64, u32)>,
+    error: Option<TransportError>,
+}
+
+impl<'a> Flows<'a> {
+    /// The network of a scenario without flows.
+    pub(super) fn new(
+        scenario: &'a Scenario,
+        service: &Service,
+        options: TransferFile,
+    ) -> Result<Self, TransportError> {
+        let (wires, capacities) = if let Some(fabric) = &scenario.fabric {
+            let network = fabric.network()?;
+            let capacities = network.capacities_gb_per_s();
+            (Wires::Fabric(Box::new(network), fabric.routing), capacities)
+        } else {
+            let nodes = scenario.nodes.iter().flat_map(|group| {
+                let out = group.machine(None).map_or(0.0, |machine| way_out(&machine));
+                std::iter::repeat_n([out, out], group.names.len()).flatten()
+            });
+            (Wires::Cards, nodes.collect())
+        };
+        Ok(Self {
+            scenario,
+            options,
+            block_bytes: service.block_bytes(),
+            layers: service.model.layers,
+            wires,
+            transfers: Transfers::new(&capacities)?,
+            ends: Vec::new(),
+            ids: Vec::new(),
+            under_way: BTreeMap::new(),
+            done: VecDeque::new(),
+            error: None,
+        })
+    }
+
+    /// The next replica of the fleet is at this node.
+    pub(super) fn place(&mut self, node: usize, service: &Service) {
+        let group = group_of(self.scenario, node).unwrap_or(0);
+        self.ends.push(End { node, group, pods: service.pods });
+    }
+
+    pub(super) fn take_error(&mut self) -> Option<TransportError> {
+        self.error.take()
+    }
+
+    fn machine(&self, end: End) -> Result<Machine, TransportError> {
+        let group = &self.scenario.nodes[end.group];
+        let machine = group.machine(self.scenario.fabric.as_ref());
+        machine.ok_or_else(|| TransportError::NoCards(group.node_type.name.clone()))
+    }
+
+    /// What a replica gets out of its nodes: its GPUs' share of their cards.
+    fn cards_gb_per_s(&self, end: End) -> Result<f64, TransportError> {
+        let machine = self.machine(end)?;
+        let out = way_out(&machine);
+        if out <= 0.0 {
+            return Err(TransportError::NoCards(self.scenario.nodes[end.group].node_type.name.clone()));
+        }
+        let (pods, gpus) = end.pods;
+        Ok(out * f64::from(pods * gpus) / f64::from(machine.gpus.max(1)))
+    }
+
+    /// What moves at most, and over which links.
+    fn path(&self, from: End, to: End) -> Result<(f64, Vec<LinkWeight>), TransportError> {
+        if let Some(gb_per_s) = self.options.gb_per_s {
+            return Ok((gb_per_s, Vec::new()));
+        }
+        if from.node == to.node {
+            let machine = self.machine(from)?;
+            let each = match machine.gpu.nvlink_gb_per_s {
+                nvlink if nvlink > 0.0 && machine.interconnect.is_nvlink() => nvlink,
+                _ => machine.gpu.pcie_gb_per_s,
+            };
+            let gpus = from.pods.1.min(to.pods.1);
+            return Ok((self.options.efficiency * each * f64::from(gpus), Vec::new()));
+        }
+        let cards = self.cards_gb_per_s(from)?.min(self.cards_gb_per_s(to)?);
+        // Where a replica has several nodes each carries its part, and that of the first is looked at.
+        let part = 1.0 / f64::from(from.pods.0.max(to.pods.0).max(1));
+        let links = match &self.wires {
+            Wires::Cards => vec![
+                LinkWeight::new(LinkId::new(2 * from.node as u32), part),
+                LinkWeight::new(LinkId::new(2 * to.node as u32 + 1), part),
+            ],
+            Wires::Fabric(network, routing) => {
+                let rails: Vec<u32> = (0..network.nics_per_node()).collect();
+                let member = |end: End| Member { node: end.node as u32, rails: rails.clone() };
+                let mut links = Loads::new(network, *routing).flow(&member(from), &member(to))?;
+                for hop in &mut links {
+                    hop.weight *= part;
+                }
+                links
+            }
+        };
+        Ok((self.options.efficiency * cards, links))
+    }
+
+    fn start(&mut self, contents: &Move) -> Result<(), TransportError> {
+        let (cap_gb_per_s, links) = self.path(self.ends[contents.from], self.ends[contents.to])?;
+        let all_bytes = f64::from(contents.blocks) * self.block_bytes;
+        let bytes = if self.options.by_layer {
+            // A GB/s is a byte a nanosecond.
+            let meanwhile = cap_gb_per_s * contents.computed_ns as f64;
+            (all_bytes - meanwhile).max(all_bytes / f64::from(self.layers.max(1)))
+        } else {
+            all_bytes
+        };
+        let wait_ns = (self.options.latency_us * 1e3).round() as u64;
+        let spec = TransferSpec { links: &links, cap_gb_per_s, share: 1.0, bytes, wait_ns, iterations: 1 };
+        let flow = self.transfers.start(&spec)?;
+        if self.ids.len() <= flow.index() {
+            self.ids.resize(flow.index() + 1, 0);
+        }
+        self.ids[flow.index()] = contents.id;
+        self.under_way.insert(contents.id, flow);
+        Ok(())
+    }
+
+    /// Lets flows go on to an instant.
+    fn pass(&mut self, now_ns: u64) -> Result<(), TransportError> {
+        while let Some(completion) = self.transfers.advance(now_ns.max(self.transfers.now_ns()))? {
+            let id = self.ids[completion.transfer.index()];
+            self.under_way.remove(&id);
+            self.done.push_back((completion.time_ns, id));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, result: Result<(), TransportError>) {
+        if let Err(error) = result {
+            self.error.get_or_insert(error);
+        }
+    }
+}
+
+impl Transport for Flows<'_> {
+    fn begin(&mut self, now_ns: u64, contents: &Move) {
+        let begun = self.pass(now_ns).and_then(|()| self.start(contents));
+        if begun.is_err() {
+            // The run goes on to its end, which says so.
+            self.done.push_back((now_ns, contents.id));
+        }
+        self.note(begun);
+    }
+
+    fn next_ns(&self) -> Option<u64> {
+        let done = self.done.front().map(|&(at_ns, _)| at_ns);
+        done.or_else(|| self.transfers.next_ns())
+    }
+
+    fn take_done(&mut self, now_ns: u64) -> Option<u32> {
+        let passed = self.pass(now_ns);
+        self.note(passed);
+        self.done.pop_front().map(|(_, id)| id)
+    }
+
+    fn cancel(&mut self, now_ns: u64, id: u32) {
+        let passed = self.pass(now_ns);
+        self.note(passed);
+        self.done.retain(|&(_, other)| other != id);
+        if let Some(flow) = self.under_way.remove(&id) {
+            let cancelled = self.transfers.cancel(flow).map_err(Into::into);
+            self.note(cancelled);
+        }
+    }
+}
+
+/// What all cards of a node carry, GB/s.
+fn way_out(machine: &Machine) -> f64 {
+    f64::from(machine.nics) * machine.nic_gb_per_s
+}

@@ -1,0 +1,106 @@
+//! Services whose prompts some replicas read in, and whose answers others generate.
+
+use foretell_scenarios::service::Served;
+use foretell_serving::served::Role;
+
+use crate::services::served;
+
+/// Llama 3.1 8B: 131,072 bytes of keys and values a token, on replicas of eight H100, one on each node.
+fn text(nodes: u32, service: &str, rate_per_s: f64) -> String {
+    format!(
+        "version = 1\nname = \"s\"\n[cluster]\nnodes = [{{ type = \"dgx-h100\", count = {nodes} }}]\n[scheduler]\npolicies = [\"default\"]\n\
+         [[service]]\nname = \"a\"\nmodel = \"llama-3.1-8b\"\n{service}\n[service.requests.synthetic]\ncount = 200\n\
+         arrival = {{ process = \"constant\", rate_per_s = {rate_per_s} }}\nprompt = {{ law = \"constant\", count = 4096 }}\n\
+         output = {{ law = \"constant\", count = 20 }}\n"
+    )
+}
+
+fn one(nodes: u32, service: &str, rate_per_s: f64) -> Served {
+    served(&text(nodes, service, rate_per_s), &[]).remove(0)
+}
+
+/// Bytes of a prompt.
+const PROMPT_BYTES: f64 = 4096.0 * 131_072.0;
+
+#[test]
+fn keys_and_values_take_the_time_that_the_network_takes() {
+    // One request at a time, so that flows are alone.
+    let check = |nodes: u32, service: &str, transfer: &str, expected_s: f64| {
+        let service =
+            format!("{service}\ndisaggregation = {{ prefill_replicas = 1, transfer = {{ {transfer} }} }}");
+        let served = one(nodes, &service, 0.2);
+        let handed = served.handed_over.unwrap_or_else(|| panic!("{service}"));
+        assert_eq!((handed.requests, served.outcomes.len()), (200, 200));
+        assert!((handed.bytes / (200.0 * PROMPT_BYTES) - 1.0).abs() < 1e-9, "{} bytes", handed.bytes);
+        let off = handed.transfer_s / expected_s - 1.0;
+        assert!(off.abs() < 1e-3, "{transfer}: {} s, expected {expected_s} s", handed.transfer_s);
+    };
+    // Eight cards of 50 GB/s.
+    let node = "replicas = 2\ntensor_parallel = 8";
+    check(2, node, "", 0.5e-3 + PROMPT_BYTES / (0.71 * 400e9));
+    check(2, node, "latency_us = 0, efficiency = 1", PROMPT_BYTES / 400e9);
+    check(2, node, "latency_us = 0, gb_per_s = 10", PROMPT_BYTES / 10e9);
+    // Two of eight GPUs have a quarter of the cards; on one node, NVLink: 18 links of 20.6 GB/s each.
+    let pair = "replicas = 2\ntensor_parallel = 2";
+    check(2, pair, "latency_us = 0, efficiency = 1", PROMPT_BYTES / 100e9);
+    check(1, pair, "latency_us = 0, efficiency = 1", PROMPT_BYTES / (2.0 * 370.8e9));
+    // The last of 32 layers is waited for.
+    check(2, node, "latency_us = 0, efficiency = 1, by_layer = true", PROMPT_BYTES / 32.0 / 400e9);
+}
+
+#[test]
+fn replicas_do_their_parts() {
+    let served = one(4, "replicas = 4\ntensor_parallel = 8\ndisaggregation = { prefill_replicas = 1 }", 20.0);
+    let parts: Vec<(Role, u64)> = served.replicas.iter().map(|one| (one.role, one.requests)).collect();
+    assert_eq!(parts[0], (Role::Prefill, 200));
+    let answered: u64 = parts[1..].iter().map(|&(_, requests)| requests).sum();
+    assert!(parts[1..].iter().all(|&(role, requests)| role == Role::Decode && requests > 20), "{parts:?}");
+    assert_eq!(answered, 200);
+    assert_eq!(served.outcomes.len(), 200);
+}
+
+#[test]
+fn nobody_who_generates_answers_is_held_up_by_prompts() {
+    let with = |apart: &str| {
+        let text = text(4, &format!("replicas = 4\ntensor_parallel = 8{apart}"), 60.0);
+        served(&text.replace("count = 20 ", "count = 200 "), &[]).remove(0).summary
+    };
+    let (together, apart) = (with(""), with("\ndisaggregation = { prefill_replicas = 2 }"));
+    let (slow_s, fast_s) = (together.itl_s.p99, apart.itl_s.p99);
+    assert!(fast_s < 0.4 * slow_s, "{fast_s} and {slow_s} s");
+    assert!(apart.tpot_s.p90 < together.tpot_s.p90);
+}
+
+#[test]
+fn prompts_overflow_where_too_many_wait() {
+    let with = |overflow: &str| {
+        let service = format!(
+            "replicas = 4\ntensor_parallel = 8\ndisaggregation = {{ prefill_replicas = 1{overflow} }}"
+        );
+        one(4, &service, 80.0)
+    };
+    let (strict, mixed) = (with(""), with(", overflow_tokens = 8192"));
+    assert_eq!(strict.handed_over.map(|handed| handed.requests), Some(200));
+    assert!(mixed.handed_over.is_some_and(|handed| (20..180).contains(&handed.requests)));
+    assert!(mixed.summary.ttft_s.mean < 0.5 * strict.summary.ttft_s.mean);
+}
+
+#[test]
+fn pools_may_have_other_gpus() {
+    let text = text(
+        2,
+        "replicas = 3\ntensor_parallel = 4\ngpu_models = [\"H100\"]\n\
+         disaggregation = { prefill_replicas = 1, decode = { gpu_models = [\"A100-80\"], tensor_parallel = 2 } }",
+        5.0,
+    );
+    let text = text.replace("count = 2 }", "count = 1 }, { type = \"dgx-a100\", count = 1 }");
+    let served = served(&text, &[]).remove(0);
+    let mut gpus: Vec<(Role, &str, u32)> =
+        served.replicas.iter().map(|one| (one.role, one.gpu.as_str(), one.gpus)).collect();
+    gpus.sort_by_key(|one| one.2);
+    assert_eq!(
+        gpus,
+        [(Role::Decode, "A100-80", 2), (Role::Decode, "A100-80", 2), (Role::Prefill, "H100", 4)]
+    );
+    assert_eq!(served.outcomes.len(), 200);
+}

@@ -1,0 +1,264 @@
+//! Fleets of which some replicas read prompts in and others generate answers.
+
+use std::collections::VecDeque;
+
+use foretell_serving_policies::route::{Arrival, Routed, Router};
+
+use super::attempts::Attempt;
+use super::member::Caching;
+use super::transport::{Move, Transport};
+use super::{Fleet, Refusal};
+use crate::engine::{Handed, Observer, Outcome, Part, Request, Wanted};
+use crate::replay::{Arrivals, Replica};
+
+/// Variant of replicas that read prompts in.
+pub const PROMPTS: u32 = 0;
+
+/// Variant of replicas that generate answers.
+pub const ANSWERS: u32 = 1;
+
+/// What was handed from one replica to another.
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+pub struct HandedOver {
+    /// Requests.
+    pub requests: u64,
+    /// Blocks that were moved.
+    pub blocks: u64,
+    /// From when a prompt was read in until its contents were asked for, all together: until somebody had room for the answer.
+    pub room_ns: f64,
+    /// From then until they were there, all together.
+    pub move_ns: f64,
+}
+
+/// What a replica of the fleet does of a request, and where.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) enum Stage {
+    /// All that is left of it.
+    #[default]
+    Rest,
+    /// Its prompt.
+    Prompt,
+    /// Its answer, once what `from` has computed is at `to`, of which it is not known yet who it is if there is none.
+    HandedOver { from: usize, to: Option<usize>, since_ns: u64 },
+}
+
+/// Who generates answers, and how they get what was computed of the prompts.
+pub(super) struct HandingOver<T> {
+    router: Box<dyn Router + Send>,
+    transport: T,
+    /// Tries whose prompts were read in, and for whose answers nobody is there yet.
+    queue: VecDeque<u32>,
+    /// Kept to spare its allocation.
+    wanted: Vec<Wanted>,
+    done: HandedOver,
+}
+
+impl<T: Transport> HandingOver<T> {
+    pub(super) fn next_ns(&self) -> Option<u64> {
+        self.transport.next_ns()
+    }
+
+    pub(super) const fn done(&self) -> HandedOver {
+        self.done
+    }
+
+    pub(super) fn router(&mut self) -> &mut dyn Router {
+        &mut *self.router
+    }
+}
+
+/// What a replica of a variant is to do of a request that comes to it.
+pub(super) const fn part_of(hands_over: bool, variant: u32, attempt: &Attempt) -> Part {
+    if hands_over && variant == PROMPTS && attempt.output_tokens > 1 { Part::Prompt } else { Part::Whole }
+}
+
+impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
+    /// The same fleet, in which replicas of the variant [`PROMPTS`] hand requests over to those of [`ANSWERS`] once they have their first token.
+    /// Who of the former reads a prompt in the fleet's router says, and `router` who of the latter generates the answer; a prompt that
+    /// is read in by one of the latter stays there.
+    #[must_use]
+    pub fn handing_over(mut self, router: Box<dyn Router + Send>, transport: T) -> Self {
+        let (queue, wanted) = (VecDeque::new(), Vec::new());
+        self.handing = Some(HandingOver { router, transport, queue, wanted, done: HandedOver::default() });
+        self
+    }
+
+    /// What moves contents between its replicas.
+    pub fn transport_mut(&mut self) -> Option<&mut T> {
+        self.handing.as_mut().map(|handing| &mut handing.transport)
+    }
+
+    /// A prompt was read in.
+    pub(super) fn read_in(&mut self, id: u32, from: usize, outcome: &Outcome) {
+        let Some(attempt) = self.attempts.get_mut(id) else { return };
+        if attempt.given_up {
+            self.attempts.remove(id);
+            self.watched.leaves(outcome.last_token_ns);
+            self.tries.wasted += 1;
+            self.give_up_kept(from, id);
+            return;
+        }
+        self.members[from].read_in += 1;
+        attempt.stage = Stage::HandedOver { from, to: None, since_ns: outcome.last_token_ns };
+        attempt.handed = Handed {
+            scheduled_ns: outcome.scheduled_ns,
+            first_token_ns: outcome.first_token_ns,
+            cached_tokens: outcome.cached_tokens,
+            preemptions: outcome.preemptions,
+        };
+        if let Some(handing) = &mut self.handing {
+            handing.queue.push_back(id);
+        }
+    }
+
+    fn give_up_kept(&mut self, replica: usize, id: u32) {
+        let Some(server) = &mut self.members[replica].replica else { return };
+        if server.give_up_kept(id, self.now_ns) {
+            self.touch(replica);
+        }
+    }
+
+    /// Those whose prompts were read in go where answers are generated.
+    pub(super) fn dispatch_answers(&mut self) {
+        while let Some(&id) = self.handing.as_ref().and_then(|handing| handing.queue.front()) {
+            if !self.send_answer(id) {
+                return;
+            }
+            if let Some(handing) = &mut self.handing {
+                handing.queue.pop_front();
+            }
+        }
+    }
+
+    /// Sends a request on to whoever generates its answer; whether it need not wait.
+    fn send_answer(&mut self, id: u32) -> bool {
+        let Some(attempt) = self.attempts.get_mut(id) else { return true };
+        let Stage::HandedOver { from, since_ns, .. } = attempt.stage else { return true };
+        if attempt.given_up {
+            self.attempts.remove(id);
+            self.watched.leaves(self.now_ns);
+            self.tries.wasted += 1;
+            self.give_up_kept(from, id);
+            return true;
+        }
+        let Some(handing) = &mut self.handing else { return true };
+        let arrival = Arrival {
+            index: attempt.index,
+            now_ns: self.now_ns,
+            prompt_tokens: attempt.prompt_tokens,
+            limit_tokens: attempt.limit_tokens,
+            block_keys: &attempt.block_keys,
+            block_tokens: self.options.block_tokens,
+            session: attempt.session,
+            random: self.options.random(!attempt.serial),
+        };
+        let to = match handing.router.route(&arrival, &self.loads, &Caching(&self.members)) {
+            Routed::To { replica, .. } => replica,
+            Routed::Unavailable => return false,
+            Routed::Rejected(why) => {
+                self.turn_away(id, why.into());
+                self.give_up_kept(from, id);
+                return true;
+            }
+        };
+        let request = Request { index: id, ..attempt.request() };
+        let Some(server) = &mut self.members[to].replica else { return false };
+        match server.enqueue_part(&request, Part::Answer(attempt.handed)) {
+            Ok(()) => {
+                attempt.stage = Stage::HandedOver { from, to: Some(to), since_ns };
+                self.touch(to);
+                self.told(to);
+            }
+            Err(rejection) => {
+                self.watched.leaves(self.now_ns);
+                if let Some(attempt) = self.attempts.remove(id) {
+                    self.refuse(&attempt, rejection.into());
+                }
+                self.give_up_kept(from, id);
+            }
+        }
+        true
+    }
+
+    /// Begins to move what a replica has blocks for now.
+    pub(super) fn move_wanted(&mut self, to: usize) {
+        let Some(handing) = &mut self.handing else { return };
+        let Some(server) = &mut self.members[to].replica else { return };
+        server.take_wanted(&mut handing.wanted);
+        for Wanted { request: id, blocks } in handing.wanted.drain(..) {
+            let Some(attempt) = self.attempts.get_mut(id) else { continue };
+            let Stage::HandedOver { from, to: Some(to), since_ns } = attempt.stage else { continue };
+            let Handed { scheduled_ns, first_token_ns, .. } = attempt.handed;
+            let computed_ns = first_token_ns.saturating_sub(scheduled_ns);
+            handing.transport.begin(self.now_ns, &Move { id, from, to, blocks, computed_ns });
+            handing.done.requests += 1;
+            handing.done.blocks += u64::from(blocks);
+            handing.done.room_ns += (self.now_ns - since_ns) as f64;
+            attempt.stage = Stage::HandedOver { from, to: Some(to), since_ns: self.now_ns };
+        }
+    }
+
+    /// Contents are where they are needed.
+    pub(super) fn moved(&mut self) {
+        while let Some(handing) = &mut self.handing
+            && let Some(id) = handing.transport.take_done(self.now_ns)
+        {
+            let Some(attempt) = self.attempts.get_mut(id) else { continue };
+            let Stage::HandedOver { from, to: Some(to), since_ns } = attempt.stage else { continue };
+            attempt.stage = Stage::Rest;
+            handing.done.move_ns += (self.now_ns - since_ns) as f64;
+            self.give_up_kept(from, id);
+            let Some(server) = &mut self.members[to].replica else { continue };
+            if server.deliver(id, self.now_ns) {
+                self.touch(to);
+            }
+        }
+        self.begin_touched();
+    }
+
+    /// A replica is lost: what it was to read is not needed, what others were to read of it does not come.
+    pub(super) fn lose_contents(&mut self, lost: usize) {
+        let Some(handing) = &mut self.handing else { return };
+        let (mut kept, mut awaited, mut stranded) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, attempt) in self.attempts.iter_mut() {
+            match attempt.stage {
+                Stage::HandedOver { from, to: Some(to), .. } if to == lost => kept.push((from, id)),
+                Stage::HandedOver { from, to: Some(to), .. } if from == lost => {
+                    attempt.stage = Stage::Rest;
+                    awaited.push((to, id));
+                }
+                Stage::HandedOver { from, to: None, .. } if from == lost => stranded.push(id),
+                _ => {}
+            }
+        }
+        for &(_, id) in kept.iter().chain(&awaited) {
+            handing.transport.cancel(self.now_ns, id);
+        }
+        handing.queue.retain(|id| !stranded.contains(id));
+        for (from, id) in kept {
+            self.give_up_kept(from, id);
+        }
+        for (to, id) in awaited {
+            let server = self.members[to].replica.as_mut();
+            if server.is_some_and(|server| server.give_up_awaited(id, self.now_ns)) {
+                self.touch(to);
+            }
+        }
+        for id in stranded {
+            self.lose_attempt(id);
+        }
+    }
+
+    /// Turns away those whose prompts were read in and for whose answers nobody came.
+    pub(super) fn close_answers(&mut self) {
+        while let Some(id) = self.handing.as_mut().and_then(|handing| handing.queue.pop_front()) {
+            let Some(attempt) = self.attempts.remove(id) else { continue };
+            self.watched.leaves(self.now_ns);
+            if attempt.given_up {
+                self.tries.wasted += 1;
+            } else {
+                self.refuse(&attempt, Refusal::NoReplica);
+            }
+        }
+    }
+}
