@@ -2,16 +2,20 @@
 
 use std::io::{self, Write};
 
-use foretell_serving::served::Served;
+use foretell_serving::metrics::Objective;
+use foretell_serving::served::{Role, RolloutEvent, Served};
 
 use crate::csv::Rows;
-use crate::units::{count, quantity};
+use crate::units::{count, duration, percent, quantity};
 
 /// Header of `replicas.csv`.
 pub const REPLICAS_HEADER: &str = "replica,placed_s,ready_s,until_s,gpu,gpus,kv_blocks,role,requests,busy_s";
 
 /// Header of `scaling.csv`.
-pub const SCALING_HEADER: &str = "time_s,from,to,reason";
+pub const SCALING_HEADER: &str = "time_s,role,from,to,reason";
+
+/// Header of `rollout.csv`.
+pub const ROLLOUT_HEADER: &str = "time_s,percent,reason";
 
 /// A time of which milliseconds matter.
 fn short(seconds: f64) -> String {
@@ -49,12 +53,59 @@ pub fn write_scaling(served: &Served, out: &mut impl Write) -> io::Result<()> {
     let mut rows = Rows::new(out, SCALING_HEADER);
     for event in &served.scaling {
         rows.seconds(nanos(event.at_s));
+        rows.raw(event.role.name().as_bytes());
         rows.decimal(u64::from(event.from), 0);
         rows.decimal(u64::from(event.to), 0);
         rows.text(&event.reason);
         rows.end()?;
     }
     rows.flush()
+}
+
+/// Writes one row for each time that a new version got another part of the requests.
+pub fn write_rollout(served: &Served, out: &mut impl Write) -> io::Result<()> {
+    let mut rows = Rows::new(out, ROLLOUT_HEADER);
+    for event in &served.rollout {
+        rows.seconds(nanos(event.at_s));
+        rows.decimal(u64::from(event.percent), 0);
+        rows.text(&event.reason);
+        rows.end()?;
+    }
+    rows.flush()
+}
+
+/// What became of a new version: its part as time went on, and which part of the requests of each version kept what is promised.
+fn rollout_rows(served: &Served) -> Vec<(&'static str, String)> {
+    if served.rollout.is_empty() {
+        return Vec::new();
+    }
+    let part = |event: &RolloutEvent| {
+        let at = duration(event.at_s);
+        match event.percent {
+            0 => format!("after {at} {}", event.reason),
+            percent => format!("after {at} {percent} %"),
+        }
+    };
+    let parts: Vec<String> = served.rollout.iter().map(part).collect();
+    let version = |canary: bool| {
+        let of_it = served.outcomes.iter().filter(|(replica, _)| {
+            let role = served.replicas.get(*replica as usize).map(|one| one.role);
+            (role == Some(Role::Canary)) == canary
+        });
+        let (mut all, mut kept) = (0_u64, 0_u64);
+        for (_, outcome) in of_it {
+            all += 1;
+            kept += u64::from(outcome.meets(&served.objective));
+        }
+        let slo = if served.objective == Objective::default() || all == 0 {
+            String::new()
+        } else {
+            format!(", {} within the SLO", percent(kept as f64 / all as f64))
+        };
+        format!("{} requests{slo}", count(all))
+    };
+    let versions = format!("old: {}; new: {}", version(false), version(true));
+    vec![("Rollout", parts.join("; ")), ("Versions", versions)]
 }
 
 /// How many hours of a GPU its replicas had, from when each was placed until it went, or the last token was there.
@@ -83,6 +134,7 @@ pub(crate) fn rows(served: &Served) -> Vec<(&'static str, String)> {
         let text = format!("{times}, between {least} and {most} replicas");
         rows.push(("Scaled", text));
     }
+    rows.extend(rollout_rows(served));
     if let Some(handed) = served.handed_over {
         let text = format!(
             "{} requests, {} GB; {} until there was room, {} on the way, on average",

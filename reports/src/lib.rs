@@ -39,7 +39,9 @@ pub use csv::{
 };
 pub use error::ReportError;
 pub use explain::{explain_job, explain_node};
-pub use fleet::{REPLICAS_HEADER, SCALING_HEADER, write_replicas, write_scaling};
+pub use fleet::{
+    REPLICAS_HEADER, ROLLOUT_HEADER, SCALING_HEADER, write_replicas, write_rollout, write_scaling,
+};
 pub use plots::{Curve, Plot, curve_plot, plots};
 pub use recompute::{Recomputed, recompute};
 pub use run_dir::{PolicyRuns, check_target, read_run_dir, write_run_dir, write_service_dir};

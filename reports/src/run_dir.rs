@@ -12,7 +12,7 @@
 //! OUT/<policy>/faults.csv    one row per fault and job that it hit, where anything fails
 //! OUT/services.json          the figures of every service, where there are services
 //! OUT/classical_services.json the same of classical ones
-//! OUT/<policy>/service-<name>/requests.csv, timeline.csv, replicas.csv and scaling.csv, of each; of `foretell serve` without the policy's folder
+//! OUT/<policy>/service-<name>/requests.csv, timeline.csv, replicas.csv, scaling.csv and rollout.csv, of each; of `foretell serve` without the policy's folder
 //! ```
 
 use std::collections::BTreeSet;
@@ -28,7 +28,7 @@ use crate::classical::{ClassicalRecord, classical_table, write_classical_request
 use crate::comparison::comparison_table;
 use crate::csv::{write_evictions, write_faults, write_jobs, write_timeline};
 use crate::error::ReportError;
-use crate::fleet::{write_replicas, write_scaling};
+use crate::fleet::{write_replicas, write_rollout, write_scaling};
 use crate::plots::{Plot, classical_plots, plots, service_plots};
 use crate::service::{ServiceRecord, service_table, write_requests, write_service_timeline};
 use crate::table::summary_table;
@@ -129,6 +129,9 @@ fn write_services(directory: &Path, services: &[Served]) -> Result<(), ReportErr
         write_file(&own.join("requests.csv"), |file| write_requests(served, file))?;
         write_file(&own.join("timeline.csv"), |file| write_service_timeline(served, file))?;
         write_file(&own.join("replicas.csv"), |file| write_replicas(served, file))?;
+        if !served.rollout.is_empty() {
+            write_file(&own.join("rollout.csv"), |file| write_rollout(served, file))?;
+        }
         if !served.scaling.is_empty() {
             write_file(&own.join("scaling.csv"), |file| write_scaling(served, file))?;
         }

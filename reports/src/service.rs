@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use comfy_table::{Cell, Row};
 use foretell_serving::fleet::Tries;
 use foretell_serving::metrics::{Objective, Spread, Summary};
-use foretell_serving::served::{HandOvers, Role, Served};
+use foretell_serving::served::{HandOvers, Role, RolloutEvent, Served};
 use serde::Serialize;
 
 use crate::csv::Rows;
@@ -273,6 +273,9 @@ pub struct ServiceRecord<'a> {
     /// What was handed from replicas that read prompts in to those that generate answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handed_over: Option<HandOvers>,
+    /// Parts of the requests that a new version got.
+    #[serde(skip_serializing_if = "<[RolloutEvent]>::is_empty")]
+    pub rollout: &'a [RolloutEvent],
     /// How often the number of replicas changed.
     pub scalings: u64,
     /// See `foretell_serving::served::Served`.
@@ -325,6 +328,7 @@ impl<'a> ServiceRecord<'a> {
             gpu_hours: fleet::gpu_hours(served),
             tries: served.tries,
             handed_over: served.handed_over,
+            rollout: &served.rollout,
             scalings: served.scaling.len() as u64,
             mfu: served.mfu,
             bandwidth_use: served.bandwidth_use,

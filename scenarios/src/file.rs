@@ -12,6 +12,7 @@ mod faults;
 mod fleet;
 mod queue;
 mod reservation;
+mod rollout;
 mod run;
 mod service;
 mod workload;
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::default_max_pods;
 use crate::units::ByteSize;
 
-pub use autoscaler::{AutoscalerFile, MetricFile, TimetableRowFile};
+pub use autoscaler::{AutoscalerFile, DecodePointFile, KedaFile, MetricFile, TimetableRowFile};
 pub use classical::{
     ClassicalLatencyFile, ClassicalPriorityFile, ClassicalRequestsFile, ClassicalServiceFile,
     ClassicalSloFile, LatencyPointFile, TimeoutActionFile,
@@ -43,6 +44,7 @@ pub use faults::{
 pub use fleet::{AdmissionFile, RouterFile};
 pub use queue::{AmountFile, ClusterQueueFile, NetworkTopologyFile, RoleFile, TierFile, TopologyMode};
 pub use reservation::ReservationFile;
+pub use rollout::{RollbackFile, RolloutFile, RolloutStepFile, VersionFile};
 pub use run::{
     BudgetFile, CheckpointFile, CheckpointInterval, GpuChoice, LateJobs, MetricsFile, OrderingFile,
     PreemptionFile, ProfileFile, RestartStepFile, Retry, SchedulerFile,

@@ -15,6 +15,8 @@ pub enum Role {
     Prefill,
     /// It generates answers.
     Decode,
+    /// All, as the new version of the service.
+    Canary,
 }
 
 impl Role {
@@ -24,6 +26,7 @@ impl Role {
             Self::Whole => "",
             Self::Prefill => "prefill",
             Self::Decode => "decode",
+            Self::Canary => "canary",
         }
     }
 }
@@ -68,11 +71,24 @@ pub struct ServedBy {
     pub busy_s: f64,
 }
 
+/// A new version of a service got another part of the requests.
+#[derive(Clone, PartialEq, Debug, serde::Serialize)]
+pub struct RolloutEvent {
+    /// When, seconds from the beginning.
+    pub at_s: f64,
+    /// Per cent of the requests that it gets since.
+    pub percent: u32,
+    /// Why.
+    pub reason: String,
+}
+
 /// A service was given more or fewer replicas.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ScalingEvent {
     /// When, seconds from the beginning.
     pub at_s: f64,
+    /// What those do that came or went.
+    pub role: Role,
     /// Replicas asked for before.
     pub from: u32,
     /// Replicas asked for since.
@@ -110,6 +126,8 @@ pub struct Served {
     pub handed_over: Option<HandOvers>,
     /// What its autoscaler decided.
     pub scaling: Vec<ScalingEvent>,
+    /// Parts of the requests that a new version got.
+    pub rollout: Vec<RolloutEvent>,
     /// Share of the GPUs' peak of operations that the model's own took, over the whole time.
     pub mfu: f64,
     /// Share of their memory bandwidth that weights, keys and values took, over the whole time.

@@ -31,6 +31,39 @@ pub struct TimetableRowFile {
     pub replicas: u32,
 }
 
+/// KEDA's way to no replicas and back.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KedaFile {
+    /// There are replicas while the metric, over all of them, is above this.
+    #[schemars(range(min = 0))]
+    pub activation: f64,
+    /// Seconds for which it must not have been before the last ones go.
+    #[schemars(range(min = 0, max = 86_400))]
+    pub cooldown_s: f64,
+    /// Seconds after which that is looked at again.
+    #[schemars(range(min = 1, max = 3600))]
+    pub polling_s: f64,
+}
+
+impl Default for KedaFile {
+    fn default() -> Self {
+        Self { activation: 0.0, cooldown_s: 300.0, polling_s: 30.0 }
+    }
+}
+
+/// What a replica generates at a time per output token.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DecodePointFile {
+    /// Time per output token.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub tpot_s: f64,
+    /// Tokens a second of all requests together.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub tokens_per_s: f64,
+}
+
 /// How many replicas a service has as time goes on.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "policy", rename_all = "kebab-case", deny_unknown_fields)]
@@ -66,9 +99,9 @@ pub enum AutoscalerFile {
     },
     /// Kubernetes' horizontal pod autoscaler: in proportion to how far a metric is from its target.
     Hpa {
-        /// Fewest replicas.
+        /// Fewest replicas; 0 with `keda` only.
         #[serde(default = "one_replica")]
-        #[schemars(range(min = 1, max = 100_000))]
+        #[schemars(range(min = 0, max = 100_000))]
         min_replicas: u32,
         /// Most replicas.
         #[serde(default = "most_replicas")]
@@ -84,6 +117,33 @@ pub enum AutoscalerFile {
         #[serde(default = "hpa_stabilisation")]
         #[schemars(range(min = 0, max = 3600))]
         stabilisation_s: f64,
+        /// KEDA beside it, which makes the first replica and takes the last; without it there is always one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keda: Option<KedaFile>,
+    },
+    /// By what a replica was measured to do within the promised latencies (NVIDIA Dynamo's planner).
+    SlaPlanner {
+        /// Fewest replicas.
+        #[serde(default = "one_replica")]
+        #[schemars(range(min = 0, max = 100_000))]
+        min_replicas: u32,
+        /// Most replicas.
+        #[serde(default = "most_replicas")]
+        #[schemars(range(min = 1, max = 100_000))]
+        max_replicas: u32,
+        /// Seconds between decisions.
+        #[serde(default = "planner_interval")]
+        #[schemars(range(min = 1, max = 86_400))]
+        interval_s: f64,
+        /// Tokens of prompts a second that a replica takes within `slo.ttft_s`.
+        #[schemars(extend("exclusiveMinimum" = 0))]
+        prefill_tokens_per_s: f64,
+        /// Tokens a second that a replica generates at times per output token, the shortest first.
+        #[schemars(length(min = 1))]
+        decode: Vec<DecodePointFile>,
+        /// Whether latencies that are seen correct the plan.
+        #[serde(default = "yes")]
+        corrections: bool,
     },
     /// By the clock.
     Scheduled {
@@ -117,6 +177,14 @@ pub enum AutoscalerFile {
         #[schemars(range(min = 0))]
         lead_time_s: f64,
     },
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn planner_interval() -> f64 {
+    180.0
 }
 
 fn one_replica() -> u32 {

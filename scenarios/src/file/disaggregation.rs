@@ -3,14 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{RouterFile, is_default};
+use super::{AutoscalerFile, RouterFile, is_default};
 
 /// Prefill and decode apart: some replicas read prompts in, others generate answers, to which keys and values are moved.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DisaggregationFile {
     /// How many of `replicas` read prompts in. The others generate answers.
-    #[schemars(range(min = 1, max = 100_000))]
+    #[schemars(range(min = 0, max = 100_000))]
     pub prefill_replicas: u32,
     /// Which of those that generate answers gets a request, once its prompt was read in.
     #[serde(default = "least_outstanding")]
@@ -62,6 +62,9 @@ impl Default for TransferFile {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecodeFile {
+    /// Who says how many replicas there are; as many as at the beginning if absent, whatever `autoscaler` the others have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoscaler: Option<AutoscalerFile>,
     /// GPU models that replicas may have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_models: Option<Vec<String>>,

@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AdmissionFile, AutoscalerFile, DisaggregationFile, DurationFile, RouterFile, is_default};
+use super::{
+    AdmissionFile, AutoscalerFile, DisaggregationFile, DurationFile, RolloutFile, RouterFile, is_default,
+};
 use crate::units::ByteSize;
 
 /// A model that is served by equal replicas, each of which is a pod (or a gang of them) on GPUs of the cluster.
@@ -81,6 +83,9 @@ pub struct ServiceFile {
     /// Prefill and decode apart; each replica does all of a request if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disaggregation: Option<DisaggregationFile>,
+    /// A new version that takes over; none if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutFile>,
     /// Who waits where for how long, and what clients do then.
     #[serde(default, skip_serializing_if = "is_default")]
     pub admission: AdmissionFile,

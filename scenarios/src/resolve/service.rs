@@ -19,11 +19,11 @@ use super::workload::duration_law;
 use crate::catalog::Catalog;
 use crate::file::{
     AdmissionFile, AutoscalerFile, BatcherFile, ClosedUsersFile, CompilationFile, CountFile,
-    DisaggregationFile, EngineFile, KvCacheFile, MetricFile, RequestArrivalFile, RequestsFile, ScenarioFile,
-    ServiceFile, SessionsFile, SyntheticRequestsFile, WeightsFile,
+    DisaggregationFile, EngineFile, KvCacheFile, MetricFile, RequestArrivalFile, RequestsFile, RolloutFile,
+    ScenarioFile, ServiceFile, SessionsFile, SloFile, SyntheticRequestsFile, WeightsFile,
 };
 use crate::scenario::NodeGroup;
-use crate::service::{Disaggregation, Service, ServiceRequests, calibration_of};
+use crate::service::{Disaggregation, Rollout, Service, ServiceRequests, calibration_of};
 
 impl Resolver<'_, '_> {
     /// The services of a scenario on these nodes.
@@ -80,7 +80,9 @@ impl Resolver<'_, '_> {
             self.problem(&format!("{path}.replicas"), message, None);
         }
         if let Some(autoscaler) = &file.autoscaler {
-            self.check_autoscaler(path, file.replicas, autoscaler);
+            let apart = file.disaggregation.as_ref();
+            let replicas = apart.map_or(file.replicas, |apart| apart.prefill_replicas);
+            self.check_autoscaler(path, replicas, autoscaler);
         }
         let requests = self.requests(&format!("{path}.requests"), &file.requests, file, seed);
         let startup = self.span(&format!("{path}.startup_s"), file.startup_s);
@@ -133,6 +135,7 @@ impl Resolver<'_, '_> {
             autoscaler: file.autoscaler.clone(),
             admission: admission(&file.admission),
             disaggregation: None,
+            rollout: None,
             objective: Objective { ttft_s: file.slo.ttft_s, tpot_s: file.slo.tpot_s, e2e_s: file.slo.e2e_s },
         };
         let disaggregation = match &file.disaggregation {
@@ -142,7 +145,40 @@ impl Resolver<'_, '_> {
             }
             None => None,
         };
-        Some(Service { disaggregation, ..service })
+        let rollout = match &file.rollout {
+            Some(rollout) => Some(self.rollout(path, file, rollout, seed, nodes)?),
+            None => None,
+        };
+        Some(Service { disaggregation, rollout, ..service })
+    }
+
+    fn rollout(
+        &mut self,
+        path: &str,
+        service: &ServiceFile,
+        file: &RolloutFile,
+        seed: u64,
+        nodes: &[NodeGroup],
+    ) -> Option<Rollout> {
+        let own = format!("{path}.rollout");
+        if service.autoscaler.is_some() || service.disaggregation.is_some() {
+            self.problem(&own, "expected no `autoscaler` and no `disaggregation` beside it", None);
+        }
+        if !file.steps.is_sorted_by(|before, after| before.after_s < after.after_s) {
+            self.problem(&format!("{own}.steps"), "expected times that rise from step to step", None);
+        }
+        if file.rollback.is_some() && service.slo == SloFile::default() {
+            let message = "expected an `slo` of the service beside it, by which requests are judged";
+            self.problem(&format!("{own}.rollback"), message, None);
+        }
+        let to = file.to.of(service);
+        if to.engine.block_tokens != service.engine.block_tokens {
+            let message =
+                format!("expected the service's `engine.block_tokens` ({})", service.engine.block_tokens);
+            self.problem(&format!("{own}.to.engine.block_tokens"), message, None);
+        }
+        let to = self.service(&format!("{own}.to"), &to, seed, nodes)?;
+        Some(Rollout { file: file.clone(), to: Box::new(to) })
     }
 
     fn disaggregation(
@@ -152,31 +188,35 @@ impl Resolver<'_, '_> {
         file: &DisaggregationFile,
         nodes: &[NodeGroup],
     ) -> Option<Disaggregation> {
-        if file.prefill_replicas >= service.replicas {
+        let scaled = (service.autoscaler.is_some(), file.decode.autoscaler.is_some());
+        let answers = service.replicas.checked_sub(file.prefill_replicas);
+        let nobody = !scaled.0 && file.prefill_replicas == 0 || !scaled.1 && answers == Some(0);
+        let Some(answers) = answers.filter(|_| !nobody) else {
             let message = format!(
-                "expected less than `replicas` ({}), some of which generate answers, got {}",
+                "expected at least 1, and less than `replicas` ({}), some of which generate answers, got {}",
                 service.replicas, file.prefill_replicas
             );
             self.problem(&format!("{path}.prefill_replicas"), message, None);
             return None;
-        }
+        };
         if service.engine.batcher != BatcherFile::Vllm || service.speculation.is_some() {
             let message = "expected `engine.batcher = \"vllm\"` beside it, and no `speculation`";
             self.problem(path, message, None);
-        }
-        if service.autoscaler.is_some() {
-            self.problem(path, "expected no `autoscaler` beside it: its replicas are there for good", None);
         }
         if let Err(error) = file.router.build(service.engine.block_tokens) {
             self.problem(&format!("{path}.router"), error.to_string(), None);
         }
         let mut decode = service.clone();
-        decode.replicas = service.replicas - file.prefill_replicas;
+        decode.replicas = answers;
+        decode.autoscaler.clone_from(&file.decode.autoscaler);
         if let Some(names) = &file.decode.gpu_models {
             decode.gpu_models =
                 names.iter().map(|name| Catalog::builtin().canonical_gpu(name).to_owned()).collect();
         }
         let path = format!("{path}.decode");
+        if let Some(autoscaler) = &file.decode.autoscaler {
+            self.check_autoscaler(&path, answers, autoscaler);
+        }
         let parallelism = &mut decode.parallelism;
         parallelism.tensor = file.decode.tensor_parallel.unwrap_or(parallelism.tensor);
         parallelism.pipeline = file.decode.pipeline_parallel.unwrap_or(parallelism.pipeline);
@@ -229,8 +269,21 @@ impl Resolver<'_, '_> {
                     self.problem(&format!("{path}.autoscaler.metric"), message, None);
                 }
             }
-            AutoscalerFile::Hpa { min_replicas, max_replicas, .. }
-            | AutoscalerFile::Predictive { min_replicas, max_replicas, .. } => {
+            AutoscalerFile::SlaPlanner { min_replicas, max_replicas, decode, .. } => {
+                self.check_bounds(path, replicas, *min_replicas, *max_replicas);
+                if !decode.is_sorted_by(|before, after| before.tpot_s < after.tpot_s) {
+                    let message = "expected times that rise from point to point";
+                    self.problem(&format!("{path}.autoscaler.decode"), message, None);
+                }
+            }
+            AutoscalerFile::Hpa { min_replicas, max_replicas, keda, .. } => {
+                self.check_bounds(path, replicas, *min_replicas, *max_replicas);
+                if *min_replicas == 0 && keda.is_none() {
+                    let message = "expected at least 1 where there is no `keda`, got 0";
+                    self.problem(&format!("{path}.autoscaler.min_replicas"), message, None);
+                }
+            }
+            AutoscalerFile::Predictive { min_replicas, max_replicas, .. } => {
                 self.check_bounds(path, replicas, *min_replicas, *max_replicas);
             }
             AutoscalerFile::Scheduled { period_s, rows } => {

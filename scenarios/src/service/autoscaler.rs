@@ -1,11 +1,13 @@
 //! Autoscalers by what a scenario says of them.
 
 use foretell_serving::policies::autoscale::{
-    Autoscaler, Bounds, Horizontal, HorizontalPodAutoscaler, Knative, KnativePodAutoscaler, Metric,
-    Prediction, Predictive, Rules, Scheduled, Timetable,
+    Autoscaler, Bounds, Horizontal, HorizontalPodAutoscaler, Keda, Knative, KnativePodAutoscaler, Metric,
+    Planner, Prediction, Predictive, Role, Rules, Scheduled, SlaPlanner, Timetable,
 };
 
-use crate::file::{AutoscalerFile, MetricFile};
+use foretell_serving::metrics::Objective;
+
+use crate::file::{AutoscalerFile, KedaFile, MetricFile};
 
 const fn metric(file: MetricFile) -> Metric {
     match file {
@@ -17,8 +19,13 @@ const fn metric(file: MetricFile) -> Metric {
 }
 
 impl AutoscalerFile {
-    /// The autoscaler of a service that has so many replicas at the beginning.
-    pub(crate) fn build(&self, replicas: u32) -> Box<dyn Autoscaler + Send> {
+    /// The autoscaler of replicas that do this and are so many at the beginning.
+    pub(crate) fn build(
+        &self,
+        replicas: u32,
+        role: Role,
+        objective: &Objective,
+    ) -> Box<dyn Autoscaler + Send> {
         let bounds = |&min_replicas, &max_replicas| Bounds { min_replicas, max_replicas };
         match self {
             Self::Knative {
@@ -40,13 +47,42 @@ impl AutoscalerFile {
                 initial_scale: replicas,
                 ..Knative::default()
             })),
-            Self::Hpa { min_replicas, max_replicas, metric: of, target, stabilisation_s } => {
+            Self::Hpa { min_replicas, max_replicas, metric: of, target, stabilisation_s, keda } => {
+                let polled = |file: &KedaFile| Keda {
+                    activation_threshold: file.activation,
+                    cooldown_s: file.cooldown_s,
+                    polling_interval_s: file.polling_s,
+                };
                 Box::new(HorizontalPodAutoscaler::new(Horizontal {
+                    keda: keda.as_ref().map(polled),
                     bounds: bounds(min_replicas, max_replicas),
                     metric: metric(*of),
                     target: *target,
                     down: Rules { stabilisation_s: *stabilisation_s, ..Rules::down() },
                     ..Horizontal::default()
+                }))
+            }
+            Self::SlaPlanner {
+                min_replicas,
+                max_replicas,
+                interval_s,
+                prefill_tokens_per_s,
+                decode,
+                corrections,
+            } => {
+                let defaults = Planner::default();
+                let tpot_s = objective.tpot_s.unwrap_or(defaults.tpot_objective_s);
+                Box::new(SlaPlanner::new(Planner {
+                    bounds: bounds(min_replicas, max_replicas),
+                    adjustment_interval_s: *interval_s,
+                    role,
+                    prefill_tokens_per_s: *prefill_tokens_per_s,
+                    decode_profile: decode.iter().map(|point| (point.tpot_s, point.tokens_per_s)).collect(),
+                    tpot_objective_s: tpot_s,
+                    expected_ttft_s: objective.ttft_s.unwrap_or(defaults.expected_ttft_s),
+                    expected_tpot_s: tpot_s,
+                    corrections: *corrections,
+                    ..defaults
                 }))
             }
             Self::Scheduled { period_s, rows } => Box::new(Scheduled::new(Timetable {

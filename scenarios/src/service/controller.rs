@@ -1,20 +1,22 @@
 //! Services while the run goes on: their pods are created and deleted on the cluster, their requests go to the replicas that run there.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use foretell_serving::fleet::{ANSWERS, Fleet, FleetOptions, PROMPTS};
 use foretell_serving::metrics::Recorder;
-use foretell_serving::policies::autoscale::{Autoscaler, Observed};
-use foretell_serving::policies::route::Pool;
-use foretell_serving::served::ScalingEvent;
+use foretell_serving::policies::autoscale::{Autoscaler, Observed, Role as Scaled};
+use foretell_serving::policies::route::{Canary, Pool, Router};
+use foretell_serving::served::{Role, RolloutEvent, ScalingEvent};
 use foretell_sim::framework::{ClusterState, Time};
 use foretell_sim::log::Record;
 use foretell_sim::platform::{Action, Controller, Submission};
 
 use super::classical::group_of;
 use super::replica::{Blueprint, Built, Place, Replica, ServiceError};
+use super::rollout::Progress;
 use super::source::Feed;
 use super::transport::Flows;
 use super::{ClassicalService, RouterFile, Service};
@@ -42,6 +44,9 @@ const IDLE_NS: u64 = 600_000_000_000;
 #[derive(Debug, Clone)]
 pub(super) struct Serving {
     pub(super) placed: Placed,
+    pub(super) variant: u32,
+    /// Since when it serves.
+    pub(super) ready_ns: u64,
     pub(super) built: Built,
     /// When it went.
     pub(super) until_ns: Option<u64>,
@@ -50,6 +55,7 @@ pub(super) struct Serving {
 /// A replica that was asked for.
 #[derive(Debug, Clone, Copy, Default)]
 struct Asked {
+    variant: u32,
     job: Option<u64>,
     node: Option<usize>,
     /// Its place in the fleet while it serves, starts or drains.
@@ -62,25 +68,26 @@ struct Variant<'a> {
     /// By kind of node: how its replicas are there, or why they cannot be; none for those that they may not have.
     blueprints: Vec<Option<Result<Blueprint, ServiceError>>>,
     pod: Submission,
+    /// Replicas that are wanted, the latest last.
+    wanted: Vec<u32>,
+    autoscaler: Option<Box<dyn Autoscaler + Send>>,
+    tick_ns: u64,
 }
 
 /// A service.
 pub(super) struct Running<'a> {
     pub(super) service: &'a Service,
     pub(super) fleet: Fleet<Replica, Feed, Recorder, Flows<'a>>,
-    /// By variant.
+    /// By what they do.
     variants: Vec<Variant<'a>>,
+    rollout: Option<Progress<'a>>,
     /// By place in the fleet.
     pub(super) serving: Vec<Serving>,
     asked: Vec<Asked>,
-    /// Those that are wanted, the latest last.
-    wanted: Vec<u32>,
     /// Jobs to be deleted when it is next looked after.
     leaving: Vec<u64>,
-    autoscaler: Option<Box<dyn Autoscaler + Send>>,
-    /// What it decided.
+    /// What autoscalers and rollouts decided.
     pub(super) scaling: Vec<ScalingEvent>,
-    tick_ns: u64,
     /// When it was last seen that something would happen by itself.
     alive_ns: u64,
 }
@@ -98,6 +105,16 @@ pub(super) struct Standing<'a> {
 enum Owner {
     Service(usize, u32),
     Classical(usize, u32),
+}
+
+/// A service is looked after.
+pub(super) struct Look<'l> {
+    /// Its place among the services.
+    index: usize,
+    pub(super) now_ns: u64,
+    owners: &'l mut Vec<Owner>,
+    /// What is to be done.
+    actions: &'l mut Vec<Action>,
 }
 
 /// The services of a scenario.
@@ -125,23 +142,28 @@ impl<'a> Services<'a> {
                 block_tokens: service.engine.block_tokens,
                 ..service.admission
             };
-            let variants = service.variants().map(|service| {
-                let blueprints = blueprints(scenario, service).map_err(Box::new)?;
-                let pod = plan.submission(service.pod(), None, false, &mut laws)?;
-                Ok(Variant { service, blueprints, pod })
+            let variants = (0..).zip(service.variants()).map(|(number, (variant, replicas))| {
+                let blueprints = blueprints(scenario, variant).map_err(Box::new)?;
+                let pod = plan.submission(variant.pod(), None, false, &mut laws)?;
+                let scaled = match service.role_of(number) {
+                    Role::Prefill => Scaled::Prefill,
+                    Role::Decode => Scaled::Decode,
+                    Role::Whole | Role::Canary => Scaled::Aggregated,
+                };
+                let file = variant.autoscaler.as_ref();
+                let autoscaler = file.map(|file| file.build(replicas, scaled, &service.objective));
+                let tick_ns = autoscaler.as_ref().map_or(LOOK_NS, |scaler| scaler.period_ns()).max(1);
+                Ok(Variant { service: variant, blueprints, pod, wanted: Vec::new(), autoscaler, tick_ns })
             });
             let variants = variants.collect::<Result<_, RunError>>()?;
-            let autoscaler = service.autoscaler.as_ref().map(|file| file.build(service.replicas));
             Ok(Running {
                 service,
                 fleet: fleet(scenario, service, feed, options).map_err(Box::new)?,
                 variants,
+                rollout: service.rollout.as_ref().map(Progress::new),
                 serving: Vec::new(),
                 asked: Vec::new(),
-                wanted: Vec::new(),
-                tick_ns: autoscaler.as_ref().map_or(LOOK_NS, |scaler| scaler.period_ns()).max(1),
                 leaving: Vec::new(),
-                autoscaler,
                 scaling: Vec::new(),
                 alive_ns: 0,
             })
@@ -173,9 +195,8 @@ impl<'a> Services<'a> {
     fn begin(&mut self) -> Vec<Action> {
         let mut actions = Vec::new();
         for (index, running) in self.running.iter_mut().enumerate() {
-            for _ in 0..running.service.replicas {
-                let owner = Owner::Service(index, running.asked.len() as u32);
-                actions.push(running.ask(&mut self.owners, owner));
+            for (variant, (_, replicas)) in running.service.variants().enumerate() {
+                running.resize(index, variant, replicas, &mut self.owners, &mut actions);
             }
         }
         for (index, standing) in self.standing.iter_mut().enumerate() {
@@ -204,7 +225,7 @@ impl<'a> Services<'a> {
                 let running = &mut self.running[index];
                 let Some(node) = running.asked[replica as usize].node else { return Ok(()) };
                 let Some(kind) = group_of(self.scenario, node) else { return Ok(()) };
-                let number = running.service.variant_of(replica);
+                let number = running.asked[replica as usize].variant;
                 let variant = &mut running.variants[number as usize];
                 let service = variant.service;
                 let Some(blueprint) = variant.blueprints[kind].take() else { return Ok(()) };
@@ -227,7 +248,7 @@ impl<'a> Services<'a> {
                 running.asked[replica as usize].member = Some(member);
                 running.alive_ns = running.alive_ns.max(ready_ns);
                 let placed = Placed { replica, at, node };
-                running.serving.push(Serving { placed, built, until_ns: None });
+                running.serving.push(Serving { placed, variant: number, ready_ns, built, until_ns: None });
             }
             Owner::Classical(index, replica) => {
                 let standing = &mut self.standing[index];
@@ -254,6 +275,13 @@ fn fleet<'a>(
             .map_err(|cause| ServiceError::Router { service: name(), cause })
     };
     let all = router(&service.router)?;
+    if let Some(rollout) = &service.rollout {
+        let versions: Vec<(u32, u32, Box<dyn Router + Send>)> =
+            vec![(0, 100, all), (1, 0, router(&service.router)?)];
+        let canary = Canary::new(versions, rollout.file.sticky)
+            .map_err(|cause| ServiceError::Router { service: name(), cause })?;
+        return Ok(Fleet::new(Box::new(canary), feed, options));
+    }
     let Some(apart) = &service.disaggregation else { return Ok(Fleet::new(all, feed, options)) };
     let prompts = Box::new(Pool::new(PROMPTS, all, apart.overflow_tokens));
     let answers = Box::new(Pool::new(ANSWERS, router(&apart.router)?, None));
@@ -287,14 +315,56 @@ fn blueprints(
 
 impl Running<'_> {
     /// Asks for a further replica.
-    fn ask(&mut self, owners: &mut Vec<Owner>, owner: Owner) -> Action {
-        let key = owners.len() as u64;
-        owners.push(owner);
-        let id = format!("{}-{}", self.service.name, self.asked.len()).into();
-        self.wanted.push(self.asked.len() as u32);
-        self.asked.push(Asked::default());
-        let variant = &self.variants[self.service.variant_of(self.asked.len() as u32 - 1) as usize];
+    fn ask(&mut self, index: usize, variant: usize, owners: &mut Vec<Owner>) -> Action {
+        let (key, replica) = (owners.len() as u64, self.asked.len() as u32);
+        owners.push(Owner::Service(index, replica));
+        let id = format!("{}-{replica}", self.service.name).into();
+        self.asked.push(Asked { variant: variant as u32, ..Asked::default() });
+        let variant = &mut self.variants[variant];
+        variant.wanted.push(replica);
         Action::Create { key, submission: Box::new(Submission { id, ..variant.pod.clone() }) }
+    }
+
+    /// Asks for replicas of a variant until there are so many, or gives some up.
+    fn resize(
+        &mut self,
+        index: usize,
+        variant: usize,
+        replicas: u32,
+        owners: &mut Vec<Owner>,
+        actions: &mut Vec<Action>,
+    ) {
+        let wanted = self.wanted(variant);
+        for _ in wanted..replicas {
+            let action = self.ask(index, variant, owners);
+            actions.push(action);
+        }
+        for _ in replicas..wanted {
+            self.give_up_one(variant, actions);
+        }
+    }
+
+    /// The same, and notes why.
+    pub(super) fn scale_to(
+        &mut self,
+        look: &mut Look<'_>,
+        variant: usize,
+        replicas: u32,
+        reason: &dyn Display,
+    ) {
+        let from = self.wanted(variant);
+        if replicas == from {
+            return;
+        }
+        let (at_s, reason) = (look.now_ns as f64 / 1e9, reason.to_string());
+        let role = self.service.role_of(variant as u32);
+        self.scaling.push(ScalingEvent { at_s, role, from, to: replicas, reason });
+        self.resize(look.index, variant, replicas, look.owners, look.actions);
+    }
+
+    /// Replicas of a variant that are wanted.
+    pub(super) fn wanted(&self, variant: usize) -> u32 {
+        self.variants[variant].wanted.len() as u32
     }
 
     /// When it is to be looked after.
@@ -308,35 +378,50 @@ impl Running<'_> {
         }
         let next_ns = self.fleet.next_ns();
         self.alive_ns = self.alive_ns.max(next_ns.unwrap_or(0));
-        let waits_in_vain = next_ns.is_none() && self.tick_ns > self.alive_ns.saturating_add(IDLE_NS);
-        let tick_ns = (!waits_in_vain).then_some(self.tick_ns);
-        [tick_ns, draining_ns].into_iter().flatten().min()
+        let looks = self.variants.iter().map(|variant| variant.tick_ns);
+        let look_ns = looks.chain(self.rollout.as_ref().and_then(Progress::next_ns)).min();
+        let last_ns = self.alive_ns.saturating_add(IDLE_NS);
+        let look_ns = look_ns.filter(|&look_ns| next_ns.is_some() || look_ns <= last_ns);
+        [look_ns, draining_ns].into_iter().flatten().min()
     }
 
     /// Looks after it.
-    fn act(&mut self, index: usize, now_ns: u64, owners: &mut Vec<Owner>, actions: &mut Vec<Action>) {
+    fn act(&mut self, look: &mut Look<'_>) {
+        let now_ns = look.now_ns;
         self.fleet.run_until(now_ns);
-        if now_ns >= self.tick_ns {
-            let period_ns = self.autoscaler.as_ref().map_or(LOOK_NS, |scaler| scaler.period_ns());
-            self.tick_ns = now_ns.saturating_add(period_ns.max(1));
-            self.scale(index, now_ns, owners, actions);
+        for variant in 0..self.variants.len() {
+            if now_ns >= self.variants[variant].tick_ns {
+                let scaler = self.variants[variant].autoscaler.as_ref();
+                let period_ns = scaler.map_or(LOOK_NS, |scaler| scaler.period_ns()).max(1);
+                self.variants[variant].tick_ns = now_ns.saturating_add(period_ns);
+                self.scale(look, variant);
+            }
         }
-        actions.extend(self.leaving.drain(..).map(|job| Action::Delete { job }));
+        if let Some(mut rollout) = self.rollout.take() {
+            rollout.act(self, look);
+            self.rollout = Some(rollout);
+        }
+        look.actions.extend(self.leaving.drain(..).map(|job| Action::Delete { job }));
         for member in self.fleet.take_drained() {
             let serving = &mut self.serving[member];
             serving.until_ns = Some(now_ns);
             let asked = &mut self.asked[serving.placed.replica as usize];
             asked.member = None;
-            actions.extend(asked.job.take().map(|job| Action::Delete { job }));
+            look.actions.extend(asked.job.take().map(|job| Action::Delete { job }));
         }
     }
 
-    /// Asks the autoscaler how many replicas there shall be, and sees to it.
-    fn scale(&mut self, index: usize, now_ns: u64, owners: &mut Vec<Owner>, actions: &mut Vec<Action>) {
-        let Some(autoscaler) = &mut self.autoscaler else { return };
-        let watched = self.fleet.watch();
-        let wanted = self.wanted.len() as u32;
-        let loads = self.fleet.serving();
+    /// What parts of the requests a new version got.
+    pub(super) fn take_rollout(&mut self) -> Vec<RolloutEvent> {
+        self.rollout.as_mut().map(Progress::take_events).unwrap_or_default()
+    }
+
+    /// Asks an autoscaler how many replicas there shall be, and sees to it.
+    fn scale(&mut self, look: &mut Look<'_>, variant: usize) {
+        let (desired, number) = (self.wanted(variant), variant as u32);
+        let Some(autoscaler) = &mut self.variants[variant].autoscaler else { return };
+        let watched = self.fleet.watch(number);
+        let loads = self.fleet.serving().filter(|load| load.variant == number);
         let ready = loads.clone().count() as u32;
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
         let length_ns = watched.length_ns as f64;
@@ -344,9 +429,9 @@ impl Running<'_> {
             loads.map(|load| share(f64::from(load.used_blocks), f64::from(load.total_blocks))).sum();
         let ended = |sum: f64, count: u64| (count > 0).then(|| sum / count as f64);
         let decision = autoscaler.decide(&Observed {
-            now_ns,
+            now_ns: look.now_ns,
             ready,
-            desired: wanted,
+            desired,
             concurrency: share(watched.requests_ns, length_ns),
             arrivals: watched.arrivals,
             prompt_tokens: watched.prompt_tokens,
@@ -354,34 +439,22 @@ impl Running<'_> {
             ttft_s: ended(watched.ttft_s, watched.answered),
             tpot_s: ended(watched.tpot_s, watched.answered_at_length),
             kv_share: share(kv_share, f64::from(ready)),
-            busy_share: share(watched.busy_ns as f64, length_ns * f64::from(ready)).min(1.0),
+            busy_share: share(watched.busy_ns[variant] as f64, length_ns * f64::from(ready)).min(1.0),
         });
-        let replicas = decision.replicas;
-        if replicas == wanted {
-            return;
-        }
-        let reason = decision.reason.to_string();
-        self.scaling.push(ScalingEvent { at_s: now_ns as f64 / 1e9, from: wanted, to: replicas, reason });
-        for _ in wanted..replicas {
-            let owner = Owner::Service(index, self.asked.len() as u32);
-            actions.push(self.ask(owners, owner));
-        }
-        for _ in replicas..wanted {
-            self.give_up_one(actions);
-        }
+        self.scale_to(look, variant, decision.replicas, &decision.reason);
     }
 
     /// Gives up a replica: one that still waits for room, else one that starts, else the one with the fewest requests; the latest of several.
-    fn give_up_one(&mut self, actions: &mut Vec<Action>) {
-        let (fleet, asked) = (&self.fleet, &self.asked);
+    fn give_up_one(&mut self, variant: usize, actions: &mut Vec<Action>) {
+        let (fleet, asked, wanted) = (&self.fleet, &self.asked, &mut self.variants[variant].wanted);
         let key = |replica: u32| match asked[replica as usize].member {
             None => (0, 0),
             Some(member) if fleet.is_starting(member) => (1, 0),
             Some(member) => (2, fleet.loads()[member].outstanding()),
         };
-        let wanted = self.wanted.iter().enumerate().rev();
-        let Some((place, _)) = wanted.min_by_key(|&(_, &replica)| key(replica)) else { return };
-        let asked = &mut self.asked[self.wanted.remove(place) as usize];
+        let least = wanted.iter().enumerate().rev().min_by_key(|&(_, &replica)| key(replica));
+        let Some((place, _)) = least else { return };
+        let asked = &mut self.asked[wanted.remove(place) as usize];
         match asked.member {
             Some(member) => self.fleet.drain(member),
             None => actions.extend(asked.job.take().map(|job| Action::Delete { job })),
@@ -393,7 +466,7 @@ impl Running<'_> {
         self.fleet.run_until(now_ns);
         let asked = &mut self.asked[replica as usize];
         asked.node = None;
-        if !self.wanted.contains(&replica) {
+        if !self.variants[asked.variant as usize].wanted.contains(&replica) {
             // It was about to go; it need not come back.
             self.leaving.extend(asked.job.take());
         }
@@ -412,7 +485,8 @@ impl Controller for Services<'_> {
     fn act(&mut self, now: Time) -> Vec<Action> {
         let mut actions = if std::mem::replace(&mut self.begun, true) { Vec::new() } else { self.begin() };
         for (index, running) in self.running.iter_mut().enumerate() {
-            running.act(index, now.as_nanos(), &mut self.owners, &mut actions);
+            let (now_ns, owners) = (now.as_nanos(), &mut self.owners);
+            running.act(&mut Look { index, now_ns, owners, actions: &mut actions });
         }
         self.plan();
         actions

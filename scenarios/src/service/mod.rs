@@ -5,6 +5,7 @@ mod classical;
 mod controller;
 mod link;
 mod replica;
+mod rollout;
 mod router;
 mod run;
 mod source;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foretell_serving::FleetOptions;
+use foretell_serving::fleet::PROMPTS;
 use foretell_serving::metrics::Objective;
 use foretell_serving::speculation::Speculation;
 use foretell_serving::{Model, Options, Parallelism};
@@ -23,14 +25,14 @@ use foretell_traces::requests::generate::{ClosedLoopConfig, RequestGeneratorConf
 use foretell_traces::{JobRecord, JobStatus};
 
 pub use crate::file::{
-    AutoscalerFile, BatcherFile, CapacityFile, EngineFile, KvTierFile, RouterFile, TransferFile,
+    AutoscalerFile, BatcherFile, CapacityFile, EngineFile, KvTierFile, RolloutFile, RouterFile, TransferFile,
 };
 pub use classical::{ClassicalService, ClassicalServiceError, LatencyLaw, RooflineLaw, serve_classical};
 pub(crate) use classical::{LEVEL_TOKENS_MAX, level_law, pods};
 pub use controller::Placed;
 pub(crate) use controller::Services;
 pub use foretell_serving::classical_served::{ClassicalServed, ClassicalServedBy};
-pub use foretell_serving::served::{Served, ServedBy};
+pub use foretell_serving::served::{Role, Served, ServedBy};
 pub use replica::ServiceError;
 pub(crate) use replica::calibration_of;
 
@@ -75,8 +77,19 @@ pub struct Service {
     pub admission: FleetOptions,
     /// Who reads prompts in and who generates answers, if these are not the same.
     pub disaggregation: Option<Disaggregation>,
+    /// A new version that takes over, if there is one.
+    pub rollout: Option<Rollout>,
     /// What is promised.
     pub objective: Objective,
+}
+
+/// A new version of a service, and when it gets what part of the requests.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rollout {
+    /// Steps and when it is withdrawn.
+    pub file: RolloutFile,
+    /// The service as it will be.
+    pub to: Box<Service>,
 }
 
 /// Prefill and decode apart.
@@ -127,23 +140,30 @@ impl Service {
         f64::from(self.engine.block_tokens) * token_bytes
     }
 
-    /// Its kinds of replicas, by variant: those that read prompts in, then those that generate answers, or all.
-    pub(crate) fn variants(&self) -> impl Iterator<Item = &Self> {
-        std::iter::once(self).chain(self.disaggregation.as_ref().map(|apart| &*apart.decode))
+    /// Its kinds of replicas, by variant, with how many there are at the beginning: those that read prompts in and those that generate answers, or those
+    /// of the old version and of the new one, or all.
+    pub(crate) fn variants(&self) -> impl Iterator<Item = (&Self, u32)> {
+        let apart = self.disaggregation.as_ref();
+        let first = apart.map_or(self.replicas, |apart| apart.prefill_replicas);
+        let answers = apart.map(|apart| (&*apart.decode, apart.decode.replicas));
+        let version = self.rollout.as_ref().map(|rollout| (&*rollout.to, 0));
+        std::iter::once((self, first)).chain(answers).chain(version)
     }
 
-    /// The variant of a replica.
-    pub(crate) fn variant_of(&self, replica: u32) -> u32 {
-        match &self.disaggregation {
-            Some(apart) if replica >= apart.prefill_replicas => foretell_serving::fleet::ANSWERS,
-            _ => foretell_serving::fleet::PROMPTS,
+    /// What replicas of a variant do.
+    pub(crate) const fn role_of(&self, variant: u32) -> Role {
+        match (&self.disaggregation, &self.rollout, variant) {
+            (Some(_), _, PROMPTS) => Role::Prefill,
+            (Some(_), ..) => Role::Decode,
+            (None, Some(_), 1) => Role::Canary,
+            _ => Role::Whole,
         }
     }
 
-    /// The jobs of the replicas that it has at the beginning; one at least, so that it is known what it looks like.
+    /// The jobs of the replicas that it has at the beginning; one of each variant at least, so that it is known what it looks like.
     pub(crate) fn replica_pods(&self) -> impl Iterator<Item = JobRecord> + '_ {
-        let pods: Vec<JobRecord> = self.variants().map(Self::pod).collect();
-        (0..self.replicas.max(1)).map(move |replica| pods[self.variant_of(replica) as usize].clone())
+        self.variants()
+            .flat_map(|(variant, replicas)| std::iter::repeat_n(variant.pod(), replicas.max(1) as usize))
     }
 
     /// The job of a replica: for good, unless it is deleted.

@@ -2,10 +2,10 @@
 
 use foretell_serving::Outcome;
 use foretell_serving::classical_served::ClassicalServed;
+use foretell_serving::fleet::HandedOver;
 use foretell_serving::fleet::Parts;
-use foretell_serving::fleet::{ANSWERS, HandedOver};
 use foretell_serving::metrics::{Capacity, Recorder, Summary};
-use foretell_serving::served::{HandOvers, Role, Served, ServedBy};
+use foretell_serving::served::{HandOvers, Served, ServedBy};
 use foretell_sim::engine::Progress;
 use foretell_sim::log::{Observer, RunResult};
 
@@ -48,6 +48,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
     if let Some(cause) = running.fleet.transport_mut().and_then(Flows::take_error) {
         return Err(ServiceError::Transfer { service: service.name.clone(), cause });
     }
+    let rollout = running.take_rollout();
     let parts = running.fleet.into_parts();
     let handed_over = service.disaggregation.is_some().then(|| hand_overs(service, &parts.handed_over));
     let Parts {
@@ -74,13 +75,10 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
     }
     let first_ns = outcomes.iter().map(|(_, one)| one.arrival_ns).min().unwrap_or(0);
     let last_ns = outcomes.iter().map(|(_, one)| one.last_token_ns).max().unwrap_or(0);
-    let ready_ns = |serving: &Serving| {
-        u64::try_from((serving.placed.at + service.startup).as_nanos()).unwrap_or(u64::MAX)
-    };
     // Engines that there are, on average from the first arrival to the last token.
     let there_ns = running.serving.iter().map(|one| {
         let until_ns = one.until_ns.unwrap_or(u64::MAX).min(last_ns);
-        until_ns.saturating_sub(ready_ns(one).max(first_ns)) as f64
+        until_ns.saturating_sub(one.ready_ns.max(first_ns)) as f64
     });
     let there_ns: f64 = there_ns.sum();
     let engines = if last_ns > first_ns { there_ns / (last_ns - first_ns) as f64 } else { 0.0 };
@@ -103,6 +101,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
         outcomes,
         refused,
         handed_over,
+        rollout,
         scaling: running.scaling,
         replicas: running
             .serving
@@ -111,13 +110,13 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
             .map(|(one, (requests, busy_ns))| ServedBy {
                 replica: one.placed.replica,
                 placed_s: one.placed.at.as_secs_f64(),
-                ready_s: (one.placed.at + service.startup).as_secs_f64(),
+                ready_s: one.ready_ns as f64 / 1e9,
                 until_s: one.until_ns.map(|until_ns| until_ns as f64 / 1e9),
                 gpu: one.built.gpu.clone(),
                 gpus: one.built.gpus,
                 blocks: one.built.blocks,
                 block_tokens: service.engine.block_tokens,
-                role: role(service, one.placed.replica),
+                role: service.role_of(one.variant),
                 requests,
                 busy_s: busy_ns / 1e9,
             })
@@ -125,14 +124,6 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
         mfu,
         bandwidth_use,
     })
-}
-
-fn role(service: &Service, replica: u32) -> Role {
-    match service.disaggregation {
-        None => Role::Whole,
-        Some(_) if service.variant_of(replica) == ANSWERS => Role::Decode,
-        Some(_) => Role::Prefill,
-    }
 }
 
 fn hand_overs(service: &Service, handed_over: &HandedOver) -> HandOvers {

@@ -11,6 +11,7 @@ mod machines;
 mod profiles;
 mod queues;
 mod reservations;
+mod rollout;
 mod services;
 mod slurm;
 
@@ -341,6 +342,7 @@ fn library_scenarios_resolve() {
             "topology-aware" => (160, 1_280),
             "failures" => (2_080, 16_640),
             "classical" | "autoscaling" => (2, 16),
+            "canary" => (4, 32),
             "starvation" | "reclaim-storm" | "backfill" | "gpu-topology" => (16, 128),
             "shared-vs-partitioned" | "shared-vs-partitioned-philly" => (164, 1_312),
             _ => panic!("a library scenario without an expectation: {name}"),

@@ -8,7 +8,7 @@ use foretell_scenarios::sim::log::{Observer, Record};
 use crate::{check, crate_dir, environment, read};
 
 /// Eight requests a second to Llama 3.1 8B on one H100; `service` goes into its table, `requests` says where they come from.
-fn text(service: &str, requests: &str) -> String {
+pub(crate) fn text(service: &str, requests: &str) -> String {
     format!(
         "version = 1\nname = \"s\"\n[cluster]\nnodes = [{{ type = \"dgx-h100\", count = 1 }}]\n[scheduler]\npolicies = [\"default\"]\n\
          [[service]]\nname = \"a\"\nmodel = \"llama-3.1-8b\"\n{service}\n{requests}\n"
@@ -79,7 +79,7 @@ fn what_cannot_be_is_said() {
     );
     check(
         &text("replicas = 2\ndisaggregation = { prefill_replicas = 2 }", POISSON),
-        "11:39: service[0].disaggregation.prefill_replicas: expected less than `replicas` (2), some of which generate answers, got 2",
+        "11:39: service[0].disaggregation.prefill_replicas: expected at least 1, and less than `replicas` (2), some of which generate answers, got 2",
     );
     check(
         &text(

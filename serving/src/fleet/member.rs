@@ -41,6 +41,7 @@ pub(super) struct Listening<'o, O> {
     pub(super) observer: &'o mut O,
     pub(super) done: &'o mut Vec<Outcome>,
     pub(super) watched: &'o mut Watched,
+    pub(super) variant: u32,
 }
 
 impl<O: Observer> Observer for Listening<'_, O> {
@@ -57,7 +58,7 @@ impl<O: Observer> Observer for Listening<'_, O> {
     }
 
     fn iterations(&mut self, iterations: &Iterations<'_>, state: &State) {
-        self.watched.computed(iterations);
+        self.watched.computed(iterations, self.variant);
         self.observer.iterations(iterations, state);
     }
 }

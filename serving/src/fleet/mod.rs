@@ -25,7 +25,7 @@ pub use hand_over::{ANSWERS, HandedOver, PROMPTS};
 pub use options::FleetOptions;
 pub use parts::{Parts, Refusal, Tries};
 pub use transport::{AtOnce, Move, Transport};
-pub use watch::Watched;
+pub use watch::{VARIANTS, Watched};
 
 /// The replicas of a service behind a router.
 ///
@@ -58,6 +58,8 @@ pub struct Fleet<R, A, O, T = AtOnce> {
     refused: Vec<(u32, Refusal)>,
     tries: Tries,
     watched: Watched,
+    /// The same when it was last asked for by an autoscaler, by variant.
+    seen: [Watched; VARIANTS],
     /// Replicas that have drained.
     drained: Vec<usize>,
     now_ns: u64,
@@ -89,6 +91,7 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
             refused: Vec::new(),
             tries: Tries::default(),
             watched: Watched::default(),
+            seen: [Watched::default(); VARIANTS],
             drained: Vec::new(),
             now_ns: 0,
             done: Vec::new(),
@@ -215,9 +218,22 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
         &self.loads
     }
 
-    /// What autoscalers look at, since this was last asked.
-    pub fn watch(&mut self) -> Watched {
-        self.watched.take(self.now_ns)
+    /// What the autoscaler of a variant looks at, since this was last asked for it.
+    pub fn watch(&mut self, variant: u32) -> Watched {
+        let seen = &mut self.seen[variant as usize % VARIANTS];
+        let watched = self.watched.since(seen, self.now_ns);
+        *seen = self.watched;
+        watched
+    }
+
+    /// Whom a replica tells what it does.
+    pub fn observer(&self, index: usize) -> Option<&O> {
+        self.members.get(index).map(|member| &member.observer)
+    }
+
+    /// Who decides where requests go.
+    pub fn router_mut(&mut self) -> &mut dyn Router {
+        &mut *self.router
     }
 
     fn next(&mut self) -> Option<(u64, What)> {
@@ -273,8 +289,11 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
     fn ended(&mut self) {
         let Some(index) = self.ends.nth(0) else { return };
         let horizon_ns = self.horizon_ns();
-        let Member { replica: Some(replica), observer, .. } = &mut self.members[index] else { return };
-        let mut listening = Listening { observer, done: &mut self.done, watched: &mut self.watched };
+        let Member { replica: Some(replica), observer, variant, .. } = &mut self.members[index] else {
+            return;
+        };
+        let mut listening =
+            Listening { observer, done: &mut self.done, watched: &mut self.watched, variant: *variant };
         replica.advance(horizon_ns, &mut listening);
         self.settle(index);
         self.begin_touched();
@@ -502,8 +521,11 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
     fn begin_touched(&mut self) {
         let horizon_ns = self.horizon_ns();
         while let Some(index) = self.touched.pop() {
-            let Member { replica: Some(replica), observer, .. } = &mut self.members[index] else { continue };
-            let mut listening = Listening { observer, done: &mut self.done, watched: &mut self.watched };
+            let Member { replica: Some(replica), observer, variant, .. } = &mut self.members[index] else {
+                continue;
+            };
+            let mut listening =
+                Listening { observer, done: &mut self.done, watched: &mut self.watched, variant: *variant };
             replica.begin(self.now_ns, horizon_ns, &mut listening);
             self.settle(index);
         }

@@ -2,6 +2,9 @@
 
 use crate::engine::{Iterations, Outcome};
 
+/// Variants that replicas of a fleet may have.
+pub const VARIANTS: usize = 2;
+
 /// What a fleet did over a while.
 #[derive(Clone, Copy, PartialEq, Default, Debug)]
 pub struct Watched {
@@ -15,8 +18,8 @@ pub struct Watched {
     pub prompt_tokens: u64,
     /// Tokens generated.
     pub output_tokens: u64,
-    /// Time in which replicas computed, all together.
-    pub busy_ns: u64,
+    /// Time in which replicas computed, of each variant.
+    pub busy_ns: [u64; VARIANTS],
     /// Requests answered, and the sum of their times to the first token.
     pub answered: u64,
     /// See there; seconds.
@@ -25,7 +28,6 @@ pub struct Watched {
     pub answered_at_length: u64,
     /// See there; seconds.
     pub tpot_s: f64,
-    since_ns: u64,
     changed_ns: u64,
     /// Requests in the fleet.
     requests: u32,
@@ -67,16 +69,27 @@ impl Watched {
         }
     }
 
-    pub(super) fn computed(&mut self, iterations: &Iterations<'_>) {
-        self.busy_ns += iterations.end_ns - iterations.since_ns;
+    pub(super) fn computed(&mut self, iterations: &Iterations<'_>, variant: u32) {
+        self.busy_ns[variant as usize % VARIANTS] += iterations.end_ns - iterations.since_ns;
         self.output_tokens += iterations.generated_tokens;
     }
 
-    /// What was seen since this was last asked.
-    pub(super) fn take(&mut self, now_ns: u64) -> Self {
+    /// What was seen since an earlier time.
+    pub(super) fn since(&mut self, before: &Self, now_ns: u64) -> Self {
         self.pass(now_ns);
-        let seen = Self { length_ns: now_ns - self.since_ns, ..*self };
-        *self = Self { since_ns: now_ns, changed_ns: now_ns, requests: self.requests, ..Self::default() };
-        seen
+        Self {
+            length_ns: self.changed_ns - before.changed_ns,
+            requests_ns: self.requests_ns - before.requests_ns,
+            arrivals: self.arrivals - before.arrivals,
+            prompt_tokens: self.prompt_tokens - before.prompt_tokens,
+            output_tokens: self.output_tokens - before.output_tokens,
+            busy_ns: std::array::from_fn(|variant| self.busy_ns[variant] - before.busy_ns[variant]),
+            answered: self.answered - before.answered,
+            ttft_s: self.ttft_s - before.ttft_s,
+            answered_at_length: self.answered_at_length - before.answered_at_length,
+            tpot_s: self.tpot_s - before.tpot_s,
+            changed_ns: self.changed_ns,
+            requests: self.requests,
+        }
     }
 }

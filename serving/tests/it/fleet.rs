@@ -191,7 +191,7 @@ proptest! {
         fleet.run_until(u64::MAX);
         fleet.close();
         prop_assert!(!fleet.is_busy());
-        prop_assert_eq!(fleet.watch().requests(), 0);
+        prop_assert_eq!(fleet.watch(0).requests(), 0);
         let Ended { outcomes, refused, tries } = end(fleet);
         let mut seen: Vec<u32> = outcomes.iter().map(|one| one.request).chain(refused.iter().map(|one| one.0)).collect();
         seen.sort_unstable();
@@ -225,7 +225,7 @@ fn waited(servers: usize, rate_per_s: f64, output: impl Fn(&mut ChaCha8Rng) -> u
         fleet.add(replica(1e6 / 1.125, 1, 2000), Seen::default(), 0, 0);
     }
     fleet.run_until(requests[count - 1].0);
-    let watched = fleet.watch();
+    let watched = fleet.watch(0);
     let in_fleet = watched.requests_ns / watched.length_ns as f64;
     fleet.run_until(u64::MAX);
     let outcomes = end(fleet).outcomes;

@@ -158,7 +158,7 @@ proptest! {
         fleet.run_until(u64::MAX);
         fleet.close();
         prop_assert!(!fleet.is_busy());
-        prop_assert_eq!(fleet.watch().requests(), 0);
+        prop_assert_eq!(fleet.watch(0).requests(), 0);
         let (prompts, answers) = (PROMPTS, ANSWERS);
         // Prompts that nobody generates answers for stay with whoever read them in.
         if fleet.serving().any(|load| load.variant == answers) {

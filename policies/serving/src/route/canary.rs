@@ -70,6 +70,16 @@ impl Router for Canary {
         }
     }
 
+    /// Without any weight things stay as they are.
+    fn set_weights(&mut self, weights: &[u32]) {
+        let total = weights.iter().map(|&weight| u64::from(weight)).sum();
+        if total > 0 {
+            self.total = total;
+            let all = weights.iter().copied().chain(core::iter::repeat(0));
+            self.arms.iter_mut().zip(all).for_each(|(arm, weight)| arm.weight = weight);
+        }
+    }
+
     fn route(&mut self, arrival: &Arrival<'_>, _loads: &[Load], caches: &dyn Caches) -> Routed {
         let mut draws = Draws::new(arrival.random);
         let mut of_session = Draws::new(mixed(arrival.session));

@@ -137,6 +137,11 @@ pub trait Router {
         let _ = (replica, load);
     }
 
+    /// From now on variants get other parts of the requests, in their order. A router that knows of no variants does not heed it.
+    fn set_weights(&mut self, weights: &[u32]) {
+        let _ = weights;
+    }
+
     /// Where a request goes. `loads` are those of all replicas, as they were last told by [`Self::changed`].
     fn route(&mut self, arrival: &Arrival<'_>, loads: &[Load], caches: &dyn Caches) -> Routed;
 }
