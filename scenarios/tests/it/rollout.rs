@@ -92,7 +92,7 @@ fn planners_have_as_many_replicas_as_their_pools_need() {
             .iter()
             .filter(|event| event.role == role && event.at_s < 290.0)
             .map(|event| event.to)
-            .last()
+            .next_back()
     };
     assert_eq!((last(Role::Prefill), last(Role::Decode)), (Some(3), Some(4)), "{:?}", served.scaling);
 }
