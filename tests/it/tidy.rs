@@ -16,6 +16,7 @@ fn sources() -> Vec<PathBuf> {
         "policies",
         "reports",
         "scenarios",
+        "search",
         "sim",
         "tests",
         "traces",

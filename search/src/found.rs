@@ -1,0 +1,167 @@
+//! What a search leaves: for reports.
+
+use serde::Serialize;
+
+use crate::verdict::Verdict;
+
+/// What was asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// The most load that a deployment holds.
+    MostLoad,
+    /// The fewest replicas that hold a load.
+    FewestReplicas,
+}
+
+/// What load is counted in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Requests a second.
+    Requests,
+    /// Conversations that begin a second.
+    Conversations,
+}
+
+impl Unit {
+    /// With a number before it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests/s",
+            Self::Conversations => "conversations/s",
+        }
+    }
+}
+
+/// A search.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Searched {
+    /// What was asked.
+    pub goal: Goal,
+    /// The service.
+    pub service: String,
+    /// What load is counted in.
+    pub unit: Unit,
+    /// What was demanded, term by term.
+    pub terms: Vec<String>,
+    /// What each of them measures.
+    pub measures: Vec<String>,
+    /// Whether each of them measures a time; else it is a share.
+    pub times: Vec<bool>,
+    /// Confidence of verdicts.
+    pub confidence: f64,
+    /// What was varied.
+    pub keys: Vec<String>,
+    /// All that were looked at, in order.
+    pub deployments: Vec<Deployment>,
+}
+
+/// A deployment.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Deployment {
+    /// What each key was set to.
+    pub values: Vec<String>,
+    /// What was found, or why it cannot be.
+    pub found: Result<Found, String>,
+}
+
+/// What was found of a deployment.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Found {
+    /// The GPU of its replicas.
+    pub gpu: String,
+    /// GPUs of a replica.
+    pub gpus_per_replica: u32,
+    /// The most load that is held, and with how many replicas; none if nothing is held within bounds.
+    pub held: Option<(f64, u32)>,
+    /// The next load, or number of replicas, that is missed for certain; none if there is none within bounds.
+    pub missed: Option<(f64, u32)>,
+    /// What was measured where it is held (of the least load that was looked at, if nothing is), mean over seeds, demand by demand.
+    pub values: Vec<Option<f64>>,
+    /// The demand that is exceeded most beyond the border, or is nearest to it; none within bounds.
+    pub limit: Option<usize>,
+    /// Whether no other deployment has fewer GPUs for as much load, or more load for as many.
+    pub is_on_frontier: bool,
+    /// Runs that it took.
+    pub runs: u64,
+    /// Points that were looked at, in order of load.
+    pub points: Vec<FoundPoint>,
+}
+
+/// A point that was looked at.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct FoundPoint {
+    /// Load.
+    pub load: f64,
+    /// Replicas.
+    pub replicas: u32,
+    /// Runs with as many seeds.
+    pub seeds: u32,
+    /// What they say.
+    pub verdict: Verdict,
+    /// What was measured, mean over seeds that know it, demand by demand.
+    pub values: Vec<Option<f64>>,
+}
+
+impl Found {
+    /// GPUs where it is held.
+    pub fn gpus(&self) -> Option<u64> {
+        self.held.map(|(_, replicas)| u64::from(replicas) * u64::from(self.gpus_per_replica))
+    }
+
+    /// Load of each GPU where it is held.
+    pub fn load_per_gpu(&self) -> Option<f64> {
+        let (load, _) = self.held?;
+        self.gpus().filter(|&gpus| gpus > 0).map(|gpus| load / gpus as f64)
+    }
+}
+
+/// Marks deployments that no other beats: none has fewer GPUs for as much load, or more load for as many GPUs.
+pub fn mark_frontier(deployments: &mut [Deployment]) {
+    let key = |deployment: &Deployment| {
+        let found = deployment.found.as_ref().ok()?;
+        Some((found.gpus()?, found.held?.0))
+    };
+    let all: Vec<Option<(u64, f64)>> = deployments.iter().map(key).collect();
+    for (deployment, own) in deployments.iter_mut().zip(&all) {
+        let (Ok(found), Some((gpus, load))) = (&mut deployment.found, *own) else { continue };
+        let beats =
+            |&(others, more): &(u64, f64)| others <= gpus && more >= load && (others < gpus || more > load);
+        found.is_on_frontier = !all.iter().flatten().any(beats);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_frontier_is_what_none_beats() {
+        let check = |deployments: &[Option<(u32, f64)>], expected: &[bool]| {
+            let deployment = |held: &Option<(u32, f64)>| Deployment {
+                values: Vec::new(),
+                found: Ok(Found {
+                    gpu: "H100".to_owned(),
+                    gpus_per_replica: 2,
+                    held: held.map(|(replicas, load)| (load, replicas)),
+                    missed: None,
+                    values: Vec::new(),
+                    limit: None,
+                    is_on_frontier: false,
+                    runs: 0,
+                    points: Vec::new(),
+                }),
+            };
+            let mut all: Vec<Deployment> = deployments.iter().map(deployment).collect();
+            all.push(Deployment { values: Vec::new(), found: Err("no room".to_owned()) });
+            mark_frontier(&mut all);
+            let marked: Vec<bool> =
+                all.iter().flat_map(|one| &one.found).map(|of| of.is_on_frontier).collect();
+            assert_eq!(marked, expected);
+        };
+        check(&[Some((1, 10.0)), Some((2, 15.0)), Some((2, 14.0)), None], &[true, true, false, false]);
+        check(&[Some((1, 10.0)), Some((2, 10.0)), Some((1, 10.0))], &[true, false, true]);
+        check(&[Some((3, 9.0)), Some((2, 10.0)), Some((1, 11.0))], &[false, false, true]);
+    }
+}
