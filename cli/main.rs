@@ -11,6 +11,7 @@ mod progress;
 mod run;
 mod scenario;
 mod schedule;
+mod search;
 mod serve;
 mod topology;
 mod trace;
@@ -41,6 +42,8 @@ enum Command {
     Run(run::RunArgs),
     /// Serve the requests of a scenario's model servers: latencies, throughput, memory.
     Serve(serve::ServeArgs),
+    /// Search for the most load that a model server holds, or the least that holds a load.
+    Search(Box<search::SearchArgs>),
     /// Say why a job waits or was evicted, or what a node's failure takes down.
     Explain(explain::ExplainArgs),
     /// Run scheduling cycles over Kubernetes manifests and say why what waits waits.
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::Search(args) => search::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schedule(args) => schedule::run(&args),
         Command::Scenario(args) => scenario::run(&args),

@@ -23,6 +23,7 @@ mod fleet;
 mod plots;
 mod recompute;
 mod run_dir;
+mod search;
 mod service;
 mod table;
 mod units;
@@ -44,7 +45,10 @@ pub use fleet::{
 };
 pub use plots::{Curve, Plot, curve_plot, plots};
 pub use recompute::{Recomputed, recompute};
-pub use run_dir::{PolicyRuns, check_target, read_run_dir, write_run_dir, write_service_dir};
+pub use run_dir::{
+    PolicyRuns, check_target, read_run_dir, write_run_dir, write_search_dir, write_service_dir,
+};
+pub use search::{search_table, write_search, write_search_points};
 pub use service::{
     REQUESTS_HEADER, ReplicaRecord, SERVICE_TIMELINE_HEADER, ServiceRecord, service_overview, service_table,
     write_requests, write_service_timeline,

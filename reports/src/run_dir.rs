@@ -12,6 +12,7 @@
 //! OUT/<policy>/faults.csv    one row per fault and job that it hit, where anything fails
 //! OUT/services.json          the figures of every service, where there are services
 //! OUT/classical_services.json the same of classical ones
+//! OUT/search.csv, points.csv, search.json of `foretell search`: deployments, and the points that were looked at
 //! OUT/<policy>/service-<name>/requests.csv, timeline.csv, replicas.csv, scaling.csv and rollout.csv, of each; of `foretell serve` without the policy's folder
 //! ```
 
@@ -20,6 +21,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use foretell_search::Searched;
 use foretell_serving::classical_served::ClassicalServed;
 use foretell_serving::served::Served;
 use foretell_sim::log::{RunResult, RunSummary};
@@ -29,7 +31,8 @@ use crate::comparison::comparison_table;
 use crate::csv::{write_evictions, write_faults, write_jobs, write_timeline};
 use crate::error::ReportError;
 use crate::fleet::{write_replicas, write_rollout, write_scaling};
-use crate::plots::{Plot, classical_plots, plots, service_plots};
+use crate::plots::{Plot, classical_plots, plots, search_plots, service_plots};
+use crate::search::{SearchFile, search_table, write_search, write_search_points};
 use crate::service::{ServiceRecord, service_table, write_requests, write_service_timeline};
 use crate::table::summary_table;
 use crate::wire::{FORMAT_NAME, FORMAT_VERSION, Manifest, ManifestFile, PolicyRecord, SummaryFile};
@@ -102,6 +105,24 @@ pub fn write_service_dir(
         texts.push(classical_table(classical, SUMMARY_TXT_COLUMNS));
     }
     let text = texts.join("\n");
+    write_file(&directory.join("summary.txt"), |file| file.write_all(text.as_bytes()))?;
+    write_manifest(directory, manifest, Vec::new())?;
+    staging.publish(out)
+}
+
+/// Writes what a capacity search found under `out`, as [`write_run_dir`] does.
+pub fn write_search_dir(out: &Path, manifest: &Manifest, searched: &Searched) -> Result<(), ReportError> {
+    let out = &resolved(out)?;
+    check_resolved(out)?;
+    let staging = Staging::create(out)?;
+    let directory = &staging.files();
+    write_file(&directory.join("search.csv"), |file| write_search(searched, file))?;
+    write_file(&directory.join("points.csv"), |file| write_search_points(searched, file))?;
+    write_json(directory, "search.json", &SearchFile::new(searched))?;
+    let plot_directory = directory.join(PLOTS);
+    create_dir(&plot_directory)?;
+    write_plots(&plot_directory, &search_plots(manifest, searched)?)?;
+    let text = search_table(searched, SUMMARY_TXT_COLUMNS);
     write_file(&directory.join("summary.txt"), |file| file.write_all(text.as_bytes()))?;
     write_manifest(directory, manifest, Vec::new())?;
     staging.publish(out)

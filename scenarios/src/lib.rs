@@ -31,6 +31,7 @@ mod profiles;
 mod resolve;
 pub mod scenario;
 mod schema;
+pub mod search;
 pub mod service;
 mod solver;
 mod structure;

@@ -22,6 +22,8 @@ pub enum Unit {
     Requests,
     /// Conversations that begin a second.
     Conversations,
+    /// Users who wait for their answers.
+    Users,
 }
 
 impl Unit {
@@ -30,6 +32,7 @@ impl Unit {
         match self {
             Self::Requests => "requests/s",
             Self::Conversations => "conversations/s",
+            Self::Users => "users",
         }
     }
 }
@@ -49,6 +52,8 @@ pub struct Searched {
     pub measures: Vec<String>,
     /// Whether each of them measures a time; else it is a share.
     pub times: Vec<bool>,
+    /// The limit of each, in seconds or as a share.
+    pub limits: Vec<f64>,
     /// Confidence of verdicts.
     pub confidence: f64,
     /// What was varied.
@@ -67,12 +72,12 @@ pub struct Deployment {
 }
 
 /// What was found of a deployment.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Found {
-    /// The GPU of its replicas.
+    /// The GPU of its replicas; several joined by `+`.
     pub gpu: String,
-    /// GPUs of a replica.
-    pub gpus_per_replica: u32,
+    /// GPUs of all replicas where something is held, else where it is missed.
+    pub gpu_count: u64,
     /// The most load that is held, and with how many replicas; none if nothing is held within bounds.
     pub held: Option<(f64, u32)>,
     /// The next load, or number of replicas, that is missed for certain; none if there is none within bounds.
@@ -90,7 +95,7 @@ pub struct Found {
 }
 
 /// A point that was looked at.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct FoundPoint {
     /// Load.
     pub load: f64,
@@ -107,7 +112,7 @@ pub struct FoundPoint {
 impl Found {
     /// GPUs where it is held.
     pub fn gpus(&self) -> Option<u64> {
-        self.held.map(|(_, replicas)| u64::from(replicas) * u64::from(self.gpus_per_replica))
+        self.held.map(|_| self.gpu_count)
     }
 
     /// Load of each GPU where it is held.
@@ -143,7 +148,7 @@ mod tests {
                 values: Vec::new(),
                 found: Ok(Found {
                     gpu: "H100".to_owned(),
-                    gpus_per_replica: 2,
+                    gpu_count: held.map_or(0, |(replicas, _)| 2 * u64::from(replicas)),
                     held: held.map(|(replicas, load)| (load, replicas)),
                     missed: None,
                     values: Vec::new(),

@@ -179,7 +179,8 @@ impl Slo {
         (!terms.is_empty()).then(|| Self::of(terms))
     }
 
-    fn of(mut terms: Vec<Term>) -> Self {
+    /// Of demands; unless something else is said of it, the backlog may not grow either.
+    pub fn of(mut terms: Vec<Term>) -> Self {
         if !terms.iter().any(|term| term.measure == Measure::Backlog) {
             terms.push(Term { measure: Measure::Backlog, limit: BACKLOG_GROWTH_MAX, strict: true });
         }

@@ -6,6 +6,7 @@
 //! curves   bandwidth by size, measured and predicted
 //! axis     ranges, ticks and their labels
 //! classical what users of classical models feel
+//! search   what deployments hold
 //! services what users of model servers feel
 //! draw     how to show it
 //! ```
@@ -15,6 +16,7 @@ mod charts;
 mod classical;
 mod curves;
 mod draw;
+mod search;
 mod series;
 mod services;
 
@@ -22,6 +24,7 @@ use foretell_sim::log::RunResult;
 
 pub use curves::{Curve, curve_plot};
 
+use foretell_search::Searched;
 use foretell_serving::classical_served::ClassicalServed;
 use foretell_serving::served::Served;
 
@@ -66,6 +69,15 @@ pub(crate) fn classical_plots(
 ) -> Result<Vec<Plot>, ReportError> {
     let names: Vec<&str> = services.iter().map(|served| served.service.as_str()).collect();
     drawn(manifest, &names, classical::charts(services))
+}
+
+/// All plots of a capacity search.
+pub(crate) fn search_plots(manifest: &Manifest, searched: &Searched) -> Result<Vec<Plot>, ReportError> {
+    let plots = search::charts(searched).into_iter().map(|(file, chart, names)| {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        drawn(manifest, &names, [(file, chart)])
+    });
+    Ok(plots.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 fn drawn<const N: usize>(

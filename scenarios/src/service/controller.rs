@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foretell_serving::Observer;
 use foretell_serving::fleet::{ANSWERS, Fleet, FleetOptions, PROMPTS};
 use foretell_serving::metrics::Recorder;
 use foretell_serving::policies::autoscale::{Autoscaler, Observed, Role as Scaled};
@@ -63,10 +64,10 @@ struct Asked {
 }
 
 /// A kind of replicas of a service.
-struct Variant<'a> {
+pub(super) struct Variant<'a> {
     service: &'a Service,
     /// By kind of node: how its replicas are there, or why they cannot be; none for those that they may not have.
-    blueprints: Vec<Option<Result<Blueprint, ServiceError>>>,
+    pub(super) blueprints: Vec<Option<Result<Blueprint, ServiceError>>>,
     pod: Submission,
     /// Replicas that are wanted, the latest last.
     wanted: Vec<u32>,
@@ -79,7 +80,7 @@ pub(super) struct Running<'a> {
     pub(super) service: &'a Service,
     pub(super) fleet: Fleet<Replica, Feed, Recorder, Flows<'a>>,
     /// By what they do.
-    variants: Vec<Variant<'a>>,
+    pub(super) variants: Vec<Variant<'a>>,
     rollout: Option<Progress<'a>>,
     /// By place in the fleet.
     pub(super) serving: Vec<Serving>,
@@ -263,12 +264,12 @@ impl<'a> Services<'a> {
 }
 
 /// A fleet without replicas.
-fn fleet<'a>(
+pub(super) fn fleet<'a, O: Observer>(
     scenario: &'a Scenario,
     service: &Service,
     feed: Feed,
     options: FleetOptions,
-) -> Result<Fleet<Replica, Feed, Recorder, Flows<'a>>, ServiceError> {
+) -> Result<Fleet<Replica, Feed, O, Flows<'a>>, ServiceError> {
     let name = || service.name.clone();
     let router = |file: &RouterFile| {
         file.build(service.engine.block_tokens)

@@ -4,6 +4,7 @@ mod autoscaler;
 mod classical;
 mod controller;
 mod link;
+mod probe;
 mod replica;
 mod rollout;
 mod router;
@@ -33,6 +34,7 @@ pub use controller::Placed;
 pub(crate) use controller::Services;
 pub use foretell_serving::classical_served::{ClassicalServed, ClassicalServedBy};
 pub use foretell_serving::served::{Role, Served, ServedBy};
+pub(crate) use probe::{Nobody, Placement};
 pub use replica::ServiceError;
 pub(crate) use replica::calibration_of;
 
