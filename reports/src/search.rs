@@ -186,7 +186,8 @@ fn notes(searched: &Searched) -> String {
         let _ = writeln!(text, " {} cannot be: {first}", count(impossible().count() as u64));
     }
     let runs = found.iter().map(|found| found.runs).sum();
-    let _ = writeln!(text, " {} deployments, {} runs", count(searched.deployments.len() as u64), count(runs));
+    let _ =
+        writeln!(text, " deployments: {}, runs: {}", count(searched.deployments.len() as u64), count(runs));
     text
 }
 

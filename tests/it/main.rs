@@ -6,6 +6,7 @@ mod conformance;
 mod consistency;
 mod determinism;
 mod explain;
+mod search;
 mod study;
 mod support;
 mod tidy;

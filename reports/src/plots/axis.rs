@@ -46,6 +46,12 @@ impl Axis {
         Self::linear(label, max, step, suffix)
     }
 
+    /// A count from zero up to at least `max`, with ticks at whole numbers.
+    pub(super) fn whole(label: &str, max: f64) -> Self {
+        let step = round_step(max.max(1.0) / TICKS_MAX).max(1.0);
+        Self::linear(label, (max.max(1.0) / step - 1e-9).ceil() * step, step, "")
+    }
+
     /// Per cent of something that cannot exceed it.
     pub(super) fn percent(label: &str) -> Self {
         Self::linear(label, 100.0, 20.0, "%")
@@ -204,6 +210,14 @@ mod tests {
         check(0.0, "jobs: 0.0 0.2 0.4 0.6 0.8 1.0");
         check(7.0, "jobs: 0 1 2 3 4 5 6 7");
         check(4_321.0, "jobs: 0 500 1,000 1,500 2,000 2,500 3,000 3,500 4,000 4,500");
+    }
+
+    #[test]
+    fn counts_have_ticks_at_whole_numbers() {
+        let check = |max, expected: &str| assert_eq!(labels(&Axis::whole("GPUs", max)), expected);
+        check(0.0, "GPUs: 0 1");
+        check(4.0, "GPUs: 0 1 2 3 4");
+        check(17.0, "GPUs: 0 2 4 6 8 10 12 14 16 18");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use foretell_search::{Deployment, Found, Goal, Searched};
 
 use super::axis::Axis;
 use super::charts::{Chart, Kind, Shape};
-use super::series::Point;
+use super::series::{Point, steps};
 
 const NOTHING: &str = "nothing is held";
 
@@ -33,7 +33,15 @@ fn holding(searched: &Searched) -> impl Iterator<Item = (&Deployment, &Found, f6
     })
 }
 
-/// Load by GPUs: a point for each deployment, a colour for each value of the first key that has few enough, and a line for the frontier.
+/// The first time that is demanded: its place, and by how much a second is multiplied in the unit that suits its limit.
+fn first_time(searched: &Searched) -> Option<(usize, f64, &'static str)> {
+    let index = searched.times.iter().position(|&is_time| is_time)?;
+    let in_s = searched.limits.get(index).is_none_or(|&limit_s| limit_s >= 1.0);
+    Some(if in_s { (index, 1.0, "s") } else { (index, 1e3, "ms") })
+}
+
+/// Load by GPUs: a point for each deployment, a colour for each value of the first key that has few enough, and a line for the frontier. If all have as many GPUs, load by
+/// the first time that is demanded.
 fn frontier(searched: &Searched) -> Named {
     let few = |key: usize| {
         let mut values: Vec<&str> = Vec::new();
@@ -58,17 +66,29 @@ fn frontier(searched: &Searched) -> Named {
         }
         None => 0,
     };
+    let gpus_of = |(_, _, _, gpus): (&Deployment, &Found, f64, u64)| gpus;
+    let first = holding(searched).map(gpus_of).next();
+    let time = first_time(searched).filter(|_| holding(searched).all(|one| Some(gpus_of(one)) == first));
+    let place = |found: &Found, gpus: u64| match time {
+        Some((index, scale, _)) => found.values.get(index).copied().flatten().map(|value| value * scale),
+        None => Some(gpus as f64),
+    };
+    let mut shapes = Vec::new();
     let mut border: Vec<Point> = holding(searched)
         .filter(|(_, found, ..)| found.is_on_frontier)
         .map(|(_, _, load, gpus)| (gpus as f64, load))
         .collect();
     border.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1)));
-    let mut shapes = vec![Shape { run: names.len(), kind: Kind::Line, points: border }];
-    names.push("frontier".to_owned());
-    for run in 0..names.len() - 1 {
+    if time.is_none() {
+        // With more GPUs than one needs one holds as much.
+        shapes.push(Shape { run: names.len(), kind: Kind::Line, points: steps(&border) });
+        names.push("frontier".to_owned());
+    }
+    let groups = names.len() - usize::from(time.is_none());
+    for run in 0..groups {
         let points = holding(searched).filter(|(deployment, ..)| run_of(deployment) == run);
-        let points = points.map(|(_, _, load, gpus)| (gpus as f64, load)).collect();
-        shapes.push(Shape { run, kind: Kind::Points, points });
+        let points = points.filter_map(|(_, found, load, gpus)| Some((place(found, gpus)?, load)));
+        shapes.push(Shape { run, kind: Kind::Points, points: points.collect() });
     }
     let highest =
         |of: fn(&Point) -> f64| shapes.iter().flat_map(|shape| &shape.points).map(of).fold(0.0, f64::max);
@@ -77,7 +97,13 @@ fn frontier(searched: &Searched) -> Named {
             Goal::MostLoad => "The most load that deployments hold".to_owned(),
             Goal::FewestReplicas => "The fewest GPUs that hold a load".to_owned(),
         },
-        x: Axis::quantity("GPUs", highest(|point| point.0), ""),
+        x: match time {
+            Some((index, _, unit)) => {
+                let label = format!("{} where it is held ({unit})", searched.measures[index]);
+                Axis::quantity(&label, highest(|point| point.0), "")
+            }
+            None => Axis::whole("GPUs", highest(|point| point.0)),
+        },
         y: Axis::quantity(&format!("held ({})", searched.unit.name()), highest(|point| point.1), ""),
         remarks: vec![None; names.len()],
         key: None,
@@ -94,7 +120,9 @@ fn by_load(searched: &Searched) -> Named {
     for (run, (deployment, found, ..)) in best.enumerate() {
         let limit = found.limit.unwrap_or_default();
         let share = |value: f64| 100.0 * value / searched.limits.get(limit).copied().unwrap_or(1.0);
-        let points = found.points.iter().filter_map(|point| {
+        // Beyond the border runs are cut short: what is known of them is how much it is at least.
+        let end = found.missed.map_or(f64::INFINITY, |(load, _)| load);
+        let points = found.points.iter().filter(|point| point.load <= end).filter_map(|point| {
             let value = share(point.values.get(limit).copied().flatten()?);
             (value.is_finite() && value <= EXCEEDED_MAX).then_some((point.load, value.max(0.0)))
         });

@@ -105,7 +105,13 @@ impl Resolver<'_, '_> {
             },
             step_overhead_us: engine.step_overhead_us,
             sequence_overhead_us: engine.sequence_overhead_us,
-            max_tokens: engine.max_batched_tokens,
+            // Those that know no budget have larger iterations, which must not be continued from small ones: those are padded.
+            max_tokens: match engine.batcher {
+                BatcherFile::Orca | BatcherFile::Static => {
+                    engine.max_batched_tokens.max(Options::default().max_tokens)
+                }
+                _ => engine.max_batched_tokens,
+            },
             max_sequences: engine.max_sequences,
             ..Options::default()
         };

@@ -119,16 +119,12 @@ impl<'a> Deployed<'a> {
         let replicas = self.service.replicas;
         let step = (1.0 + self.search.question.tolerance).ln();
         let (low, high) = self.search.asked.bounds.unwrap_or(LOADS);
-        let (low, high) = ((low.ln() / step - 1e-9).ceil() as i64, (high.ln() / step + 1e-9).floor() as i64);
-        if low > high {
-            let message = "the bounds of `qps` are closer to each other than the tolerance";
-            return Err(SearchError::Question(message.to_owned()));
-        }
-        let per_s = |at: i64| (at as f64 * step).exp();
+        // The least is looked at as it was given.
+        let per_s = |at: i64| low * (at as f64 * step).exp();
         let range = Range {
-            low,
-            high,
-            start: (self.base.per_s.ln() / step).round() as i64,
+            low: 0,
+            high: ((high / low).ln() / step + 1e-9).floor() as i64,
+            start: ((self.base.per_s / low).ln() / step).round() as i64,
             stride: (2_f64.ln() / step).ceil() as i64,
         };
         let length = self.length(replicas)?;

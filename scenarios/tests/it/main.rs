@@ -12,6 +12,7 @@ mod profiles;
 mod queues;
 mod reservations;
 mod rollout;
+mod search;
 mod services;
 mod slurm;
 
@@ -336,7 +337,7 @@ fn library_scenarios_resolve() {
             "scale" => (12_500, 100_000),
             "gang-deadlock" | "fragmentation" | "kv-routing" => (32, 256),
             "policy-shootout" => (80, 640),
-            "elastic" | "disaggregation" => (8, 64),
+            "elastic" | "disaggregation" | "capacity" => (8, 64),
             "heterogeneous" => (27, 108),
             "serving" | "batching" | "paged-kv" | "chunked-prefill" => (1, 8),
             "topology-aware" => (160, 1_280),
