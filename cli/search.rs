@@ -40,7 +40,8 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "WHAT")]
     least: Option<Least>,
     /// Set a field to each of several values (KEY=VALUE,...), or say between which bounds to look (KEY=LOW..HIGH); may be
-    /// repeated. Keys: replicas, qps, tp, pp, dp, batch, sequences, gpu, batcher, router, or a field as --set takes it.
+    /// repeated. Keys: replicas, qps, tp, pp, dp, batch, sequences, gpu, batcher, router,
+    /// pd-ratio, or a field as --set takes it.
     #[arg(long = "vary", value_name = "KEY=VALUES")]
     vary: Vec<String>,
     /// The service to look at, where there are several.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::csv::Rows;
 use crate::table::{WIDTH_MIN, align_right, new_table, render};
-use crate::units::{count, fixed, percent, quantity};
+use crate::units::{count, percent, quantity};
 
 /// Rows of the table at most; beyond, those that are best by GPU are shown.
 const ROWS_MAX: usize = 24;
@@ -23,7 +23,27 @@ const WIDE: u16 = 100;
 /// What was found, no line wider than `width` (at least 72): a row for each deployment, or where there are many for the best of them.
 pub fn search_table(searched: &Searched, width: u16) -> String {
     let width = width.max(WIDTH_MIN);
-    [heading(searched, width), rows(searched, width), notes(searched)].concat()
+    [heading(searched, width), rows(searched, width), wrapped(&notes(searched), width)].concat()
+}
+
+/// Lines of words, none wider than `width` unless a word is.
+fn wrapped(text: &str, width: u16) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let mut used = 0;
+        for word in line.split_whitespace() {
+            let length = word.chars().count() + 1;
+            if used > 0 && used + length > width.into() {
+                out.push_str("\n  ");
+                used = 2;
+            }
+            out.push(' ');
+            out.push_str(word);
+            used += length;
+        }
+        out.push('\n');
+    }
+    out
 }
 
 fn heading(searched: &Searched, width: u16) -> String {
@@ -84,7 +104,10 @@ fn rows(searched: &Searched, width: u16) -> String {
         Goal::MostLoad => ["GPUs", "held", "missed", "held/GPU"].map(str::to_owned),
         Goal::FewestReplicas => ["load", "held", "missed", "GPUs"].map(str::to_owned),
     });
-    header.extend(times.iter().map(|&index| format!("{}, s", searched.measures[index])));
+    header.extend(times.iter().map(|&index| {
+        let unit = if in_ms(searched, index) { "ms" } else { "s" };
+        format!("{}, {unit}", searched.measures[index])
+    }));
     let last_number = header.len();
     header.push("limited by".to_owned());
     let mut table = new_table(width);
@@ -99,7 +122,12 @@ fn rows(searched: &Searched, width: u16) -> String {
         cells.extend(figures(searched, found));
         for &index in &times {
             let value = found.and_then(|found| found.values.get(index).copied().flatten());
-            cells.push(value.map_or_else(|| "-".to_owned(), seconds));
+            let scale = if in_ms(searched, index) { 1e3 } else { 1.0 };
+            cells.push(match value {
+                Some(value) if value.is_finite() => quantity(value * scale),
+                Some(_) => "endless".to_owned(),
+                None => "-".to_owned(),
+            });
         }
         cells.push(match &deployment.found {
             Ok(found) => limited_by(searched, found),
@@ -143,8 +171,9 @@ fn figures(searched: &Searched, found: Option<&Found>) -> [String; 4] {
     }
 }
 
-fn seconds(value: f64) -> String {
-    if value.is_finite() { fixed(value, if value < 10.0 { 3 } else { 1 }) } else { "endless".to_owned() }
+/// Whether a time is shown in milliseconds: as its limit would be.
+fn in_ms(searched: &Searched, index: usize) -> bool {
+    searched.limits.get(index).is_some_and(|&limit_s| limit_s < 1.0)
 }
 
 fn limited_by(searched: &Searched, found: &Found) -> String {
@@ -161,10 +190,8 @@ fn notes(searched: &Searched) -> String {
     let found: Vec<&Found> = searched.deployments.iter().flat_map(|one| &one.found).collect();
     let confidence = percent(searched.confidence);
     // Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        " held: meets all that is demanded, missed: does not, each with {confidence} confidence"
-    );
+    let _ =
+        writeln!(text, " held: meets all that is demanded, missed: does not, with {confidence} confidence");
     if searched.deployments.len() > 1 {
         text.push_str(" * no other holds as much with fewer GPUs, or more with as many\n");
     }
@@ -222,11 +249,11 @@ fn header(searched: &Searched, columns: &str) -> String {
 }
 
 /// Columns of `search.csv` between what was varied and what was measured.
-const SEARCH_COLUMNS: &str = "status,gpu,held_load,held_replicas,held_gpus,missed_load,\
+const SEARCH_COLUMNS: &str = "status,gpu_model,held_load,held_replicas,held_gpus,missed_load,\
                               missed_replicas,load_per_gpu,limited_by,frontier,runs,error";
 
 /// Columns of `points.csv` between what was varied and what was measured.
-const POINTS_COLUMNS: &str = "load,replicas,seeds,verdict";
+const POINTS_COLUMNS: &str = "load,replica_count,seeds,verdict";
 
 fn write_load(rows: &mut Rows<'_, impl Write>, load: Option<f64>) {
     match load {

@@ -4,4 +4,5 @@ mod files;
 mod fixture;
 mod plots;
 mod run_dir;
+mod search;
 mod tables;
