@@ -115,11 +115,24 @@ fn frontier(searched: &Searched) -> Named {
 
 /// By load, how much of its limit each deployment on the frontier uses of the demand that limits it.
 fn by_load(searched: &Searched) -> Named {
-    let best = holding(searched).filter(|(_, found, ..)| found.is_on_frontier).take(GROUPS_MAX);
+    // Of equals the first.
+    let mut seen = Vec::new();
+    let best = holding(searched).filter(|(_, found, load, gpus)| {
+        let is_new = !seen.contains(&(*gpus, load.to_bits()));
+        seen.push((*gpus, load.to_bits()));
+        is_new && found.is_on_frontier
+    });
+    let best: Vec<_> = best.take(GROUPS_MAX).collect();
     let (mut names, mut shapes) = (Vec::new(), Vec::new());
-    for (run, (deployment, found, ..)) in best.enumerate() {
+    for (run, (deployment, found, ..)) in best.into_iter().enumerate() {
         let limit = found.limit.unwrap_or_default();
-        let share = |value: f64| 100.0 * value / searched.limits.get(limit).copied().unwrap_or(1.0);
+        let allowed = searched.limits.get(limit).copied().unwrap_or(1.0);
+        let measure = searched.measures.get(limit).cloned().unwrap_or_default();
+        // Of what is to be attained, what is lacking.
+        let share = |value: f64| match measure.as_str() {
+            "attainment" => 100.0 * (1.0 - value) / (1.0 - allowed),
+            _ => 100.0 * value / allowed,
+        };
         // Beyond the border runs are cut short: what is known of them is how much it is at least.
         let end = found.missed.map_or(f64::INFINITY, |(load, _)| load);
         let points = found.points.iter().filter(|point| point.load <= end).filter_map(|point| {
@@ -129,21 +142,18 @@ fn by_load(searched: &Searched) -> Named {
         let points: Vec<Point> = points.collect();
         shapes.push(Shape { run, kind: Kind::Line, points: points.clone() });
         shapes.push(Shape { run, kind: Kind::Points, points });
-        let values: Vec<String> = searched
-            .keys
-            .iter()
-            .zip(&deployment.values)
-            .map(|(key, value)| format!("{key} {value}"))
-            .collect();
-        let name = if values.is_empty() { searched.service.clone() } else { values.join(", ") };
-        let measure = searched.measures.get(limit).cloned().unwrap_or_default();
+        // Values alone: with their keys the legend would be cut off.
+        let name =
+            if deployment.values.is_empty() { searched.service.clone() } else { deployment.values.join(" ") };
         names.push(format!("{name}: {measure}"));
     }
-    let most = shapes.iter().flat_map(|shape| &shape.points).map(|point| point.0).fold(0.0, f64::max);
+    let points = || shapes.iter().flat_map(|shape| &shape.points);
+    let most = points().map(|point| point.0).fold(0.0, f64::max);
+    let highest = points().map(|point| point.1).fold(0.0, f64::max);
     let chart = Chart {
         title: "What limits them, by load".to_owned(),
         x: Axis::quantity(&format!("load ({})", searched.unit.name()), most, ""),
-        y: Axis::quantity("measured, of what is allowed", EXCEEDED_MAX, "%"),
+        y: Axis::quantity("measured, of what is allowed", highest.max(100.0), "%"),
         remarks: vec![None; names.len()],
         key: None,
         nothing: NOTHING,
