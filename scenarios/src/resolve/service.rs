@@ -86,35 +86,7 @@ impl Resolver<'_, '_> {
         }
         let requests = self.requests(&format!("{path}.requests"), &file.requests, file, seed);
         let startup = self.span(&format!("{path}.startup_s"), file.startup_s);
-        let options = Options {
-            weights: match file.weights {
-                WeightsFile::Bits16 => Weights::Bits16,
-                WeightsFile::Fp8 => Weights::Fp8,
-                WeightsFile::Fp8Block => Weights::Fp8Block,
-                WeightsFile::Int8 => Weights::Int8,
-                WeightsFile::Int4 => Weights::Int4,
-            },
-            cache_number_bytes: match file.kv_cache {
-                KvCacheFile::Bits16 => 2.0,
-                KvCacheFile::Bits8 => 1.0,
-            },
-            compilation: match file.compilation {
-                CompilationFile::Graphs => Compilation::Graphs,
-                CompilationFile::Eager => Compilation::Eager,
-                CompilationFile::Tensorrt => Compilation::TensorRt,
-            },
-            step_overhead_us: engine.step_overhead_us,
-            sequence_overhead_us: engine.sequence_overhead_us,
-            // Those that know no budget have larger iterations, which must not be continued from small ones: those are padded.
-            max_tokens: match engine.batcher {
-                BatcherFile::Orca | BatcherFile::Static => {
-                    engine.max_batched_tokens.max(Options::default().max_tokens)
-                }
-                _ => engine.max_batched_tokens,
-            },
-            max_sequences: engine.max_sequences,
-            ..Options::default()
-        };
+        let options = options(file);
         let service = Service {
             name: file.name.clone(),
             model: model?,
@@ -437,6 +409,40 @@ impl Resolver<'_, '_> {
             lengths,
             target: target(file.max_model_tokens),
         })
+    }
+}
+
+/// Numbers, kernels and overheads.
+fn options(file: &ServiceFile) -> Options {
+    let engine = &file.engine;
+    Options {
+        weights: match file.weights {
+            WeightsFile::Bits16 => Weights::Bits16,
+            WeightsFile::Fp8 => Weights::Fp8,
+            WeightsFile::Fp8Block => Weights::Fp8Block,
+            WeightsFile::Int8 => Weights::Int8,
+            WeightsFile::Int4 => Weights::Int4,
+        },
+        cache_number_bytes: match file.kv_cache {
+            KvCacheFile::Bits16 => 2.0,
+            KvCacheFile::Bits8 => 1.0,
+        },
+        compilation: match file.compilation {
+            CompilationFile::Graphs => Compilation::Graphs,
+            CompilationFile::Eager => Compilation::Eager,
+            CompilationFile::Tensorrt => Compilation::TensorRt,
+        },
+        step_overhead_us: engine.step_overhead_us,
+        sequence_overhead_us: engine.sequence_overhead_us,
+        // Those that know no budget have larger iterations, which must not be continued from small ones: those are padded.
+        max_tokens: match engine.batcher {
+            BatcherFile::Orca | BatcherFile::Static => {
+                engine.max_batched_tokens.max(Options::default().max_tokens)
+            }
+            _ => engine.max_batched_tokens,
+        },
+        max_sequences: engine.max_sequences,
+        ..Options::default()
     }
 }
 
