@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use foretell_serving::cost::Cost;
 use foretell_serving::metrics::Objective;
 use foretell_serving::served::{Role, RolloutEvent, Served};
 
@@ -108,20 +109,33 @@ fn rollout_rows(served: &Served) -> Vec<(&'static str, String)> {
     vec![("Rollout", parts.join("; ")), ("Versions", versions)]
 }
 
-/// How many hours of a GPU its replicas had, from when each was placed until it went, or the last token was there.
-pub(crate) fn gpu_hours(served: &Served) -> f64 {
-    let last_ns = served.outcomes.iter().map(|(_, one)| one.last_token_ns).max().unwrap_or(0);
-    let end_s = last_ns as f64 / 1e9;
-    let hours =
-        |from_s: f64, until_s: Option<f64>| (until_s.unwrap_or(end_s).min(end_s) - from_s).max(0.0) / 3600.0;
-    served.replicas.iter().map(|one| f64::from(one.gpus) * hours(one.placed_s, one.until_s)).sum()
+/// An amount of money.
+pub(crate) fn dollars(amount: f64) -> String {
+    format!("${}", quantity(amount))
+}
+
+/// What a service costs, by what it did for it.
+fn costs(cost: &Cost) -> String {
+    let mut text = dollars(cost.dollars);
+    let by = [
+        (cost.per_million_output_tokens, "a million output tokens"),
+        (cost.per_million_tokens, "a million tokens with prompts"),
+        (cost.per_1000_requests_in_slo, "1,000 requests within the SLO"),
+    ];
+    for (place, (amount, what)) in
+        by.into_iter().filter_map(|(amount, what)| Some((amount?, what))).enumerate()
+    {
+        let before = if place == 0 { ": " } else { ", " };
+        text.extend([before, &dollars(amount), " for ", what]);
+    }
+    text
 }
 
 /// What happened to the fleet, for a row of a table each; nothing of one to which nothing happened.
 pub(crate) fn rows(served: &Served) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
     if served.replicas.len() > 1 || !served.scaling.is_empty() {
-        rows.push(("Routed", format!("{}, {} GPU hours", served.router, quantity(gpu_hours(served)))));
+        rows.push(("Routed", format!("{}, {} GPU hours", served.router, quantity(served.gpu_hours()))));
     }
     if let Some(first) = served.scaling.first() {
         let to = served.scaling.iter().map(|event| event.to);
@@ -144,6 +158,9 @@ pub(crate) fn rows(served: &Served) -> Vec<(&'static str, String)> {
             short(handed.transfer_s)
         );
         rows.push(("Handed over", text));
+    }
+    if let Some(cost) = served.cost() {
+        rows.push(("Cost", costs(&cost)));
     }
     let tries = served.tries;
     if tries.retried + tries.given_up + tries.lost > 0 {

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use comfy_table::{Cell, Row};
+use foretell_serving::cost::Cost;
 use foretell_serving::fleet::Tries;
 use foretell_serving::metrics::{Objective, Spread, Summary};
 use foretell_serving::served::{HandOvers, Role, RolloutEvent, Served};
@@ -154,7 +155,7 @@ pub fn service_overview(services: &[Served], width: u16) -> String {
 /// One row for each service. In one unit for each column, so that rows compare at a glance.
 fn side_by_side(services: &[Served], width: u16) -> String {
     let mut table = new_table(width);
-    table.set_header([
+    let mut header = vec![
         "Service",
         "TTFT\nmean s",
         "TTFT\np99 s",
@@ -163,15 +164,22 @@ fn side_by_side(services: &[Served], width: u16) -> String {
         "out\ntok/s",
         "KV\nuse",
         "SLO",
-    ]);
-    for served in services {
+    ];
+    let costs: Vec<Option<Cost>> = services.iter().map(Served::cost).collect();
+    let any_cost = costs.iter().any(Option::is_some);
+    if any_cost {
+        header.push("$/M\nout");
+    }
+    let columns = header.len();
+    table.set_header(header);
+    for (served, cost) in services.iter().zip(costs) {
         let summary = &served.summary;
         let slo = if served.objective == Objective::default() {
             "-".to_owned()
         } else {
             percent(summary.slo_attainment)
         };
-        table.add_row([
+        let mut row = vec![
             served.service.clone(),
             quantity(summary.ttft_s.mean),
             quantity(summary.ttft_s.p99),
@@ -180,9 +188,14 @@ fn side_by_side(services: &[Served], width: u16) -> String {
             fixed(summary.output_tokens_per_s, 0),
             percent(summary.kv_use),
             slo,
-        ]);
+        ];
+        if any_cost {
+            let amount = cost.and_then(|cost| cost.per_million_output_tokens);
+            row.push(amount.map_or_else(|| "-".to_owned(), quantity));
+        }
+        table.add_row(row);
     }
-    align_right(&mut table, &[1, 2, 3, 4, 5, 6, 7]);
+    align_right(&mut table, &(1..columns).collect::<Vec<_>>());
     table.column_iter_mut().for_each(|column| {
         column.set_padding((1, 0));
     });
@@ -268,6 +281,9 @@ pub struct ServiceRecord<'a> {
     pub replicas: Vec<ReplicaRecord<'a>>,
     /// Hours of a GPU that they had.
     pub gpu_hours: f64,
+    /// What they cost, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
     /// What became of clients' tries.
     pub tries: Tries,
     /// What was handed from replicas that read prompts in to those that generate answers.
@@ -325,7 +341,8 @@ impl<'a> ServiceRecord<'a> {
                     role: replica.role,
                 })
                 .collect(),
-            gpu_hours: fleet::gpu_hours(served),
+            gpu_hours: served.gpu_hours(),
+            cost: served.cost(),
             tries: served.tries,
             handed_over: served.handed_over,
             rollout: &served.rollout,

@@ -179,6 +179,10 @@ pub struct NodeGroupFile {
     /// Virtual cluster that owns the nodes; shared by all if absent.
     #[schemars(length(min = 1))]
     pub virtual_cluster: Option<String>,
+    /// What a GPU of these nodes costs an hour, in dollars; not known if absent.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(range(min = 0))]
+    pub price_per_gpu_hour: Option<f64>,
 }
 
 /// A taint keeps jobs that do not tolerate it off a node.

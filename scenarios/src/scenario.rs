@@ -102,6 +102,8 @@ pub struct NodeGroup {
     pub labels: BTreeMap<String, String>,
     /// Taints.
     pub taints: Vec<Taint>,
+    /// Dollars for an hour of one of their GPUs, where the scenario says so.
+    pub price_per_gpu_hour: Option<f64>,
 }
 
 impl NodeGroup {

@@ -6,7 +6,7 @@
 //! - [`calibrate`]: fits a calibration on kernel timings.
 //! - [`tables`] and [`products`]: what was measured in place of a law.
 //! - [`engine`]: a replica, which batches requests by a policy of `foretell-serving-policies`, re-exported as [`policies`].
-//! - [`metrics`] and [`served`]: what users feel, and what GPUs do.
+//! - [`metrics`], [`served`] and [`cost`]: what users feel, what GPUs do, and what it costs.
 //! - [`speculation`]: drafts, and how many of them it accepts.
 //! - [`group`]: engines that share their experts.
 //! - [`classical`] and [`classical_served`]: servers of models that answer a request in one execution, and what became of their requests.
@@ -19,6 +19,7 @@ mod calibration_catalog;
 pub mod classical;
 pub mod classical_served;
 pub mod correction;
+pub mod cost;
 mod curve;
 pub mod device;
 pub mod engine;

@@ -59,6 +59,8 @@ pub struct ServedBy {
     pub gpu: String,
     /// How many of them.
     pub gpus: u32,
+    /// Dollars for an hour of one of them, where they are known.
+    pub price_per_gpu_hour: Option<f64>,
     /// Blocks of keys and values.
     pub blocks: u64,
     /// Tokens of a block.

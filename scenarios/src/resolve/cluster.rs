@@ -48,7 +48,9 @@ impl Resolver<'_, '_> {
                     labels.insert(label.to_owned(), value.clone());
                 }
             }
-            groups.push(NodeGroup { node_type, names, labels, taints: group.taints.clone() });
+            let price_per_gpu_hour = group.price_per_gpu_hour;
+            let taints = group.taints.clone();
+            groups.push(NodeGroup { node_type, names, labels, taints, price_per_gpu_hour });
         }
         if let Some(trace) = &file.trace {
             groups.extend(self.node_list(trace, &own_types).unwrap_or_default());
@@ -177,7 +179,13 @@ impl Resolver<'_, '_> {
                 Some(group) if group.node_type == node_type && group.labels == labels => {
                     group.names.push(name);
                 }
-                _ => groups.push(NodeGroup { node_type, names: vec![name], labels, taints: Vec::new() }),
+                _ => groups.push(NodeGroup {
+                    node_type,
+                    names: vec![name],
+                    labels,
+                    taints: Vec::new(),
+                    price_per_gpu_hour: None,
+                }),
             }
         }
         Some(groups)

@@ -136,6 +136,8 @@ pub(super) struct Built {
     pub(super) peak_flops: f64,
     /// Peak bytes a second of one.
     pub(super) memory_bytes_per_s: f64,
+    /// Dollars for an hour of one, where they are known.
+    pub(super) price_per_gpu_hour: Option<f64>,
 }
 
 /// All that replicas of a service on nodes of one kind share.
@@ -193,6 +195,7 @@ impl Blueprint {
                 calibration.device.flops_16bit
             },
             memory_bytes_per_s: calibration.device.memory_bytes_per_s,
+            price_per_gpu_hour: place.group.price_per_gpu_hour,
         };
         let block_bytes = f64::from(engine.block_tokens)
             * service.model.kv_bytes_per_token(parallelism, service.options.cache_number_bytes);

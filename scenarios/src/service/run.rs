@@ -114,6 +114,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
                 until_s: one.until_ns.map(|until_ns| until_ns as f64 / 1e9),
                 gpu: one.built.gpu.clone(),
                 gpus: one.built.gpus,
+                price_per_gpu_hour: one.built.price_per_gpu_hour,
                 blocks: one.built.blocks,
                 block_tokens: service.engine.block_tokens,
                 role: service.role_of(one.variant),

@@ -3,6 +3,7 @@
 mod classical;
 mod colocation;
 mod communication;
+mod costs;
 mod disaggregation;
 mod elastic;
 mod fabrics;

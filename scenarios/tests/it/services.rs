@@ -15,7 +15,7 @@ pub(crate) fn text(service: &str, requests: &str) -> String {
     )
 }
 
-const POISSON: &str = r#"[service.requests.synthetic]
+pub(crate) const POISSON: &str = r#"[service.requests.synthetic]
 count = 400
 arrival = { process = "poisson", rate_per_s = 8 }
 prompt = { law = "log_normal", median = 600, sigma = 0.8, max = 4000 }

@@ -1,0 +1,61 @@
+//! What a service costs.
+
+use serde::Serialize;
+
+use crate::metrics::Objective;
+use crate::served::{Served, ServedBy};
+
+/// Dollars of a service, and by what it did for them. What is not done has no price.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Cost {
+    /// Of all GPU hours that its replicas had, busy or not.
+    pub dollars: f64,
+    /// For a million tokens of answers that somebody got.
+    pub per_million_output_tokens: Option<f64>,
+    /// For a million tokens of these answers and their prompts.
+    pub per_million_tokens: Option<f64>,
+    /// For 1,000 requests that kept all that is promised, where anything is.
+    pub per_1000_requests_in_slo: Option<f64>,
+}
+
+impl ServedBy {
+    /// Hours that it had each of its GPUs: from when it was placed until it went, or the end.
+    pub(crate) fn hours(&self, end_s: f64) -> f64 {
+        (self.until_s.unwrap_or(end_s).min(end_s) - self.placed_s).max(0.0) / 3600.0
+    }
+}
+
+impl Served {
+    /// When the last token was there, in seconds from the beginning.
+    pub fn end_s(&self) -> f64 {
+        self.outcomes.iter().map(|(_, one)| one.last_token_ns).max().unwrap_or(0) as f64 / 1e9
+    }
+
+    /// How many hours of a GPU its replicas had, from when each was placed until it went, or the last token was there.
+    pub fn gpu_hours(&self) -> f64 {
+        let end_s = self.end_s();
+        self.replicas.iter().map(|one| f64::from(one.gpus) * one.hours(end_s)).sum()
+    }
+
+    /// What that costs. None where the price of any replica is not known.
+    pub fn cost(&self) -> Option<Cost> {
+        if self.replicas.is_empty() {
+            return None;
+        }
+        let end_s = self.end_s();
+        let of = |one: &ServedBy| Some(f64::from(one.gpus) * one.hours(end_s) * one.price_per_gpu_hour?);
+        let dollars: f64 = self.replicas.iter().map(of).sum::<Option<f64>>()?;
+        let outcomes = || self.outcomes.iter().map(|(_, outcome)| outcome);
+        let output_tokens: u64 = outcomes().map(|one| u64::from(one.output_tokens)).sum();
+        let prompt_tokens: u64 = outcomes().map(|one| u64::from(one.prompt_tokens)).sum();
+        let promised = self.objective != Objective::default();
+        let kept = outcomes().filter(|one| promised && one.meets(&self.objective)).count() as u64;
+        let by = |unit: f64, count: u64| (count > 0).then(|| dollars * unit / count as f64);
+        Some(Cost {
+            dollars,
+            per_million_output_tokens: by(1e6, output_tokens),
+            per_million_tokens: by(1e6, prompt_tokens + output_tokens),
+            per_1000_requests_in_slo: by(1e3, kept),
+        })
+    }
+}
