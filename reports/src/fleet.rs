@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 
-use foretell_serving::cost::Cost;
+use foretell_serving::cost::{Cost, Energy};
 use foretell_serving::metrics::Objective;
 use foretell_serving::served::{Role, RolloutEvent, Served};
 
 use crate::csv::Rows;
-use crate::units::{count, duration, percent, quantity};
+use crate::units::{count, duration, fixed, percent, quantity};
 
 /// Header of `replicas.csv`.
 pub const REPLICAS_HEADER: &str = "replica,placed_s,ready_s,until_s,gpu,gpus,kv_blocks,role,requests,busy_s";
@@ -161,6 +161,17 @@ pub(crate) fn rows(served: &Served) -> Vec<(&'static str, String)> {
     }
     if let Some(cost) = served.cost() {
         rows.push(("Cost", costs(&cost)));
+    }
+    if let Some(Energy { kwh, joules_per_output_token, mean_gpu_w }) = served.energy() {
+        let by_token =
+            joules_per_output_token.map(|joules| format!(", {} J for an output token", quantity(joules)));
+        let text = format!(
+            "{} kWh{}, {} W of a GPU on average",
+            quantity(kwh),
+            by_token.unwrap_or_default(),
+            fixed(mean_gpu_w, 0)
+        );
+        rows.push(("GPU energy", text));
     }
     let tries = served.tries;
     if tries.retried + tries.given_up + tries.lost > 0 {

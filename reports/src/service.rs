@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use comfy_table::{Cell, Row};
-use foretell_serving::cost::Cost;
+use foretell_serving::cost::{Cost, Energy};
 use foretell_serving::fleet::Tries;
 use foretell_serving::metrics::{Objective, Spread, Summary};
 use foretell_serving::served::{HandOvers, Role, RolloutEvent, Served};
@@ -284,6 +284,9 @@ pub struct ServiceRecord<'a> {
     /// What they cost, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
+    /// What its GPUs drew, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub energy: Option<Energy>,
     /// What became of clients' tries.
     pub tries: Tries,
     /// What was handed from replicas that read prompts in to those that generate answers.
@@ -343,6 +346,7 @@ impl<'a> ServiceRecord<'a> {
                 .collect(),
             gpu_hours: served.gpu_hours(),
             cost: served.cost(),
+            energy: served.energy(),
             tries: served.tries,
             handed_over: served.handed_over,
             rollout: &served.rollout,

@@ -1,4 +1,4 @@
-//! What a service costs.
+//! What a service costs: dollars, and energy of its GPUs.
 
 use serde::Serialize;
 
@@ -16,6 +16,17 @@ pub struct Cost {
     pub per_million_tokens: Option<f64>,
     /// For 1,000 requests that kept all that is promised, where anything is.
     pub per_1000_requests_in_slo: Option<f64>,
+}
+
+/// What GPUs of a service drew.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Energy {
+    /// Kilowatt-hours of the GPUs of its replicas while it had them, busy or not.
+    pub kwh: f64,
+    /// Joules for a token of answers that somebody got.
+    pub joules_per_output_token: Option<f64>,
+    /// Watts of a GPU, on average.
+    pub mean_gpu_w: f64,
 }
 
 impl ServedBy {
@@ -46,7 +57,7 @@ impl Served {
         let of = |one: &ServedBy| Some(f64::from(one.gpus) * one.hours(end_s) * one.price_per_gpu_hour?);
         let dollars: f64 = self.replicas.iter().map(of).sum::<Option<f64>>()?;
         let outcomes = || self.outcomes.iter().map(|(_, outcome)| outcome);
-        let output_tokens: u64 = outcomes().map(|one| u64::from(one.output_tokens)).sum();
+        let output_tokens = self.output_tokens();
         let prompt_tokens: u64 = outcomes().map(|one| u64::from(one.prompt_tokens)).sum();
         let promised = self.objective != Objective::default();
         let kept = outcomes().filter(|one| promised && one.meets(&self.objective)).count() as u64;
@@ -56,6 +67,23 @@ impl Served {
             per_million_output_tokens: by(1e6, output_tokens),
             per_million_tokens: by(1e6, prompt_tokens + output_tokens),
             per_1000_requests_in_slo: by(1e3, kept),
+        })
+    }
+
+    /// Tokens of answers that somebody got.
+    fn output_tokens(&self) -> u64 {
+        self.outcomes.iter().map(|(_, outcome)| u64::from(outcome.output_tokens)).sum()
+    }
+
+    /// What its GPUs drew. None where that is not known of any replica.
+    pub fn energy(&self) -> Option<Energy> {
+        let joules: f64 = self.replicas.iter().map(|one| one.energy_j).sum::<Option<f64>>()?;
+        let gpu_s = 3600.0 * self.gpu_hours();
+        let output_tokens = self.output_tokens();
+        (gpu_s > 0.0).then(|| Energy {
+            kwh: joules / 3.6e6,
+            joules_per_output_token: (output_tokens > 0).then(|| joules / output_tokens as f64),
+            mean_gpu_w: joules / gpu_s,
         })
     }
 }

@@ -7,6 +7,7 @@
 //! - [`tables`] and [`products`]: what was measured in place of a law.
 //! - [`engine`]: a replica, which batches requests by a policy of `foretell-serving-policies`, re-exported as [`policies`].
 //! - [`metrics`], [`served`] and [`cost`]: what users feel, what GPUs do, and what it costs.
+//! - [`power`]: what GPUs draw meanwhile.
 //! - [`speculation`]: drafts, and how many of them it accepts.
 //! - [`group`]: engines that share their experts.
 //! - [`classical`] and [`classical_served`]: servers of models that answer a request in one execution, and what became of their requests.
@@ -34,6 +35,7 @@ pub mod metrics;
 pub mod model;
 mod observer;
 pub mod options;
+pub mod power;
 pub mod products;
 mod replay;
 pub mod served;

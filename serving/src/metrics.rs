@@ -10,6 +10,7 @@ use crate::engine::{Iterations, Observer, Outcome};
 use crate::latencies::Latencies;
 use crate::model::Model;
 use crate::model::work::Work;
+use crate::power::Drawing;
 
 /// Intervals of a timeline at most; beyond, pairs of them become one.
 const MOST_INTERVALS: usize = 1024;
@@ -71,6 +72,9 @@ pub struct Totals {
     pub peak_share: f64,
     /// How often requests gave up their memory.
     pub preemptions: u64,
+    /// Joules of GPUs while iterations were under way, where it is known what they draw.
+    #[serde(skip)]
+    pub busy_j: f64,
 }
 
 /// Listens to one replica.
@@ -88,6 +92,8 @@ pub struct Recorder {
     pub interval_ns: u64,
     /// The model, and bytes of a weight and of a number of its KV cache.
     model: Option<(Arc<Model>, f64, f64)>,
+    /// What the GPUs of an engine draw, where it is known.
+    drawing: Option<Drawing>,
 }
 
 impl Default for Recorder {
@@ -99,6 +105,7 @@ impl Default for Recorder {
             timeline: Vec::new(),
             interval_ns: FIRST_INTERVAL_NS,
             model: None,
+            drawing: None,
         }
     }
 }
@@ -107,6 +114,12 @@ impl Recorder {
     /// Listens to a replica of this model, and counts what it has to do.
     pub fn of(model: Arc<Model>, weight_bytes: f64, cache_number_bytes: f64) -> Self {
         Self { model: Some((model, weight_bytes, cache_number_bytes)), ..Self::default() }
+    }
+
+    /// Also counts what the GPUs of an engine draw, if that is known.
+    #[must_use]
+    pub fn drawing(self, drawing: Option<Drawing>) -> Self {
+        Self { drawing, ..self }
     }
 
     /// Makes room for an instant.
@@ -180,6 +193,7 @@ impl Recorder {
         mine.capacity_blocks_ns += theirs.capacity_blocks_ns;
         mine.peak_share = mine.peak_share.max(theirs.peak_share);
         mine.preemptions += theirs.preemptions;
+        mine.busy_j += theirs.busy_j;
     }
 }
 
@@ -212,6 +226,10 @@ impl Observer for Recorder {
             let work = model.work(&mean, *weight_bytes, *cache_number_bytes);
             self.totals.work.flops += count_f * work.flops;
             self.totals.work.bytes += count_f * work.bytes;
+            if let Some(drawing) = &self.drawing {
+                let work = Work { flops: count_f * work.flops, bytes: count_f * work.bytes };
+                self.totals.busy_j += drawing.busy_j(work, length / NS_PER_S);
+            }
         }
         // Blocks and tokens grow evenly over a row.
         let used = f64::midpoint(f64::from(before.used_blocks), f64::from(after.used_blocks));

@@ -71,6 +71,8 @@ pub struct ServedBy {
     pub requests: u64,
     /// Seconds in which it computed.
     pub busy_s: f64,
+    /// Joules of its GPUs, from when it was placed until it went or the last token was there. None where it is not known what they draw.
+    pub energy_j: Option<f64>,
 }
 
 /// A new version of a service got another part of the requests.

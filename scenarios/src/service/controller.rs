@@ -242,7 +242,8 @@ impl<'a> Services<'a> {
                     Arc::clone(&service.model),
                     options.weights.bytes(),
                     options.cache_number_bytes,
-                );
+                )
+                .drawing(built.drawing);
                 let startup_ns = u64::try_from(service.startup.as_nanos()).unwrap_or(u64::MAX);
                 let ready_ns = now_ns.saturating_add(startup_ns);
                 let member = running.fleet.add(server, recorder, ready_ns, number);

@@ -10,6 +10,7 @@ use foretell_serving::policies::{
     Batcher, BlockPool, Capacity, LightLlm, Limits, Orca, Order, Reservation, Sarathi, State, Static,
     TensorRtLlm, Vllm, VllmV0,
 };
+use foretell_serving::power::{Drawing, Power};
 use foretell_serving::{
     AnalyticLaw, Calibration, Engine, Group, Observer, Part, Rejection, Replica as Serving, Request,
     TierLink, Wanted,
@@ -138,6 +139,8 @@ pub(super) struct Built {
     pub(super) memory_bytes_per_s: f64,
     /// Dollars for an hour of one, where they are known.
     pub(super) price_per_gpu_hour: Option<f64>,
+    /// What the GPUs of an engine draw, where it is known.
+    pub(super) drawing: Option<Drawing>,
 }
 
 /// All that replicas of a service on nodes of one kind share.
@@ -185,17 +188,23 @@ impl Blueprint {
             model: service.model.name.clone(),
             gpu: gpu.to_owned(),
         })?;
+        let power =
+            Power::of_gpu(gpu).map_err(|cause| ServiceError::Calibration { service: name(), cause })?;
+        let peak_flops = if matches!(weight_bytes, 0.9..1.5) {
+            calibration.device.flops_8bit
+        } else {
+            calibration.device.flops_16bit
+        };
+        let peak_bytes_per_s = calibration.device.memory_bytes_per_s;
+        let engine_gpus = f64::from(parallelism.gpus()) / f64::from(parallelism.data);
         let built = Built {
             blocks: u64::from(blocks) * u64::from(parallelism.data),
             gpus: parallelism.gpus(),
             gpu: gpu.to_owned(),
-            peak_flops: if matches!(weight_bytes, 0.9..1.5) {
-                calibration.device.flops_8bit
-            } else {
-                calibration.device.flops_16bit
-            },
-            memory_bytes_per_s: calibration.device.memory_bytes_per_s,
+            peak_flops,
+            memory_bytes_per_s: peak_bytes_per_s,
             price_per_gpu_hour: place.group.price_per_gpu_hour,
+            drawing: power.map(|power| Drawing { power, gpus: engine_gpus, peak_flops, peak_bytes_per_s }),
         };
         let block_bytes = f64::from(engine.block_tokens)
             * service.model.kv_bytes_per_token(parallelism, service.options.cache_number_bytes);

@@ -4,7 +4,7 @@ use foretell_serving::Outcome;
 use foretell_serving::classical_served::ClassicalServed;
 use foretell_serving::fleet::HandedOver;
 use foretell_serving::fleet::Parts;
-use foretell_serving::metrics::{Capacity, Recorder, Summary};
+use foretell_serving::metrics::{Capacity, Recorder, Summary, Totals};
 use foretell_serving::served::{HandOvers, Served, ServedBy};
 use foretell_sim::engine::Progress;
 use foretell_sim::log::{Observer, RunResult};
@@ -64,10 +64,10 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
         .flat_map(|(replica, recorder)| recorder.outcomes.iter().map(move |&one| (replica as u32, one)))
         .collect();
     outcomes.sort_by_key(|&(_, outcome)| outcome.request);
-    let by_replica: Vec<(u64, f64)> = recorders
+    let by_replica: Vec<(u64, Totals)> = recorders
         .iter()
         .zip(read_in)
-        .map(|(one, read_in)| (one.outcomes.len() as u64 + read_in, one.totals.busy_ns))
+        .map(|(one, read_in)| (one.outcomes.len() as u64 + read_in, one.totals))
         .collect();
     let mut recorder = Recorder::default();
     for one in recorders {
@@ -107,7 +107,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
             .serving
             .iter()
             .zip(by_replica)
-            .map(|(one, (requests, busy_ns))| ServedBy {
+            .map(|(one, (requests, totals))| ServedBy {
                 replica: one.placed.replica,
                 placed_s: one.placed.at.as_secs_f64(),
                 ready_s: one.ready_ns as f64 / 1e9,
@@ -119,7 +119,8 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
                 block_tokens: service.engine.block_tokens,
                 role: service.role_of(one.variant),
                 requests,
-                busy_s: busy_ns / 1e9,
+                busy_s: totals.busy_ns / 1e9,
+                energy_j: energy_j(one, &totals, last_ns),
             })
             .collect(),
         mfu,
@@ -136,6 +137,15 @@ fn hand_overs(service: &Service, handed_over: &HandedOver) -> HandOvers {
         room_s: mean_s(room_ns),
         transfer_s: mean_s(move_ns),
     }
+}
+
+/// Joules of a replica's GPUs from when it was placed, where it is known what they draw: busy, and idle for the rest.
+fn energy_j(one: &Serving, totals: &Totals, last_ns: u64) -> Option<f64> {
+    let drawing = one.built.drawing?;
+    let placed_ns = u64::try_from(one.placed.at.as_nanos()).unwrap_or(u64::MAX);
+    let there_ns = one.until_ns.unwrap_or(u64::MAX).min(last_ns).saturating_sub(placed_ns);
+    let idle_gpu_s = (f64::from(one.built.gpus) * there_ns as f64 - drawing.gpus * totals.busy_ns) / 1e9;
+    Some(totals.busy_j + drawing.idle_j(idle_gpu_s.max(0.0)))
 }
 
 /// Shares of the peaks of operations and of memory bandwidth of all GPUs that the model's own work took, over the whole time; with replicas that

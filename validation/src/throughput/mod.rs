@@ -3,6 +3,7 @@
 //! No constant comes from a figure that is judged here. Splitwise's table and Mooncake's traces are read from the data; the others are in `published`.
 
 mod mooncake;
+mod power;
 mod published;
 mod server;
 mod splitwise;
@@ -10,6 +11,7 @@ mod splitwise;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use self::power::BY_POWER;
 use self::published::{MAXIMUM_LOADS, USERS, USERS_LENGTHS};
 use self::server::Server;
 use crate::report::{Cell, Report, Row};
@@ -119,6 +121,7 @@ pub fn run(data: &Path, progress: &Progress<'_>) -> Result<Report, Error> {
         progress.step();
     }
     lines.extend(splitwise::lines(data)?);
+    lines.extend(power::lines(data)?);
     progress.step();
     lines.extend(mooncake::lines(data)?);
     progress.step();
@@ -132,7 +135,7 @@ fn report(mut lines: Vec<Line>) -> Report {
         "{good} of {} figures are within {AIM_PERCENT} % on average (hit rates: 0.1 points).",
         judged.len()
     );
-    for source in [MAXIMUM_LOAD, BY_USERS, BY_PROMPT] {
+    for source in [MAXIMUM_LOAD, BY_USERS, BY_PROMPT, BY_POWER] {
         let of = judged.iter().filter(|line| line.case.starts_with(source));
         let errors: Vec<f64> = of.filter_map(|line| line.mean_error()).collect();
         let mean = errors.iter().sum::<f64>() / errors.len() as f64;

@@ -17,10 +17,10 @@ use crate::openb::existing;
 use crate::rows::read_rows;
 
 /// Where it is below the data folder.
-const TABLE: &str = "serving/splitwise-perfmodel/perf_model.csv";
+pub(super) const TABLE: &str = "serving/splitwise-perfmodel/perf_model.csv";
 
 /// Tokens of the answers of the rows in use, and of the prompts by which token times go.
-const ANSWER_TOKENS: u32 = 128;
+pub(super) const ANSWER_TOKENS: u32 = 128;
 const PROMPT_TOKENS: u32 = 512;
 
 /// What is capped in power is scaled, not measured.
