@@ -1,7 +1,9 @@
 //! Replicas of a service as they come and go, and clients who try again.
 
+use std::cmp::Reverse;
 use std::io::{self, Write};
 
+use foretell_serving::attainment::{ENOUGH, WINDOW_S, Window};
 use foretell_serving::cost::{Cost, Energy};
 use foretell_serving::metrics::Objective;
 use foretell_serving::served::{Role, RolloutEvent, Served};
@@ -11,6 +13,9 @@ use crate::units::{count, duration, fixed, percent, quantity};
 
 /// Header of `replicas.csv`.
 pub const REPLICAS_HEADER: &str = "replica,placed_s,ready_s,until_s,gpu,gpus,kv_blocks,role,requests,busy_s";
+
+/// Header of `attainment.csv`.
+pub const ATTAINMENT_HEADER: &str = "time_s,arrived,answered,kept,replicas";
 
 /// Header of `scaling.csv`.
 pub const SCALING_HEADER: &str = "time_s,role,from,to,reason";
@@ -44,6 +49,22 @@ pub fn write_replicas(served: &Served, out: &mut impl Write) -> io::Result<()> {
         rows.raw(one.role.name().as_bytes());
         rows.decimal(one.requests, 0);
         rows.seconds(nanos(one.busy_s));
+        rows.end()?;
+    }
+    rows.flush()
+}
+
+/// Writes one row for each minute up to the last arrival.
+pub fn write_attainment(served: &Served, out: &mut impl Write) -> io::Result<()> {
+    let mut rows = Rows::new(out, ATTAINMENT_HEADER);
+    for window in served.windows() {
+        let from_s = window.from_s as f64;
+        rows.seconds(window.from_s * 1_000_000_000);
+        for number in [window.arrived, window.answered, window.kept] {
+            rows.decimal(number, 0);
+        }
+        let replicas = served.mean_replicas(from_s, from_s + WINDOW_S as f64);
+        rows.decimal((replicas * 1e3).round() as u64, 3);
         rows.end()?;
     }
     rows.flush()
@@ -158,6 +179,21 @@ pub(crate) fn rows(served: &Served) -> Vec<(&'static str, String)> {
             short(handed.transfer_s)
         );
         rows.push(("Handed over", text));
+    }
+    if let Some(longest) =
+        served.breaches().iter().max_by_key(|one| (one.until_s - one.from_s, Reverse(one.from_s)))
+    {
+        let windows = served.windows();
+        let below = windows.iter().filter_map(Window::attainment).filter(|&share| share < ENOUGH).count();
+        let text = format!(
+            "kept by less than {} of requests in {} of {} minutes; longest from {} to {}",
+            percent(ENOUGH),
+            count(below as u64),
+            count(windows.len() as u64),
+            duration(longest.from_s as f64),
+            duration(longest.until_s as f64)
+        );
+        rows.push(("SLO", text));
     }
     if let Some(cost) = served.cost() {
         rows.push(("Cost", costs(&cost)));

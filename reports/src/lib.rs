@@ -41,7 +41,8 @@ pub use csv::{
 pub use error::ReportError;
 pub use explain::{explain_job, explain_node};
 pub use fleet::{
-    REPLICAS_HEADER, ROLLOUT_HEADER, SCALING_HEADER, write_replicas, write_rollout, write_scaling,
+    ATTAINMENT_HEADER, REPLICAS_HEADER, ROLLOUT_HEADER, SCALING_HEADER, write_attainment, write_replicas,
+    write_rollout, write_scaling,
 };
 pub use plots::{Curve, Plot, curve_plot, plots};
 pub use recompute::{Recomputed, recompute};

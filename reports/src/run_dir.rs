@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use foretell_search::Searched;
 use foretell_serving::classical_served::ClassicalServed;
+use foretell_serving::metrics::Objective;
 use foretell_serving::served::Served;
 use foretell_sim::log::{RunResult, RunSummary};
 
@@ -30,7 +31,7 @@ use crate::classical::{ClassicalRecord, classical_table, write_classical_request
 use crate::comparison::comparison_table;
 use crate::csv::{write_evictions, write_faults, write_jobs, write_timeline};
 use crate::error::ReportError;
-use crate::fleet::{write_replicas, write_rollout, write_scaling};
+use crate::fleet::{write_attainment, write_replicas, write_rollout, write_scaling};
 use crate::plots::{Plot, classical_plots, plots, search_plots, service_plots};
 use crate::search::{SearchFile, search_table, write_search, write_search_points};
 use crate::service::{ServiceRecord, service_table, write_requests, write_service_timeline};
@@ -152,6 +153,9 @@ fn write_services(directory: &Path, services: &[Served]) -> Result<(), ReportErr
         write_file(&own.join("replicas.csv"), |file| write_replicas(served, file))?;
         if !served.rollout.is_empty() {
             write_file(&own.join("rollout.csv"), |file| write_rollout(served, file))?;
+        }
+        if served.objective != Objective::default() {
+            write_file(&own.join("attainment.csv"), |file| write_attainment(served, file))?;
         }
         if !served.scaling.is_empty() {
             write_file(&own.join("scaling.csv"), |file| write_scaling(served, file))?;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use comfy_table::{Cell, Row};
+use foretell_serving::attainment::Breach;
 use foretell_serving::cost::{Cost, Energy};
 use foretell_serving::fleet::Tries;
 use foretell_serving::metrics::{Objective, Spread, Summary};
@@ -202,15 +203,17 @@ fn side_by_side(services: &[Served], width: u16) -> String {
     render(&table)
 }
 
-/// Writes one row for each request, in order of arrival; those that got nothing have no times.
+/// Writes one row for each request, in order of arrival; those that got nothing have no other times.
 pub fn write_requests(served: &Served, out: &mut impl Write) -> io::Result<()> {
     let mut rows = Rows::new(out, REQUESTS_HEADER);
     let mut rejected = served.refused.iter().peekable();
     let mut refuse = |rows: &mut Rows<'_, _>, before: u32| -> io::Result<()> {
-        while let Some((request, why)) = rejected.next_if(|(request, _)| *request < before) {
-            rows.decimal(u64::from(*request), 0);
-            (0..14).for_each(|_| rows.raw(b""));
-            rows.text(&why.to_string());
+        while let Some(refused) = rejected.next_if(|refused| refused.request < before) {
+            rows.decimal(u64::from(refused.request), 0);
+            rows.raw(b"");
+            rows.seconds(refused.arrival_ns);
+            (0..12).for_each(|_| rows.raw(b""));
+            rows.text(&refused.why.to_string());
             rows.end()?;
         }
         Ok(())
@@ -287,6 +290,8 @@ pub struct ServiceRecord<'a> {
     /// What its GPUs drew, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub energy: Option<Energy>,
+    /// When too few requests kept what is promised.
+    pub breaches: Vec<Breach>,
     /// What became of clients' tries.
     pub tries: Tries,
     /// What was handed from replicas that read prompts in to those that generate answers.
@@ -347,6 +352,7 @@ impl<'a> ServiceRecord<'a> {
             gpu_hours: served.gpu_hours(),
             cost: served.cost(),
             energy: served.energy(),
+            breaches: served.breaches(),
             tries: served.tries,
             handed_over: served.handed_over,
             rollout: &served.rollout,

@@ -37,9 +37,9 @@ impl ServedBy {
 }
 
 impl Served {
-    /// When the last token was there, in seconds from the beginning.
+    /// When the last token was there, be it one that nobody waited for any more; in seconds from the beginning.
     pub fn end_s(&self) -> f64 {
-        self.outcomes.iter().map(|(_, one)| one.last_token_ns).max().unwrap_or(0) as f64 / 1e9
+        self.recorder.last_ns as f64 / 1e9
     }
 
     /// How many hours of a GPU its replicas had, from when each was placed until it went, or the last token was there.

@@ -6,12 +6,13 @@
 //! - [`calibrate`]: fits a calibration on kernel timings.
 //! - [`tables`] and [`products`]: what was measured in place of a law.
 //! - [`engine`]: a replica, which batches requests by a policy of `foretell-serving-policies`, re-exported as [`policies`].
-//! - [`metrics`], [`served`] and [`cost`]: what users feel, what GPUs do, and what it costs.
+//! - [`metrics`], [`served`], [`attainment`] and [`cost`]: what users feel and when, what GPUs do, and what it costs.
 //! - [`power`]: what GPUs draw meanwhile.
 //! - [`speculation`]: drafts, and how many of them it accepts.
 //! - [`group`]: engines that share their experts.
 //! - [`classical`] and [`classical_served`]: servers of models that answer a request in one execution, and what became of their requests.
 
+pub mod attainment;
 pub mod attention;
 pub mod batch;
 pub mod calibrate;

@@ -90,6 +90,8 @@ pub struct Recorder {
     pub timeline: Vec<Interval>,
     /// Nanoseconds of one interval of it.
     pub interval_ns: u64,
+    /// When the last iteration ended.
+    pub last_ns: u64,
     /// The model, and bytes of a weight and of a number of its KV cache.
     model: Option<(Arc<Model>, f64, f64)>,
     /// What the GPUs of an engine draw, where it is known.
@@ -104,6 +106,7 @@ impl Default for Recorder {
             totals: Totals::default(),
             timeline: Vec::new(),
             interval_ns: FIRST_INTERVAL_NS,
+            last_ns: 0,
             model: None,
             drawing: None,
         }
@@ -180,6 +183,7 @@ impl Recorder {
             mine.add(theirs, 1.0);
         }
         self.outcomes.append(&mut other.outcomes);
+        self.last_ns = self.last_ns.max(other.last_ns);
         self.inter_token.merge(&other.inter_token);
         let (mine, theirs) = (&mut self.totals, other.totals);
         mine.iterations += theirs.iterations;
@@ -235,6 +239,7 @@ impl Observer for Recorder {
         let used = f64::midpoint(f64::from(before.used_blocks), f64::from(after.used_blocks));
         let held = f64::midpoint(before.held_tokens as f64, after.held_tokens as f64);
         let total_blocks = f64::from(state.blocks.total_blocks());
+        self.last_ns = self.last_ns.max(end_ns);
         let totals = &mut self.totals;
         totals.iterations += u64::from(count);
         totals.busy_ns += length;
@@ -375,7 +380,7 @@ pub struct Summary {
     pub requests: u64,
     /// Requests that got nothing.
     pub rejected: u64,
-    /// From the first arrival to the last token.
+    /// From the first arrival to the last token, be it one that nobody waits for any more.
     pub duration_s: f64,
     /// Seconds to be taken.
     pub queue_s: Spread,
@@ -434,7 +439,7 @@ impl Summary {
         let outcomes = &recorder.outcomes;
         let of = |value: fn(&Outcome) -> f64| Spread::of(outcomes.iter().map(value).collect());
         let first_ns = outcomes.iter().map(|one| one.arrival_ns).min().unwrap_or(0);
-        let last_ns = outcomes.iter().map(|one| one.last_token_ns).max().unwrap_or(0);
+        let last_ns = recorder.last_ns;
         let duration_s = last_ns.saturating_sub(first_ns) as f64 / NS_PER_S;
         let per_s = |count: f64| if duration_s > 0.0 { count / duration_s } else { 0.0 };
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };

@@ -1,23 +1,26 @@
 //! What users of model servers feel, and what replicas do meanwhile. Services are overlaid.
 
-use foretell_serving::metrics::Interval;
+use foretell_serving::attainment::WINDOW_S;
+use foretell_serving::metrics::{Interval, Objective};
 use foretell_serving::served::Served;
 
 use super::axis::Axis;
 use super::charts::{Chart, Kind, Shape, TIME, cumulative};
-use super::series::{Point, thinned, window_means};
+use super::series::{Point, steps, thinned, window_means};
 
 /// Values of a distribution that come counted are drawn from about so many.
 const COUNTED_MAX: u64 = 20_000;
 
 const NS_PER_S: f64 = 1e9;
 
-pub(super) fn charts(services: &[&Served]) -> [(&'static str, Chart); 7] {
+pub(super) fn charts(services: &[&Served]) -> [(&'static str, Chart); 9] {
     [
         ("ttft_cdf.svg", ttft(services)),
         ("tpot_cdf.svg", tpot(services)),
         ("itl_cdf.svg", itl(services)),
         ("e2e_cdf.svg", e2e(services)),
+        ("attainment.svg", attainment(services)),
+        ("replicas.svg", replicas(services)),
         ("requests.svg", requests(services)),
         ("tokens.svg", tokens(services)),
         ("kv_use.svg", kv_use(services)),
@@ -192,4 +195,64 @@ fn kv_use(services: &[&Served]) -> Chart {
         None,
         services.len(),
     )
+}
+
+/// Share of the requests that kept the SLO, by minute of their arrival.
+fn attainment(services: &[&Served]) -> Chart {
+    let windows = services.iter().map(|served| served.windows().len()).max().unwrap_or(0).max(1);
+    let x = Axis::time(TIME, 0.0, (windows as u64 * WINDOW_S) as f64);
+    let width_s = (x.max - x.min) / WINDOWS;
+    let line = |served: &Served| {
+        let each = served.windows().into_iter().filter_map(|window| {
+            let middle_s = window.from_s as f64 + 0.5 * WINDOW_S as f64;
+            Some((middle_s, 100.0 * window.attainment()?))
+        });
+        let points: Vec<Point> = each.filter(|_| served.objective != Objective::default()).collect();
+        // Few of them: all, that a short breach shows in its depth.
+        if (WINDOW_S as f64) < 0.5 * width_s { window_means(&points, width_s) } else { thinned(&points) }
+    };
+    let shape = |(run, served): (usize, &&Served)| Shape { run, kind: Kind::Line, points: line(served) };
+    let shapes = services.iter().enumerate().map(shape).collect();
+    let y = Axis::percent("requests that kept the SLO, by minute");
+    let chart = chart("SLO attained over time", x, y, shapes, None, services.len());
+    Chart { nothing: "nothing was promised", ..chart }
+}
+
+/// How many replicas there were from each instant on.
+fn counted(spans: impl Iterator<Item = (f64, Option<f64>)>, end_s: f64) -> Vec<Point> {
+    let mut changes: Vec<(f64, f64)> = Vec::new();
+    for (from_s, until_s) in spans {
+        // What goes before it serves never did.
+        if until_s.is_none_or(|until_s| until_s > from_s) && from_s < end_s {
+            changes.push((from_s, 1.0));
+            changes.extend(until_s.map(|until_s| (until_s, -1.0)));
+        }
+    }
+    changes.retain(|&(at_s, _)| at_s <= end_s);
+    changes.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let mut points = vec![(0.0, 0.0)];
+    let mut number: f64 = 0.0;
+    for at in changes.chunk_by(|one, other| one.0 == other.0) {
+        number += at.iter().map(|(_, change)| change).sum::<f64>();
+        points.push((at[0].0, number));
+    }
+    points.push((end_s, number));
+    points
+}
+
+/// Replicas that serve, and in a paler tone those that have their GPUs.
+fn replicas(services: &[&Served]) -> Chart {
+    let x = time_axis(services);
+    let end_s = x.max;
+    let mut shapes = Vec::new();
+    for (run, served) in services.iter().enumerate() {
+        let placed = counted(served.replicas.iter().map(|one| (one.placed_s, one.until_s)), end_s);
+        let ready = counted(served.replicas.iter().map(|one| (one.ready_s, one.until_s)), end_s);
+        shapes.push(Shape { run, kind: Kind::PaleLine, points: steps(&thinned(&placed)) });
+        shapes.push(Shape { run, kind: Kind::Line, points: steps(&thinned(&ready)) });
+    }
+    shapes.sort_by_key(|shape| shape.kind == Kind::Line);
+    // Fewer than five would be counted in fractions.
+    let y = Axis::quantity("replicas", highest(&shapes).max(5.0), "");
+    chart("Replicas over time", x, y, shapes, Some("line: serve; pale: have their GPUs"), services.len())
 }

@@ -57,7 +57,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
     if let Some(error) = feed.take_error() {
         return Err(error.into());
     }
-    refused.sort_by_key(|&(request, _)| request);
+    refused.sort_by_key(|one| one.request);
     let mut outcomes: Vec<(u32, Outcome)> = recorders
         .iter()
         .enumerate()
@@ -74,7 +74,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
         recorder.merge(one);
     }
     let first_ns = outcomes.iter().map(|(_, one)| one.arrival_ns).min().unwrap_or(0);
-    let last_ns = outcomes.iter().map(|(_, one)| one.last_token_ns).max().unwrap_or(0);
+    let last_ns = recorder.last_ns;
     // Engines that there are, on average from the first arrival to the last token.
     let there_ns = running.serving.iter().map(|one| {
         let until_ns = one.until_ns.unwrap_or(u64::MAX).min(last_ns);

@@ -345,6 +345,8 @@ fn library_scenarios_resolve() {
             "failures" => (2_080, 16_640),
             "classical" | "autoscaling" => (2, 16),
             "canary" => (4, 32),
+            "gpu-cost" => (9, 72),
+            "replica-loss" => (6, 48),
             "starvation" | "reclaim-storm" | "backfill" | "gpu-topology" => (16, 128),
             "shared-vs-partitioned" | "shared-vs-partitioned-philly" => (164, 1_312),
             _ => panic!("a library scenario without an expectation: {name}"),

@@ -23,7 +23,7 @@ use hand_over::{HandingOver, Stage, part_of};
 
 pub use hand_over::{ANSWERS, HandedOver, PROMPTS};
 pub use options::FleetOptions;
-pub use parts::{Parts, Refusal, Tries};
+pub use parts::{Parts, Refusal, Refused, Tries};
 pub use transport::{AtOnce, Move, Transport};
 pub use watch::{VARIANTS, Watched};
 
@@ -55,7 +55,7 @@ pub struct Fleet<R, A, O, T = AtOnce> {
     /// Tries to come, by when; the number keeps their order.
     retries: BTreeMap<(u64, u64), Attempt>,
     tried: u64,
-    refused: Vec<(u32, Refusal)>,
+    refused: Vec<Refused>,
     tries: Tries,
     watched: Watched,
     /// The same when it was last asked for by an autoscaler, by variant.
@@ -384,7 +384,7 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
 
     fn refuse(&mut self, attempt: &Attempt, refusal: Refusal) {
         self.tries.refused += 1;
-        self.refused.push((attempt.index, refusal));
+        self.refused.push(Refused { request: attempt.index, arrival_ns: attempt.arrival_ns, why: refusal });
         self.arrivals.done(attempt.index, self.now_ns);
     }
 

@@ -40,6 +40,17 @@ impl From<RouterRejection> for Refusal {
     }
 }
 
+/// A request that got nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// Its index.
+    pub request: u32,
+    /// When it arrived, at its first try.
+    pub arrival_ns: u64,
+    /// Why.
+    pub why: Refusal,
+}
+
 /// What became of clients' tries.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize)]
 pub struct Tries {
@@ -70,8 +81,8 @@ pub struct Parts<A, O> {
     pub prefix_tokens: (u64, u64),
     /// Where requests came from.
     pub arrivals: A,
-    /// Requests that got nothing, and why.
-    pub refused: Vec<(u32, Refusal)>,
+    /// Requests that got nothing.
+    pub refused: Vec<Refused>,
     /// What became of clients' tries.
     pub tries: Tries,
     /// What was handed from one replica to another.

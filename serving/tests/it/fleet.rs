@@ -1,12 +1,12 @@
 //! Fleets: nobody is lost, nobody is answered twice, and queues are as long as theory has them.
 
-use foretell_serving::fleet::{Parts, Tries};
+use foretell_serving::fleet::{Parts, Refused, Tries};
 use foretell_serving::policies::route::{
     KvAware, KvAwareOptions, LeastOutstanding, RoundRobin, Router, Ties,
 };
 use foretell_serving::policies::{BlockPool, State, Vllm};
 use foretell_serving::{
-    Arrivals, Batch, Engine, Fleet, FleetOptions, Observer, Outcome, Refusal, Request, StepLaw, replay,
+    Arrivals, Batch, Engine, Fleet, FleetOptions, Observer, Outcome, Request, StepLaw, replay,
 };
 use proptest::prelude::*;
 use rand::rngs::ChaCha8Rng;
@@ -118,7 +118,7 @@ pub(super) fn blows() -> impl Strategy<Value = Vec<(u64, Blow)>> {
 /// What became of requests, in their order, and of those that got nothing.
 struct Ended {
     outcomes: Vec<Outcome>,
-    refused: Vec<(u32, Refusal)>,
+    refused: Vec<Refused>,
     tries: Tries,
 }
 
@@ -193,7 +193,7 @@ proptest! {
         prop_assert!(!fleet.is_busy());
         prop_assert_eq!(fleet.watch(0).requests(), 0);
         let Ended { outcomes, refused, tries } = end(fleet);
-        let mut seen: Vec<u32> = outcomes.iter().map(|one| one.request).chain(refused.iter().map(|one| one.0)).collect();
+        let mut seen: Vec<u32> = outcomes.iter().map(|one| one.request).chain(refused.iter().map(|one| one.request)).collect();
         seen.sort_unstable();
         prop_assert_eq!(seen, (0..requests.len() as u32).collect::<Vec<_>>());
         prop_assert_eq!(tries.answered, outcomes.len() as u64);

@@ -165,7 +165,7 @@ proptest! {
             prop_assert!(fleet.serving().filter(|load| load.variant == prompts).all(|load| load.used_blocks == 0));
         }
         let (outcomes, parts) = outcomes(fleet);
-        let refused = parts.refused.iter().map(|one| one.0);
+        let refused = parts.refused.iter().map(|one| one.request);
         let mut seen: Vec<u32> = outcomes.iter().map(|one| one.request).chain(refused).collect();
         seen.sort_unstable();
         prop_assert_eq!(seen, (0..requests.len() as u32).collect::<Vec<_>>());
