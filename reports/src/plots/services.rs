@@ -232,7 +232,7 @@ fn counted(spans: impl Iterator<Item = (f64, Option<f64>)>, end_s: f64) -> Vec<P
     changes.sort_by(|one, other| one.0.total_cmp(&other.0));
     let mut points = vec![(0.0, 0.0)];
     let mut number: f64 = 0.0;
-    for at in changes.chunk_by(|one, other| one.0 == other.0) {
+    for at in changes.chunk_by(|one, other| one.0.total_cmp(&other.0).is_eq()) {
         number += at.iter().map(|(_, change)| change).sum::<f64>();
         points.push((at[0].0, number));
     }
