@@ -4,9 +4,10 @@ use foretell_serving::attainment::WINDOW_S;
 use foretell_serving::metrics::{Interval, Objective};
 use foretell_serving::served::Served;
 
-use super::axis::Axis;
+use super::axis::{Axis, round_time_step};
 use super::charts::{Chart, Kind, Shape, TIME, cumulative};
 use super::series::{Point, steps, thinned, window_means};
+use crate::units::span;
 
 /// Values of a distribution that come counted are drawn from about so many.
 const COUNTED_MAX: u64 = 20_000;
@@ -201,20 +202,25 @@ fn kv_use(services: &[&Served]) -> Chart {
 fn attainment(services: &[&Served]) -> Chart {
     let windows = services.iter().map(|served| served.windows().len()).max().unwrap_or(0).max(1);
     let x = Axis::time(TIME, 0.0, (windows as u64 * WINDOW_S) as f64);
-    let width_s = (x.max - x.min) / WINDOWS;
+    let width_s = round_time_step((x.max - x.min) / WINDOWS);
+    // Lines that swing from minute to minute hide each other. A short breach shows in its depth where there is one line, or where minutes are few.
+    let averaged = services.len() > 1 && WINDOW_S as f64 <= 0.5 * width_s;
     let line = |served: &Served| {
         let each = served.windows().into_iter().filter_map(|window| {
             let middle_s = window.from_s as f64 + 0.5 * WINDOW_S as f64;
             Some((middle_s, 100.0 * window.attainment()?))
         });
         let points: Vec<Point> = each.filter(|_| served.objective != Objective::default()).collect();
-        // Few of them: all, that a short breach shows in its depth.
-        if (WINDOW_S as f64) < 0.5 * width_s { window_means(&points, width_s) } else { thinned(&points) }
+        if averaged { window_means(&points, width_s) } else { thinned(&points) }
     };
     let shape = |(run, served): (usize, &&Served)| Shape { run, kind: Kind::Line, points: line(served) };
     let shapes = services.iter().enumerate().map(shape).collect();
-    let y = Axis::percent("requests that kept the SLO, by minute");
-    let chart = chart("SLO attained over time", x, y, shapes, None, services.len());
+    let y = Axis::percent("requests that kept the SLO");
+    let key = format!(
+        "by minute of arrival{}",
+        if averaged { format!("; means over {}", span(width_s)) } else { String::new() }
+    );
+    let chart = chart("SLO attained over time", x, y, shapes, Some(&key), services.len());
     Chart { nothing: "nothing was promised", ..chart }
 }
 

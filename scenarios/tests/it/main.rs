@@ -1,6 +1,7 @@
 //! Scenario files from the outside: good ones resolve, bad ones say what is wrong and where.
 
 mod classical;
+mod colocated;
 mod colocation;
 mod communication;
 mod costs;
@@ -347,6 +348,7 @@ fn library_scenarios_resolve() {
             "canary" => (4, 32),
             "gpu-cost" => (9, 72),
             "replica-loss" => (6, 48),
+            "tidal" => (3, 24),
             "starvation" | "reclaim-storm" | "backfill" | "gpu-topology" => (16, 128),
             "shared-vs-partitioned" | "shared-vs-partitioned-philly" => (164, 1_312),
             _ => panic!("a library scenario without an expectation: {name}"),

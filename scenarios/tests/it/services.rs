@@ -22,7 +22,7 @@ prompt = { law = "log_normal", median = 600, sigma = 0.8, max = 4000 }
 output = { law = "log_normal", median = 150, sigma = 0.6, max = 1000 }"#;
 
 /// Listens to nothing.
-struct Deaf;
+pub(crate) struct Deaf;
 
 impl Observer for Deaf {
     fn advance(&mut self, _from: Time, _to: Time, _state: &ClusterState) {}
