@@ -23,6 +23,8 @@ enum Least {
     Replicas,
     /// The same.
     Gpus,
+    /// The same, where the cluster's nodes have a price (`price_per_gpu_hour`).
+    Cost,
 }
 
 #[derive(Args)]
@@ -135,6 +137,15 @@ pub(crate) fn run(args: &SearchArgs) -> CommandResult {
     let question = args.question()?;
     let loaded = load(&args.scenario, &overrides, environment)?;
     let scenario = &loaded.scenario;
+    let unpriced = || scenario.nodes.iter().find(|group| group.price_per_gpu_hour.is_none());
+    if let (Some(Least::Cost), Some(group)) = (args.least, unpriced()) {
+        return Err(format!(
+            "--least cost: {}: nodes of type `{}` have no price: say with `price_per_gpu_hour` what they cost",
+            args.scenario.display(),
+            group.node_type.name
+        )
+        .into());
+    }
     let default = || PathBuf::from("runs").join(format!("{}-search", scenario.name));
     let out = args.out.clone().unwrap_or_else(default);
     foretell_reports::check_target(&out)?;

@@ -64,8 +64,14 @@ fn shown(searched: &Searched) -> Vec<&Deployment> {
     if all.len() <= ROWS_MAX {
         return all;
     }
+    let in_dollars = searched.in_dollars();
+    // The best of them, by load for what they take.
     let rank = |deployment: &Deployment| match &deployment.found {
-        Ok(found) => (found.is_on_frontier, found.load_per_gpu().unwrap_or(-1.0)),
+        Ok(found) => {
+            let size = found.size(in_dollars).filter(|&size| size > 0.0);
+            let worth = found.held.zip(size).map_or(-1.0, |((load, _), size)| load / size);
+            (found.is_on_frontier, worth)
+        }
         Err(_) => (false, -2.0),
     };
     // Stable sorts: equals stay in order.
@@ -77,11 +83,11 @@ fn shown(searched: &Searched) -> Vec<&Deployment> {
     all.sort_by(|one, other| {
         let key = |deployment: &Deployment| {
             let found = deployment.found.as_ref().ok();
-            let gpus = found.and_then(Found::gpus).unwrap_or(u64::MAX);
-            (gpus, found.and_then(|found| found.held).map_or(0.0, |(load, _)| load))
+            let size = found.and_then(|found| found.size(in_dollars)).unwrap_or(f64::INFINITY);
+            (size, found.and_then(|found| found.held).map_or(0.0, |(load, _)| load))
         };
-        let ((one_gpus, one_load), (other_gpus, other_load)) = (key(one), key(other));
-        one_gpus.cmp(&other_gpus).then(other_load.total_cmp(&one_load))
+        let ((one_size, one_load), (other_size, other_load)) = (key(one), key(other));
+        one_size.total_cmp(&other_size).then(other_load.total_cmp(&one_load))
     });
     all
 }
@@ -104,6 +110,10 @@ fn rows(searched: &Searched, width: u16) -> String {
         Goal::MostLoad => ["GPUs", "held", "missed", "held/GPU"].map(str::to_owned),
         Goal::FewestReplicas => ["load", "held", "missed", "GPUs"].map(str::to_owned),
     });
+    let in_dollars = searched.in_dollars();
+    if in_dollars {
+        header.extend(["$/h", "$/M"].map(str::to_owned));
+    }
     header.extend(times.iter().map(|&index| {
         let unit = if in_ms(searched, index) { "ms" } else { "s" };
         format!("{}, {unit}", searched.measures[index])
@@ -120,6 +130,11 @@ fn rows(searched: &Searched, width: u16) -> String {
         }
         cells.extend(deployment.values.iter().cloned());
         cells.extend(figures(searched, found));
+        if in_dollars {
+            let dollars =
+                |of: fn(&Found) -> Option<f64>| found.and_then(of).map_or_else(|| "-".to_owned(), quantity);
+            cells.extend([dollars(|found| found.size(true)), dollars(Found::dollars_per_million)]);
+        }
         for &index in &times {
             let value = found.and_then(|found| found.values.get(index).copied().flatten());
             let scale = if in_ms(searched, index) { 1e3 } else { 1.0 };
@@ -193,7 +208,11 @@ fn notes(searched: &Searched) -> String {
     let _ =
         writeln!(text, " held: meets all that is demanded, missed: does not, with {confidence} confidence");
     if searched.deployments.len() > 1 {
-        text.push_str(" * no other holds as much with fewer GPUs, or more with as many\n");
+        text.push_str(if searched.in_dollars() {
+            " * no other holds as much for fewer dollars, or more for as many\n"
+        } else {
+            " * no other holds as much with fewer GPUs, or more with as many\n"
+        });
     }
     let hidden = searched.deployments.len().saturating_sub(ROWS_MAX);
     if hidden > 0 {
@@ -250,7 +269,7 @@ fn header(searched: &Searched, columns: &str) -> String {
 
 /// Columns of `search.csv` between what was varied and what was measured.
 const SEARCH_COLUMNS: &str = "status,gpu_model,held_load,held_replicas,held_gpus,missed_load,\
-                              missed_replicas,load_per_gpu,limited_by,frontier,runs,error";
+                              missed_replicas,load_per_gpu,dollars_per_hour,dollars_per_million,limited_by,frontier,runs,error";
 
 /// Columns of `points.csv` between what was varied and what was measured.
 const POINTS_COLUMNS: &str = "load,replica_count,seeds,verdict";
@@ -294,6 +313,8 @@ pub fn write_search(searched: &Searched, out: &mut impl Write) -> io::Result<()>
                 write_load(&mut rows, found.missed.map(|(load, _)| load));
                 write_count(&mut rows, found.missed.map(|(_, replicas)| u64::from(replicas)));
                 write_load(&mut rows, found.load_per_gpu());
+                write_load(&mut rows, found.size(true));
+                write_load(&mut rows, found.dollars_per_million());
                 rows.text(&limited_by(searched, found));
                 rows.decimal(u64::from(found.is_on_frontier), 0);
                 rows.decimal(found.runs, 0);
@@ -301,7 +322,7 @@ pub fn write_search(searched: &Searched, out: &mut impl Write) -> io::Result<()>
                 write_values(&mut rows, searched, &found.values);
             }
             Err(error) => {
-                (0..10).for_each(|_| rows.raw(b""));
+                (0..12).for_each(|_| rows.raw(b""));
                 rows.text(error);
                 write_values(&mut rows, searched, &[]);
             }
@@ -362,6 +383,10 @@ struct FoundRecord<'a> {
     missed: Option<At>,
     gpus: Option<u64>,
     load_per_gpu: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dollars_per_hour: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dollars_per_million: Option<f64>,
     limited_by: Option<&'a str>,
     frontier: bool,
     runs: u64,
@@ -397,6 +422,8 @@ impl<'a> SearchFile<'a> {
                 missed: found.missed.map(at),
                 gpus: found.gpus(),
                 load_per_gpu: found.load_per_gpu(),
+                dollars_per_hour: found.size(true),
+                dollars_per_million: found.dollars_per_million(),
                 limited_by: found.limit.and_then(|index| searched.measures.get(index)).map(String::as_str),
                 frontier: found.is_on_frontier,
                 runs: found.runs,

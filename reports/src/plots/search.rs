@@ -40,7 +40,7 @@ fn first_time(searched: &Searched) -> Option<(usize, f64, &'static str)> {
     Some(if in_s { (index, 1.0, "s") } else { (index, 1e3, "ms") })
 }
 
-/// Load by GPUs: a point for each deployment, a colour for each value of the first key that has few enough, and a line for the frontier. If all have as many GPUs, load by
+/// Load by GPUs, or dollars where prices are known: a point for each deployment, a colour for each value of the first key that has few enough, and a line for the frontier. If all have as many GPUs, load by
 /// the first time that is demanded.
 fn frontier(searched: &Searched) -> Named {
     let few = |key: usize| {
@@ -66,17 +66,20 @@ fn frontier(searched: &Searched) -> Named {
         }
         None => 0,
     };
+    let in_dollars = searched.in_dollars();
     let gpus_of = |(_, _, _, gpus): (&Deployment, &Found, f64, u64)| gpus;
     let first = holding(searched).map(gpus_of).next();
-    let time = first_time(searched).filter(|_| holding(searched).all(|one| Some(gpus_of(one)) == first));
+    let alike = !in_dollars && holding(searched).all(|one| Some(gpus_of(one)) == first);
+    let time = first_time(searched).filter(|_| alike);
     let place = |found: &Found, gpus: u64| match time {
         Some((index, scale, _)) => found.values.get(index).copied().flatten().map(|value| value * scale),
+        None if in_dollars => found.dollars_per_hour,
         None => Some(gpus as f64),
     };
     let mut shapes = Vec::new();
     let mut border: Vec<Point> = holding(searched)
         .filter(|(_, found, ..)| found.is_on_frontier)
-        .map(|(_, _, load, gpus)| (gpus as f64, load))
+        .filter_map(|(_, found, load, _)| Some((found.size(in_dollars)?, load)))
         .collect();
     border.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1)));
     if time.is_none() {
@@ -95,6 +98,7 @@ fn frontier(searched: &Searched) -> Named {
     let chart = Chart {
         title: match searched.goal {
             Goal::MostLoad => "The most load that deployments hold".to_owned(),
+            Goal::FewestReplicas if in_dollars => "The fewest dollars that hold a load".to_owned(),
             Goal::FewestReplicas => "The fewest GPUs that hold a load".to_owned(),
         },
         x: match time {
@@ -102,6 +106,7 @@ fn frontier(searched: &Searched) -> Named {
                 let label = format!("{} where it is held ({unit})", searched.measures[index]);
                 Axis::quantity(&label, highest(|point| point.0), "")
             }
+            None if in_dollars => Axis::quantity("dollars an hour", highest(|point| point.0), ""),
             None => Axis::whole("GPUs", highest(|point| point.0)),
         },
         y: Axis::quantity(&format!("held ({})", searched.unit.name()), highest(|point| point.1), ""),

@@ -14,6 +14,7 @@ fn found(gpu_count: u64, held: Option<f64>, missed: Option<f64>) -> Found {
     Found {
         gpu: "H100".to_owned(),
         gpu_count,
+        dollars_per_hour: None,
         held: held.map(|load| (load, 1)),
         missed: missed.map(|load| (load, 1)),
         values: vec![Some(0.75), Some(f64::INFINITY), Some(0.01)],

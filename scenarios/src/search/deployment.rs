@@ -283,6 +283,7 @@ impl<'a> Deployed<'a> {
         Ok(Found {
             gpu: placement.gpu.clone(),
             gpu_count: placement.gpus,
+            dollars_per_hour: placement.dollars_per_hour,
             held: border.held.map(&at),
             missed: border.missed.map(&at),
             values: shown.map(|point| means(point, slo)).unwrap_or_default(),

@@ -28,6 +28,8 @@ pub(crate) struct Placement {
     pub(crate) gpu: String,
     /// How many GPUs they have.
     pub(crate) gpus: u64,
+    /// Dollars an hour of these, where the price of each is known.
+    pub(crate) dollars_per_hour: Option<f64>,
 }
 
 /// A replica and where it is.
@@ -44,7 +46,13 @@ impl Placement {
     pub(crate) fn new(plan: &Plan, policy: &str) -> Result<Self, RunError> {
         let (_, services) = plan.run_services(policy, &mut Nobody, None, &mut |_| {})?;
         let Some(running) = services.running.into_iter().next() else {
-            return Ok(Self { blueprints: Vec::new(), replicas: Vec::new(), gpu: String::new(), gpus: 0 });
+            return Ok(Self {
+                blueprints: Vec::new(),
+                replicas: Vec::new(),
+                gpu: String::new(),
+                gpus: 0,
+                dollars_per_hour: None,
+            });
         };
         let scenario = plan.scenario();
         let replicas = running.serving.iter().filter_map(|one| {
@@ -61,6 +69,11 @@ impl Placement {
             replicas: replicas.collect(),
             gpu: models.join("+"),
             gpus: running.serving.iter().map(|one| u64::from(one.built.gpus)).sum(),
+            dollars_per_hour: running
+                .serving
+                .iter()
+                .map(|one| Some(f64::from(one.built.gpus) * one.built.price_per_gpu_hour?))
+                .sum(),
             blueprints: running
                 .variants
                 .into_iter()
