@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use foretell_serving::metrics::Objective;
-use foretell_serving::options::{Compilation, Weights};
+use foretell_serving::options::{AttentionKernels, Compilation, Weights};
 use foretell_serving::speculation::Speculation;
 use foretell_serving::{FleetOptions, Model, Options, Parallelism};
 use foretell_traces::generate::{Arrival, GenerateError};
@@ -435,6 +435,11 @@ fn options(file: &ServiceFile) -> Options {
         step_overhead_us: engine.step_overhead_us,
         sequence_overhead_us: engine.sequence_overhead_us,
         // Those that know no budget have larger iterations, which must not be continued from small ones: those are padded.
+        // TensorRT-LLM attends in a call for prompts and one for those that decode.
+        attention: match engine.batcher {
+            BatcherFile::TensorrtLlm => AttentionKernels::TwoCalls,
+            _ => AttentionKernels::default(),
+        },
         max_tokens: match engine.batcher {
             BatcherFile::Orca | BatcherFile::Static => {
                 engine.max_batched_tokens.max(Options::default().max_tokens)

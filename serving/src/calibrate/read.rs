@@ -66,6 +66,17 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    /// Whether there is no such file, rather than one that cannot be read.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::File { error, .. } => error.kind() == std::io::ErrorKind::NotFound,
+            Self::None { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// A table, by column.
 pub(crate) struct Table {
     path: PathBuf,

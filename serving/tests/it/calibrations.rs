@@ -351,3 +351,15 @@ fn the_page_has_the_errors_that_ship() {
         page.lines().filter(|line| line.starts_with("| ") && line.matches('|').count() == 7).count() - 4
     );
 }
+
+#[test]
+fn timings_that_are_not_there_are_told_from_those_that_cannot_be_read() {
+    let folder = std::env::temp_dir().join(format!("foretell-timings-{}", std::process::id()));
+    let missing =
+        || llmservingsim::measured(&folder, "GPU", "a/b", "bf16", 1).err().map(|error| error.is_missing());
+    assert_eq!(missing(), Some(true));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("GPU__a__b__bf16__tp1__dense.csv.gz"), "no gzip").unwrap();
+    assert_eq!(missing(), Some(false));
+    std::fs::remove_dir_all(&folder).unwrap();
+}

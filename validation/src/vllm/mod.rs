@@ -258,7 +258,8 @@ impl Setup {
         let measured = llmservingsim::measured(profiles, hardware, &meta.model, "bf16", tensor);
         let (kernels, measured) = match measured {
             Ok(measured) => ("as measured", measured),
-            Err(_) => ("by law", Measured::default()),
+            Err(error) if error.is_missing() => ("by law", Measured::default()),
+            Err(error) => return Err(error.to_string()),
         };
         let law = AnalyticLaw::with_measured(&model, parallelism, &calibration, &link, &options, &measured)
             .map_err(|error| error.to_string())?;
