@@ -209,6 +209,15 @@ pub(crate) fn rows(served: &Served) -> Vec<(&'static str, String)> {
         );
         rows.push(("GPU energy", text));
     }
+    if let Some(copied) = served.copied {
+        let text = format!(
+            "beginnings of {} prompts, {} GB; {} on the way, on average",
+            count(copied.requests),
+            quantity(copied.bytes / 1e9),
+            short(copied.transfer_s)
+        );
+        rows.push(("Copied", text));
+    }
     let tries = served.tries;
     if tries.retried + tries.given_up + tries.lost > 0 {
         let text = format!(

@@ -7,7 +7,7 @@ use foretell_serving::attainment::Breach;
 use foretell_serving::cost::{Cost, Energy};
 use foretell_serving::fleet::Tries;
 use foretell_serving::metrics::{Objective, Spread, Summary};
-use foretell_serving::served::{HandOvers, Role, RolloutEvent, Served};
+use foretell_serving::served::{Copies, HandOvers, Role, RolloutEvent, Served};
 use serde::Serialize;
 
 use crate::csv::Rows;
@@ -297,6 +297,9 @@ pub struct ServiceRecord<'a> {
     /// What was handed from replicas that read prompts in to those that generate answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handed_over: Option<HandOvers>,
+    /// Beginnings of prompts that were copied from one replica's cache to another's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copied: Option<Copies>,
     /// Parts of the requests that a new version got.
     #[serde(skip_serializing_if = "<[RolloutEvent]>::is_empty")]
     pub rollout: &'a [RolloutEvent],
@@ -355,6 +358,7 @@ impl<'a> ServiceRecord<'a> {
             breaches: served.breaches(),
             tries: served.tries,
             handed_over: served.handed_over,
+            copied: served.copied,
             rollout: &served.rollout,
             scalings: served.scaling.len() as u64,
             mfu: served.mfu,

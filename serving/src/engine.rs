@@ -213,7 +213,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// Takes a request in, to be considered with the next batch.
     pub fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
-        self.enqueue_part(request, Part::Whole)
+        self.enqueue_part(request, Part::ALL)
     }
 
     /// The same with a part of a request.
@@ -231,7 +231,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             blocks: 0,
             decoding: part.generated_tokens() > 0,
             in_flight: false,
-            hand_over: part.hand_over(),
+            hand_over: part.hand_over(prompt_tokens),
         };
         // Its last iteration may draft beyond its end.
         let drafted = sequence.end_tokens().saturating_add(self.state.decode_tokens - 1);

@@ -14,7 +14,7 @@ pub trait Replica {
 
     /// Takes a request in, to be considered with the next batch.
     fn enqueue(&mut self, request: &Request<'_>) -> Result<(), Rejection> {
-        self.enqueue_part(request, Part::Whole)
+        self.enqueue_part(request, Part::ALL)
     }
 
     /// See [`Engine::enqueue_part`].

@@ -10,8 +10,24 @@ pub enum HandOver {
     None,
     /// Its memory is kept once it is done, until another replica has read it.
     Keeps,
-    /// Another replica has computed all but its last token: their keys and values come into its blocks once it has some.
-    Awaits,
+    /// Another replica has computed its first tokens: their keys and values come into its blocks once it has some.
+    Awaits {
+        /// How many tokens.
+        tokens: u32,
+        /// Whether it then keeps its memory for a third.
+        keeps: bool,
+    },
+}
+
+impl HandOver {
+    /// What is left of it once what it awaited has come, or will not come.
+    #[must_use]
+    pub const fn awaited(self) -> Self {
+        match self {
+            Self::Keeps | Self::Awaits { keeps: true, .. } => Self::Keeps,
+            Self::None | Self::Awaits { keeps: false, .. } => Self::None,
+        }
+    }
 }
 
 /// A request that an engine has accepted, as a batcher sees it. Kept small: batchers walk over all that run.
@@ -90,10 +106,7 @@ impl Sequence {
         self.computed_tokens = 0;
         self.decoding = false;
         self.in_flight = false;
-        self.hand_over = match self.hand_over {
-            HandOver::Keeps => HandOver::Keeps,
-            HandOver::None | HandOver::Awaits => HandOver::None,
-        };
+        self.hand_over = self.hand_over.awaited();
     }
 }
 

@@ -69,7 +69,7 @@ impl State {
         sequence.computed_tokens = fetch.computed_tokens;
         sequence.in_flight = false;
         if fetch.handed_blocks.is_some() {
-            sequence.hand_over = HandOver::None;
+            sequence.hand_over = sequence.hand_over.awaited();
         }
         self.blocks.publish(fetch.slot, fetch.computed_tokens);
     }

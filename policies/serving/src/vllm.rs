@@ -155,14 +155,19 @@ impl Vllm {
             let hit = if filled { Hit::default() } else { state.blocks.hit(slot, sequence) };
             let found = hit.blocks + hit.lower_blocks;
             let cached = sequence.computed_tokens + found * state.blocks.block_tokens();
+            // What another replica has computed comes at once. Nobody waits for a beginning that is here already.
+            let awaited = match sequence.hand_over {
+                HandOver::Awaits { tokens, .. } if !filled => Some(tokens.min(sequence.tokens() - 1)),
+                _ => None,
+            };
+            let awaited = awaited.filter(|&tokens| sequence.decoding || tokens > cached);
+            let computed_tokens = awaited.map_or(cached, |tokens| tokens.max(cached));
             let wanted = self.share(sequence.tokens() - cached);
-            if !self.chunked_prefill && wanted > budget {
+            if awaited.is_none() && !self.chunked_prefill && wanted > budget {
                 break;
             }
             let tokens = wanted.min(budget);
-            // All contents of another replica come at once.
-            let awaits = sequence.hand_over == HandOver::Awaits;
-            let whole = awaits || self.whole_prompt_must_fit;
+            let whole = awaited.is_some() || self.whole_prompt_must_fit;
             let must_fit = if whole { sequence.tokens() } else { cached + tokens };
             let kept = if state.running.is_empty() { 0 } else { self.watermark_blocks };
             let needed = state.blocks.lacking(sequence, must_fit) - hit.blocks + hit.vacant_blocks;
@@ -172,18 +177,17 @@ impl Vllm {
                 }
                 break;
             }
-            if state.blocks.shares_prefixes() && !filled && !awaits {
+            if state.blocks.shares_prefixes() && !filled && !sequence.decoding {
                 state.prefix_queried_tokens += u64::from(sequence.tokens());
-                state.prefix_hit_tokens += u64::from(cached);
+                state.prefix_hit_tokens += u64::from(computed_tokens);
             }
             let sequence = &mut state.sequences[slot];
             if !filled {
                 state.blocks.claim(slot, sequence, hit);
             }
             let read = if hit.lower_blocks > 0 { state.blocks.fetch(slot, sequence, hit) } else { None };
-            let computed_tokens = if awaits { sequence.tokens() - 1 } else { cached };
-            if awaits && state.blocks.grow(slot, sequence, computed_tokens) {
-                let handed_blocks = Some(state.blocks.blocks_for(computed_tokens) - found);
+            if awaited.is_some() && state.blocks.grow(slot, sequence, computed_tokens) {
+                let handed_blocks = Some(state.blocks.blocks_for(computed_tokens).saturating_sub(found));
                 sequence.in_flight = true;
                 let blocks = read.unwrap_or_default();
                 state.fetches.push(Fetch { slot, blocks, handed_blocks, computed_tokens });
@@ -196,6 +200,7 @@ impl Vllm {
                 at += 1;
                 continue;
             }
+            sequence.hand_over = sequence.hand_over.awaited();
             state.waiting.remove(at);
             let after = sequence.computed_tokens + tokens;
             if !state.blocks.grow(slot, sequence, after) {

@@ -38,6 +38,17 @@ pub enum RouterFile {
         #[schemars(range(min = 0, max = 1e6))]
         temperature: f64,
     },
+    /// The one that gives the first token first, beginnings copied from other replicas' caches where these have much more (Mooncake). How long
+    /// prompts, copies and answers take it estimates by what the model takes on the GPUs.
+    Mooncake {
+        /// How many times what a replica has cached another must have, for it to copy the rest instead of computing it.
+        #[serde(default = "two")]
+        #[schemars(range(min = 1, max = 1e9))]
+        balancing_threshold: f64,
+        /// Whether requests are turned away whose first token would come later than `slo.ttft_s`, or whose others more slowly than `slo.tpot_s`.
+        #[serde(default, skip_serializing_if = "is_default")]
+        early_rejection: bool,
+    },
     /// The greatest sum of weighted scores (llm-d).
     Weighted {
         /// Few that wait.

@@ -23,7 +23,7 @@ use crate::file::{
     ScenarioFile, ServiceFile, SessionsFile, SloFile, SyntheticRequestsFile, WeightsFile,
 };
 use crate::scenario::NodeGroup;
-use crate::service::{Disaggregation, Rollout, Service, ServiceRequests, calibration_of};
+use crate::service::{Disaggregation, Estimates, Rollout, Service, ServiceRequests, calibration_of};
 
 impl Resolver<'_, '_> {
     /// The services of a scenario on these nodes.
@@ -72,7 +72,11 @@ impl Resolver<'_, '_> {
             let message = "expected `engine.batcher = \"vllm\"` and one stage beside it";
             self.problem(&format!("{path}.speculation"), message, None);
         }
-        if let Err(error) = file.router.build(file.engine.block_tokens) {
+        if file.router.copies() && !(engine.batcher == BatcherFile::Vllm && engine.prefix_caching) {
+            let message = "`mooncake` expects `engine.batcher = \"vllm\"` with `prefix_caching` beside it";
+            self.problem(&format!("{path}.router"), message, None);
+        }
+        if let Err(error) = file.router.build(file.engine.block_tokens, &Estimates::default()) {
             self.problem(&format!("{path}.router"), error.to_string(), None);
         }
         if file.replicas == 0 && file.autoscaler.is_none() {
@@ -181,7 +185,7 @@ impl Resolver<'_, '_> {
             let message = "expected `engine.batcher = \"vllm\"` beside it, and no `speculation`";
             self.problem(path, message, None);
         }
-        if let Err(error) = file.router.build(service.engine.block_tokens) {
+        if let Err(error) = file.router.build(service.engine.block_tokens, &Estimates::default()) {
             self.problem(&format!("{path}.router"), error.to_string(), None);
         }
         let mut decode = service.clone();

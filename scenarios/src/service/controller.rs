@@ -20,7 +20,7 @@ use super::replica::{Blueprint, Built, Place, Replica, ServiceError};
 use super::rollout::Progress;
 use super::source::Feed;
 use super::transport::Flows;
-use super::{ClassicalService, RouterFile, Service};
+use super::{ClassicalService, Estimates, RouterFile, Service};
 use crate::assemble::{Laws, Plan, RunError};
 use crate::scenario::Scenario;
 
@@ -156,10 +156,10 @@ impl<'a> Services<'a> {
                 let tick_ns = autoscaler.as_ref().map_or(LOOK_NS, |scaler| scaler.period_ns()).max(1);
                 Ok(Variant { service: variant, blueprints, pod, wanted: Vec::new(), autoscaler, tick_ns })
             });
-            let variants = variants.collect::<Result<_, RunError>>()?;
+            let variants = variants.collect::<Result<Vec<Variant<'a>>, RunError>>()?;
             Ok(Running {
                 service,
-                fleet: fleet(scenario, service, feed, options).map_err(Box::new)?,
+                fleet: fleet(scenario, service, first(&variants), feed, options).map_err(Box::new)?,
                 variants,
                 rollout: service.rollout.as_ref().map(Progress::new),
                 serving: Vec::new(),
@@ -264,16 +264,31 @@ impl<'a> Services<'a> {
     }
 }
 
+/// What replicas of the first variant are on the first kind of node that they can be on.
+fn first<'b>(variants: &'b [Variant<'_>]) -> Option<&'b Blueprint> {
+    variants.first()?.blueprints.iter().flatten().find_map(|one| one.as_ref().ok())
+}
+
 /// A fleet without replicas.
 pub(super) fn fleet<'a, O: Observer>(
     scenario: &'a Scenario,
     service: &Service,
+    blueprint: Option<&Blueprint>,
     feed: Feed,
     options: FleetOptions,
 ) -> Result<Fleet<Replica, Feed, O, Flows<'a>>, ServiceError> {
     let name = || service.name.clone();
+    let failed = |cause| ServiceError::Transfer { service: name(), cause };
+    let transfer = service.disaggregation.as_ref().map(|apart| apart.transfer).unwrap_or_default();
+    let flows = || Flows::new(scenario, service, transfer).map_err(failed);
+    let estimates = match blueprint.filter(|_| service.router.copies()) {
+        Some(blueprint) => {
+            Estimates::of(service, blueprint, flows()?.usual_bytes_per_s(service).map_err(failed)?)
+        }
+        None => Estimates::default(),
+    };
     let router = |file: &RouterFile| {
-        file.build(service.engine.block_tokens)
+        file.build(service.engine.block_tokens, &estimates)
             .map_err(|cause| ServiceError::Router { service: name(), cause })
     };
     let all = router(&service.router)?;
@@ -284,12 +299,13 @@ pub(super) fn fleet<'a, O: Observer>(
             .map_err(|cause| ServiceError::Router { service: name(), cause })?;
         return Ok(Fleet::new(Box::new(canary), feed, options));
     }
-    let Some(apart) = &service.disaggregation else { return Ok(Fleet::new(all, feed, options)) };
+    let Some(apart) = &service.disaggregation else {
+        let fleet = Fleet::new(all, feed, options);
+        return Ok(if service.router.copies() { fleet.copying_over(flows()?) } else { fleet });
+    };
     let prompts = Box::new(Pool::new(PROMPTS, all, apart.overflow_tokens));
     let answers = Box::new(Pool::new(ANSWERS, router(&apart.router)?, None));
-    let flows = Flows::new(scenario, service, apart.transfer)
-        .map_err(|cause| ServiceError::Transfer { service: name(), cause })?;
-    Ok(Fleet::new(prompts, feed, options).handing_over(answers, flows))
+    Ok(Fleet::new(prompts, feed, options).handing_over(answers, flows()?))
 }
 
 /// What replicas of a service are on each kind of node that they may have. An error if they can be on none.

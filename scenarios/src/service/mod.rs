@@ -37,6 +37,7 @@ pub use foretell_serving::served::{Role, Served, ServedBy};
 pub(crate) use probe::{Nobody, Placement};
 pub use replica::ServiceError;
 pub(crate) use replica::calibration_of;
+pub(crate) use router::Estimates;
 
 /// A model that is served.
 #[derive(Debug, Clone, PartialEq)]

@@ -102,7 +102,8 @@ impl Placement {
         let options = FleetOptions { seed, block_tokens: service.engine.block_tokens, ..service.admission };
         let heard = Rc::new(RefCell::new(Heard::new(slo, total, service.objective)));
         let hears_tokens = slo.needs_inter_token();
-        let mut fleet = fleet(scenario, service, feed, options)?;
+        let first = self.blueprints.first().and_then(|of| of.iter().flatten().next());
+        let mut fleet = fleet(scenario, service, first, feed, options)?;
         let variants: Vec<&Service> = service.variants().map(|(variant, _)| variant).collect();
         for &Spot { variant, node, kind } in &self.replicas {
             let service = variants.get(variant as usize).copied().unwrap_or(service);

@@ -12,8 +12,8 @@ use foretell_serving::policies::{
 };
 use foretell_serving::power::{Drawing, Power};
 use foretell_serving::{
-    AnalyticLaw, Calibration, Engine, Group, Observer, Part, Rejection, Replica as Serving, Request,
-    TierLink, Wanted,
+    AnalyticLaw, Batch, Calibration, Chunk, Engine, Group, Observer, Part, Rejection, Replica as Serving,
+    Request, StepLaw, TierLink, Wanted,
 };
 use foretell_traces::TraceError;
 use foretell_traces::generate::GenerateError;
@@ -209,6 +209,26 @@ impl Blueprint {
         let block_bytes = f64::from(engine.block_tokens)
             * service.model.kv_bytes_per_token(parallelism, service.options.cache_number_bytes);
         Ok(Self { built, law: Arc::new(law), blocks, block_bytes })
+    }
+
+    /// What an iteration takes that reads so many tokens in, of a sequence with so many before them.
+    pub(super) fn chunk_ns(&self, tokens: u32, context_tokens: u32) -> f64 {
+        let chunks = [Chunk { tokens, context_tokens }];
+        self.iteration_ns(&Batch { chunks: &chunks, sampled: 1, ..Batch::default() })
+    }
+
+    /// What one takes that gives each of so many sequences, of so many tokens, its next.
+    pub(super) fn decode_ns(&self, sequences: u32, context_tokens: u32) -> f64 {
+        self.iteration_ns(&Batch {
+            decodes: sequences,
+            decode_context_tokens: u64::from(sequences) * u64::from(context_tokens),
+            sampled: sequences,
+            ..Batch::default()
+        })
+    }
+
+    fn iteration_ns(&self, batch: &Batch<'_>) -> f64 {
+        (0..self.law.stages()).map(|stage| self.law.stage_ns(batch, stage)).sum()
     }
 
     /// A replica that has nothing to do.

@@ -5,7 +5,7 @@ use foretell_serving::classical_served::ClassicalServed;
 use foretell_serving::fleet::HandedOver;
 use foretell_serving::fleet::Parts;
 use foretell_serving::metrics::{Capacity, Recorder, Summary, Totals};
-use foretell_serving::served::{HandOvers, Served, ServedBy};
+use foretell_serving::served::{Copies, HandOvers, Served, ServedBy};
 use foretell_sim::engine::Progress;
 use foretell_sim::log::{Observer, RunResult};
 
@@ -50,6 +50,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
     }
     let rollout = running.take_rollout();
     let parts = running.fleet.into_parts();
+    let copied = service.router.copies().then(|| copies(service, &parts.handed_over));
     let handed_over = service.disaggregation.is_some().then(|| hand_overs(service, &parts.handed_over));
     let Parts {
         observers: recorders, read_in, prefix_tokens, arrivals: mut feed, mut refused, tries, ..
@@ -101,6 +102,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
         outcomes,
         refused,
         handed_over,
+        copied,
         rollout,
         scaling: running.scaling,
         replicas: running
@@ -128,8 +130,17 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
     })
 }
 
+fn copies(service: &Service, handed_over: &HandedOver) -> Copies {
+    let HandedOver { copies, copied_blocks, copy_ns, .. } = *handed_over;
+    Copies {
+        requests: copies,
+        bytes: copied_blocks as f64 * service.block_bytes(),
+        transfer_s: if copies > 0 { copy_ns / copies as f64 / 1e9 } else { 0.0 },
+    }
+}
+
 fn hand_overs(service: &Service, handed_over: &HandedOver) -> HandOvers {
-    let HandedOver { requests, blocks, room_ns, move_ns } = *handed_over;
+    let HandedOver { requests, blocks, room_ns, move_ns, .. } = *handed_over;
     let mean_s = |sum_ns: f64| if requests > 0 { sum_ns / requests as f64 / 1e9 } else { 0.0 };
     HandOvers {
         requests,

@@ -108,6 +108,19 @@ impl<'a> Flows<'a> {
         self.ends.push(End { node, group, pods: service.pods });
     }
 
+    /// What two replicas of a service usually reach, on the first kind of nodes that they may have: over the cards.
+    pub(super) fn usual_bytes_per_s(&self, service: &Service) -> Result<f64, TransportError> {
+        if let Some(gb_per_s) = self.options.gb_per_s {
+            return Ok(gb_per_s * 1e9);
+        }
+        let group = self.scenario.nodes.iter().position(|group| {
+            let gpus = group.node_type.gpus.as_ref();
+            gpus.is_some_and(|gpus| service.gpu_models.is_empty() || service.gpu_models.contains(&gpus.model))
+        });
+        let end = End { node: 0, group: group.unwrap_or(0), pods: service.pods };
+        Ok(self.options.efficiency * self.cards_gb_per_s(end)? * 1e9)
+    }
+
     pub(super) fn take_error(&mut self) -> Option<TransportError> {
         self.error.take()
     }

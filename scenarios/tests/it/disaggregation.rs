@@ -104,3 +104,58 @@ fn pools_may_have_other_gpus() {
     );
     assert_eq!(served.outcomes.len(), 200);
 }
+
+/// Conversations of five turns, whose prompts grow to 5,000 tokens.
+const CONVERSATIONS: &str = r#"[service.requests.sessions]
+count = 60
+arrival = { process = "poisson", rate_per_s = 20 }
+turns = { law = "constant", count = 5 }
+user = { law = "constant", count = 900 }
+output = { law = "constant", count = 100 }
+think = { law = "exponential", mean_s = 2.0 }"#;
+
+fn conversing(nodes: u32, service: &str) -> Served {
+    let text = format!(
+        "version = 1\nname = \"s\"\n[cluster]\nnodes = [{{ type = \"dgx-h100\", count = {nodes} }}]\n[scheduler]\npolicies = [\"default\"]\n\
+         [[service]]\nname = \"a\"\nmodel = \"llama-3.1-8b\"\n{service}\n{CONVERSATIONS}\n"
+    );
+    served(&text, &[]).remove(0)
+}
+
+#[test]
+fn beginnings_are_copied_where_another_has_much_more() {
+    let with = |router: &str| conversing(1, &format!("replicas = 4\n{router}"));
+    let alone = with("router = { policy = \"kv-aware\" }");
+    let copying = with("router = { policy = \"mooncake\" }");
+    let Some(copied) = copying.copied else { panic!("nothing is said of copies") };
+    assert!(copied.requests > 10 && copied.bytes > 1e9 && copied.transfer_s > 0.5e-3, "{copied:?}");
+    assert_eq!((alone.copied, copying.outcomes.len()), (None, 300));
+    let hits = |served: &Served| served.summary.prefix_hit_rate;
+    assert!(hits(&copying) > hits(&alone), "{} and {}", hits(&copying), hits(&alone));
+    // Beside prefill and decode apart, too.
+    let apart = conversing(
+        1,
+        "replicas = 4\nrouter = { policy = \"mooncake\" }\ndisaggregation = { prefill_replicas = 2 }",
+    );
+    assert_eq!(apart.outcomes.len(), 300);
+    assert!(apart.copied.is_some_and(|copied| copied.requests > 0), "{:?}", apart.copied);
+    assert_eq!(apart.handed_over.map(|handed| handed.requests), Some(300));
+}
+
+#[test]
+fn who_would_wait_too_long_is_turned_away() {
+    let with = |early: bool| {
+        let service = format!(
+            "replicas = 1\nrouter = {{ policy = \"mooncake\", early_rejection = {early} }}\nslo = {{ ttft_s = 1 }}\nadmission = {{ retries = 0 }}"
+        );
+        one(1, &service, 20.0)
+    };
+    let (late, early) = (with(false), with(true));
+    assert_eq!((late.refused.len(), late.outcomes.len()), (0, 200));
+    assert!(late.summary.ttft_s.max > 2.0, "{}", late.summary.ttft_s.max);
+    assert!(early.refused.len() > 20 && early.refused.len() + early.outcomes.len() == 200);
+    assert!(early.summary.ttft_s.p90 < 1.2, "{}", early.summary.ttft_s.p90);
+    // What is foreseen leaves out the iteration under way, and those that decode.
+    let soon = |served: &Served| served.outcomes.iter().filter(|(_, one)| one.ttft_s() < 1.2).count();
+    assert!(soon(&early) > 2 * soon(&late), "{} and {}", soon(&early), soon(&late));
+}

@@ -6,13 +6,18 @@ use super::{Engine, Timing};
 use crate::batch::StepLaw;
 
 /// What a replica does of a request.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
-    /// All of it.
-    #[default]
-    Whole,
-    /// It reads its prompt in, which gives the first token, and keeps what it computed until [`Engine::give_up_kept`].
-    Prompt,
+    /// All of it, but for the keys and values of so many tokens from its beginning, which another replica has.
+    Whole {
+        /// See there.
+        copied_tokens: u32,
+    },
+    /// It reads its prompt in, but for these, which gives the first token, and keeps what it computed until [`Engine::give_up_kept`].
+    Prompt {
+        /// See there.
+        copied_tokens: u32,
+    },
     /// It generates what comes after the first token. What it has to read for that it says by [`Engine::take_wanted`], once it has blocks for it.
     Answer(Handed),
 }
@@ -31,24 +36,29 @@ pub struct Handed {
 }
 
 impl Part {
+    /// All of a request of which nobody has anything.
+    pub const ALL: Self = Self::Whole { copied_tokens: 0 };
+
     pub(super) const fn generated_tokens(self) -> u32 {
         match self {
-            Self::Whole | Self::Prompt => 0,
+            Self::Whole { .. } | Self::Prompt { .. } => 0,
             Self::Answer(_) => 1,
         }
     }
 
-    pub(super) const fn hand_over(self) -> HandOver {
+    pub(super) const fn hand_over(self, prompt_tokens: u32) -> HandOver {
         match self {
-            Self::Whole => HandOver::None,
-            Self::Prompt => HandOver::Keeps,
-            Self::Answer(_) => HandOver::Awaits,
+            Self::Whole { copied_tokens: 0 } => HandOver::None,
+            Self::Whole { copied_tokens: tokens } => HandOver::Awaits { tokens, keeps: false },
+            Self::Prompt { copied_tokens: 0 } => HandOver::Keeps,
+            Self::Prompt { copied_tokens: tokens } => HandOver::Awaits { tokens, keeps: true },
+            Self::Answer(_) => HandOver::Awaits { tokens: prompt_tokens, keeps: false },
         }
     }
 
     pub(super) const fn timing(self) -> Timing {
         match self {
-            Self::Whole | Self::Prompt => Timing::NONE,
+            Self::Whole { .. } | Self::Prompt { .. } => Timing::NONE,
             Self::Answer(handed) => Timing {
                 scheduled_ns: handed.scheduled_ns,
                 first_token_ns: handed.first_token_ns,
@@ -121,7 +131,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         let State { sequences, waiting, blocks, .. } = &mut self.state;
         let awaits = |slot: &Slot| {
             let sequence = &sequences[*slot];
-            sequence.request == request && sequence.hand_over == HandOver::Awaits
+            sequence.request == request && matches!(sequence.hand_over, HandOver::Awaits { .. })
         };
         let Some(slot) = waiting.iter().copied().find(awaits) else { return false };
         let sequence = &mut sequences[slot];

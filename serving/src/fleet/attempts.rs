@@ -1,6 +1,6 @@
 //! Tries of clients to get an answer.
 
-use super::hand_over::Stage;
+use super::hand_over::{Copied, Stage};
 use crate::engine::{Handed, Request};
 
 /// A try.
@@ -26,6 +26,8 @@ pub(super) struct Attempt {
     pub(super) queued: bool,
     /// What is done of it.
     pub(super) stage: Stage,
+    /// What of its beginning comes from another replica.
+    pub(super) copy: Option<Copied>,
     /// What became of its prompt, once that was read in and handed over.
     pub(super) handed: Handed,
 }
@@ -47,6 +49,7 @@ impl Attempt {
             given_up: false,
             queued: false,
             stage: Stage::Rest,
+            copy: None,
             handed: Handed::default(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use foretell_serving_policies::route::{Arrival, Routed, Router};
+use foretell_serving_policies::route::{Arrival, Load, Routed, Router};
 
 use super::attempts::Attempt;
 use super::member::Caching;
@@ -28,6 +28,33 @@ pub struct HandedOver {
     pub room_ns: f64,
     /// From then until they were there, all together.
     pub move_ns: f64,
+    /// Beginnings of prompts that were copied from one replica's cache to another's.
+    pub copies: u64,
+    /// Blocks of these.
+    pub copied_blocks: u64,
+    /// From when they were asked for until they were there, all together.
+    pub copy_ns: f64,
+}
+
+impl HandedOver {
+    const NONE: Self = Self {
+        requests: 0,
+        blocks: 0,
+        room_ns: 0.0,
+        move_ns: 0.0,
+        copies: 0,
+        copied_blocks: 0,
+        copy_ns: 0.0,
+    };
+}
+
+/// A beginning of a prompt that comes from another replica.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Copied {
+    pub(super) from: usize,
+    pub(super) to: usize,
+    /// When it was asked for, or the replica was.
+    pub(super) since_ns: u64,
 }
 
 /// What a replica of the fleet does of a request, and where.
@@ -44,7 +71,8 @@ pub(super) enum Stage {
 
 /// Who generates answers, and how they get what was computed of the prompts.
 pub(super) struct HandingOver<T> {
-    router: Box<dyn Router + Send>,
+    /// None where all replicas do all of a request.
+    router: Option<Box<dyn Router + Send>>,
     transport: T,
     /// Tries whose prompts were read in, and for whose answers nobody is there yet.
     queue: VecDeque<u32>,
@@ -62,14 +90,30 @@ impl<T: Transport> HandingOver<T> {
         self.done
     }
 
-    pub(super) fn router(&mut self) -> &mut dyn Router {
-        &mut *self.router
+    /// Tells its router what a replica has to do.
+    pub(super) fn changed(&mut self, replica: usize, load: &Load) {
+        if let Some(router) = &mut self.router {
+            router.changed(replica, load);
+        }
+    }
+
+    pub(super) const fn hands_over(&self) -> bool {
+        self.router.is_some()
+    }
+
+    fn new(router: Option<Box<dyn Router + Send>>, transport: T) -> Self {
+        let (queue, wanted, done) = (VecDeque::new(), Vec::new(), HandedOver::NONE);
+        Self { router, transport, queue, wanted, done }
     }
 }
 
 /// What a replica of a variant is to do of a request that comes to it.
-pub(super) const fn part_of(hands_over: bool, variant: u32, attempt: &Attempt) -> Part {
-    if hands_over && variant == PROMPTS && attempt.output_tokens > 1 { Part::Prompt } else { Part::Whole }
+pub(super) const fn part_of(hands_over: bool, variant: u32, attempt: &Attempt, copied_tokens: u32) -> Part {
+    if hands_over && variant == PROMPTS && attempt.output_tokens > 1 {
+        Part::Prompt { copied_tokens }
+    } else {
+        Part::Whole { copied_tokens }
+    }
 }
 
 impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
@@ -78,8 +122,14 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
     /// is read in by one of the latter stays there.
     #[must_use]
     pub fn handing_over(mut self, router: Box<dyn Router + Send>, transport: T) -> Self {
-        let (queue, wanted) = (VecDeque::new(), Vec::new());
-        self.handing = Some(HandingOver { router, transport, queue, wanted, done: HandedOver::default() });
+        self.handing = Some(HandingOver::new(Some(router), transport));
+        self
+    }
+
+    /// The same fleet, in which beginnings of prompts are copied from one replica's cache to another's where its router says so.
+    #[must_use]
+    pub fn copying_over(mut self, transport: T) -> Self {
+        self.handing = Some(HandingOver::new(None, transport));
         self
     }
 
@@ -100,6 +150,8 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
         }
         self.members[from].read_in += 1;
         attempt.stage = Stage::HandedOver { from, to: None, since_ns: outcome.last_token_ns };
+        // A beginning that was there already was never copied.
+        attempt.copy = None;
         attempt.handed = Handed {
             scheduled_ns: outcome.scheduled_ns,
             first_token_ns: outcome.first_token_ns,
@@ -152,7 +204,8 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
             session: attempt.session,
             random: self.options.random(!attempt.serial),
         };
-        let to = match handing.router.route(&arrival, &self.loads, &Caching(&self.members)) {
+        let Some(router) = &mut handing.router else { return true };
+        let to = match router.route(&arrival, &self.loads, &Caching(&self.members)) {
             Routed::To { replica, .. } => replica,
             Routed::Unavailable => return false,
             Routed::Rejected(why) => {
@@ -187,6 +240,14 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
         server.take_wanted(&mut handing.wanted);
         for Wanted { request: id, blocks } in handing.wanted.drain(..) {
             let Some(attempt) = self.attempts.get_mut(id) else { continue };
+            if let Some(copy) = attempt.copy.as_mut().filter(|copy| copy.to == to) {
+                let from = copy.from;
+                handing.transport.begin(self.now_ns, &Move { id, from, to, blocks, computed_ns: 0 });
+                handing.done.copies += 1;
+                handing.done.copied_blocks += u64::from(blocks);
+                copy.since_ns = self.now_ns;
+                continue;
+            }
             let Stage::HandedOver { from, to: Some(to), since_ns } = attempt.stage else { continue };
             let Handed { scheduled_ns, first_token_ns, .. } = attempt.handed;
             let computed_ns = first_token_ns.saturating_sub(scheduled_ns);
@@ -204,10 +265,16 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
             && let Some(id) = handing.transport.take_done(self.now_ns)
         {
             let Some(attempt) = self.attempts.get_mut(id) else { continue };
-            let Stage::HandedOver { from, to: Some(to), since_ns } = attempt.stage else { continue };
-            attempt.stage = Stage::Rest;
-            handing.done.move_ns += (self.now_ns - since_ns) as f64;
-            self.give_up_kept(from, id);
+            let to = if let Some(copy) = attempt.copy.take() {
+                handing.done.copy_ns += (self.now_ns - copy.since_ns) as f64;
+                copy.to
+            } else {
+                let Stage::HandedOver { from, to: Some(to), since_ns } = attempt.stage else { continue };
+                attempt.stage = Stage::Rest;
+                handing.done.move_ns += (self.now_ns - since_ns) as f64;
+                self.give_up_kept(from, id);
+                to
+            };
             let Some(server) = &mut self.members[to].replica else { continue };
             if server.deliver(id, self.now_ns) {
                 self.touch(to);
@@ -221,6 +288,17 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
         let Some(handing) = &mut self.handing else { return };
         let (mut kept, mut awaited, mut stranded) = (Vec::new(), Vec::new(), Vec::new());
         for (id, attempt) in self.attempts.iter_mut() {
+            match attempt.copy {
+                Some(copy) if copy.to == lost => {
+                    attempt.copy = None;
+                    handing.transport.cancel(self.now_ns, id);
+                }
+                Some(copy) if copy.from == lost => {
+                    attempt.copy = None;
+                    awaited.push((copy.to, id));
+                }
+                _ => {}
+            }
             match attempt.stage {
                 Stage::HandedOver { from, to: Some(to), .. } if to == lost => kept.push((from, id)),
                 Stage::HandedOver { from, to: Some(to), .. } if from == lost => {

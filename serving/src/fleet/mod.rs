@@ -11,7 +11,7 @@ mod watch;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
-use foretell_serving_policies::route::{Arrival, Load, Routed, Router, Tournament};
+use foretell_serving_policies::route::{Arrival, Caches, Load, Routed, Router, Tournament};
 
 use crate::engine::{Observer, Outcome, Part, Request};
 use crate::replay::{Arrivals, Replica};
@@ -19,7 +19,7 @@ use crate::replay::{Arrivals, Replica};
 use attempts::{Attempt, Attempts};
 use member::{Caching, Listening, Member, Phase};
 
-use hand_over::{HandingOver, Stage, part_of};
+use hand_over::{Copied, HandingOver, Stage, part_of};
 
 pub use hand_over::{ANSWERS, HandedOver, PROMPTS};
 pub use options::FleetOptions;
@@ -377,6 +377,7 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
             given_up: false,
             queued: false,
             stage: Stage::Rest,
+            copy: None,
             ..attempt
         };
         self.retries.insert((self.now_ns.saturating_add(wait_ns), self.tried), again);
@@ -479,24 +480,36 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
             random,
         };
         let routed = self.router.route(&arrival, &self.loads, &Caching(&self.members));
-        let replica = match routed {
-            Routed::To { replica, .. } => replica,
+        let (replica, source) = match routed {
+            Routed::To { replica, from } => (replica, from),
             Routed::Unavailable => return false,
             Routed::Rejected(why) => {
                 self.turn_away(id, why.into());
                 return true;
             }
         };
-        let part = part_of(self.handing.is_some(), self.members[replica].variant, attempt);
+        let source = source.filter(|&(from, _)| self.handing.is_some() && from != replica);
+        let copied_tokens = source.map_or(0, |(_, blocks)| {
+            let own = Caching(&self.members).cached_blocks(replica, &arrival);
+            ((own + blocks) * self.options.block_tokens).min(attempt.prompt_tokens - 1)
+        });
+        let hands_over = self.handing.as_ref().is_some_and(HandingOver::hands_over);
+        let part = part_of(hands_over, self.members[replica].variant, attempt, copied_tokens);
+        let is_prompt = matches!(part, Part::Prompt { .. });
         let mut request = Request { index: id, ..attempt.request() };
-        if part == Part::Prompt {
+        if is_prompt {
             (request.output_tokens, request.limit_tokens) = (1, 1);
         }
         // Whom a router sends somebody to is open, and so is there.
         let Some(server) = &mut self.members[replica].replica else { return false };
         match server.enqueue_part(&request, part) {
             Ok(()) => {
-                attempt.stage = if part == Part::Prompt { Stage::Prompt } else { Stage::Rest };
+                attempt.stage = if is_prompt { Stage::Prompt } else { Stage::Rest };
+                attempt.copy = source.filter(|_| copied_tokens > 0).map(|(from, _)| Copied {
+                    from,
+                    to: replica,
+                    since_ns: self.now_ns,
+                });
                 self.touch(replica);
                 self.told(replica);
             }
@@ -552,7 +565,7 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
             self.loads[index] = load;
             self.router.changed(index, &load);
             if let Some(handing) = &mut self.handing {
-                handing.router().changed(index, &load);
+                handing.changed(index, &load);
             }
         }
     }

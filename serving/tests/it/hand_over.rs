@@ -1,7 +1,9 @@
 //! Requests whose prompt one replica reads in, and whose answer another generates.
 
 use foretell_serving::fleet::{ANSWERS, AtOnce, Move, PROMPTS, Parts, Transport};
-use foretell_serving::policies::route::{LeastOutstanding, Pool, Ties};
+use foretell_serving::policies::route::{
+    Arrival, Caches, LeastOutstanding, Load, Pool, Routed, Router, Ties,
+};
 use foretell_serving::{Fleet, FleetOptions, Outcome};
 use proptest::prelude::*;
 
@@ -125,6 +127,56 @@ fn prompts_overflow_to_those_who_generate_answers() {
     assert_eq!(parts.handed_over.requests, 2);
 }
 
+/// Sends requests in turn to those that are open, and has up to three blocks of each copied from whoever is open before that.
+struct Copying;
+
+impl Router for Copying {
+    fn route(&mut self, arrival: &Arrival<'_>, loads: &[Load], _caches: &dyn Caches) -> Routed {
+        let open: Vec<usize> = (0..loads.len()).filter(|&index| loads[index].open).collect();
+        if open.is_empty() {
+            return Routed::Unavailable;
+        }
+        let at = arrival.index as usize % open.len();
+        let blocks = (arrival.random % 4) as u32;
+        let from = (blocks > 0).then_some((open[(at + open.len() - 1) % open.len()], blocks));
+        Routed::To { replica: open[at], from }
+    }
+}
+
+/// The last of ten requests goes to the second replica, with three blocks of the first.
+struct LastCopies;
+
+impl Router for LastCopies {
+    fn route(&mut self, arrival: &Arrival<'_>, _loads: &[Load], _caches: &dyn Caches) -> Routed {
+        match arrival.index {
+            9 => Routed::To { replica: 1, from: Some((0, 3)) },
+            _ => Routed::To { replica: 0, from: None },
+        }
+    }
+}
+
+#[test]
+fn beginnings_are_copied_where_the_router_says_so() {
+    let requests: Vec<_> = (0..10).map(|index| (index * 100_000, 16, 1)).collect();
+    let line = Line { block_ns: 500, ..Line::default() };
+    let options = FleetOptions { block_tokens: 4, ..FleetOptions::default() };
+    let fleet = Fleet::new(Box::new(LastCopies), Listed::of(&requests), options);
+    let mut fleet = fleet.copying_over(line);
+    fleet.add(replica(800.0, 8, 64), Seen::default(), 0, 0);
+    fleet.add(replica(800.0, 8, 64), Seen::default(), 0, 0);
+    fleet.run_until(u64::MAX);
+    let (outcomes, parts) = outcomes(fleet);
+    // Three blocks, 500 ns each; then 800 ns, and 100 ns for each of the four tokens that are left.
+    let last = outcomes[9];
+    assert_eq!((last.first_token_ns, last.cached_tokens), (900_000 + 1500 + 1200, 12));
+    assert_eq!((last.scheduled_ns, outcomes.len()), (900_000 + 1500, 10));
+    let handed = parts.handed_over;
+    assert_eq!(
+        (handed.copies, handed.copied_blocks, handed.copy_ns as u64, handed.requests),
+        (1, 3, 1500, 0)
+    );
+}
+
 proptest! {
     /// Whatever happens to replicas, each request is answered or refused, once, and no memory is lost.
     #[test]
@@ -135,10 +187,17 @@ proptest! {
         overflow_tokens in prop::option::of(0_u64..80),
         timeout_ns in prop::option::of(1_000_u64..400_000),
         retries in 0_u32..4,
+        copies in any::<bool>(),
     ) {
         let options = FleetOptions { timeout_ns, retries, block_tokens: 4, backoff_ns: 3_000, ..FleetOptions::default() };
         let line = Line { block_ns, ..Line::default() };
-        let mut fleet = divided(&requests, options, overflow_tokens, line);
+        let mut fleet = if copies {
+            let prompts = Box::new(Pool::new(PROMPTS, Box::new(Copying), overflow_tokens));
+            let answers = Box::new(Pool::new(ANSWERS, Box::new(LeastOutstanding::new(Ties::default())), None));
+            Fleet::new(prompts, Listed::of(&requests), options).handing_over(answers, line)
+        } else {
+            divided(&requests, options, overflow_tokens, line)
+        };
         fleet.add(replica(1000.0, 8, 64), Seen::default(), 500, PROMPTS);
         fleet.add(replica(1000.0, 8, 40), Seen::default(), 500, ANSWERS);
         fleet.add(replica(2000.0, 8, 30), Seen::default(), 9_000, PROMPTS);
