@@ -132,7 +132,7 @@ impl Template<'_> {
     }
 }
 
-/// Searches. `progress` is told how many deployments are done, and of how many.
+/// Searches over a scenario file. `progress` is told how many deployments are done, and of how many.
 pub fn search(
     path: &Path,
     overrides: &[String],
@@ -149,6 +149,32 @@ pub fn search(
         base_dir: path.parent().unwrap_or(Path::new("")),
         environment,
     };
+    search_of(&template, question, progress)
+}
+
+/// Searches over a scenario that is there as text; `name` stands for the file in messages, and relative paths start from the working directory.
+pub fn search_text(
+    name: &str,
+    text: &str,
+    environment: Environment<'_>,
+    question: &Question,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Searched, SearchError> {
+    let template = Template {
+        name: name.to_owned(),
+        text: text.to_owned(),
+        overrides: &[],
+        base_dir: Path::new(""),
+        environment,
+    };
+    search_of(&template, question, progress)
+}
+
+fn search_of(
+    template: &Template<'_>,
+    question: &Question,
+    progress: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Searched, SearchError> {
     let loaded = template.with(&[])?;
     let place = service_place(&loaded.scenario, question.service.as_deref())?;
     let service = &loaded.scenario.services[place];
@@ -156,7 +182,7 @@ pub fn search(
     let names: Vec<String> = loaded.scenario.services.iter().map(|one| one.name.clone()).collect();
     let unit = unit_of(service, question.goal)?;
     let asked = Asked::of(question, place, &names)?;
-    let search = Search { template: &template, question, slo: &slo, place, asked: &asked };
+    let search = Search { template, question, slo: &slo, place, asked: &asked };
     let done = AtomicU64::new(0);
     let total = asked.combinations.len() as u64;
     progress(0, total);

@@ -2,7 +2,7 @@
 
 use foretell_scenarios::Plan;
 use foretell_scenarios::search::found::{Confidence, Found, Goal, Searched, Slo};
-use foretell_scenarios::search::{Question, SearchError, Vary, search};
+use foretell_scenarios::search::{Question, SearchError, Vary, search, search_text};
 
 use crate::{Nobody, environment, read};
 
@@ -43,6 +43,14 @@ fn searched(text: &str, question: &Question) -> Result<Searched, SearchError> {
     let path = directory.path().join("s.toml");
     std::fs::write(&path, text).unwrap();
     search(&path, &[], environment(None), question, &|_, _| {})
+}
+
+#[test]
+fn a_text_is_searched_like_its_file() {
+    let text = text("", ALIKE);
+    let question = question(Goal::MostLoad, "p99 e2e < 2s", &[]);
+    let of_text = search_text("s", &text, environment(None), &question, &|_, _| {}).unwrap();
+    assert_eq!(of_text, searched(&text, &question).unwrap());
 }
 
 fn found(text: &str, question: &Question) -> Found {
