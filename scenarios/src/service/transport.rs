@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::Service;
 use super::classical::group_of;
 use crate::file::TransferFile;
-use crate::scenario::{FabricError, Scenario};
+use crate::scenario::{FabricError, NodeGroup, Scenario};
 
 /// Why keys and values do not get from one replica to another.
 #[derive(Debug, Error)]
@@ -58,6 +58,8 @@ pub(super) struct Flows<'a> {
     /// Of a block, on all GPUs together, each number once.
     block_bytes: f64,
     layers: u32,
+    /// Of each group of nodes: finding out what its links carry takes longer than a flow.
+    machines: Vec<Option<Machine>>,
     wires: Wires,
     transfers: Transfers,
     /// By place in the fleet.
@@ -76,13 +78,15 @@ impl<'a> Flows<'a> {
         service: &Service,
         options: TransferFile,
     ) -> Result<Self, TransportError> {
+        let machine = |group: &NodeGroup| group.machine(scenario.fabric.as_ref());
+        let machines: Vec<Option<Machine>> = scenario.nodes.iter().map(machine).collect();
         let (wires, capacities) = if let Some(fabric) = &scenario.fabric {
             let network = fabric.network()?;
             let capacities = network.capacities_gb_per_s();
             (Wires::Fabric(Box::new(network), fabric.routing), capacities)
         } else {
-            let nodes = scenario.nodes.iter().flat_map(|group| {
-                let out = group.machine(None).map_or(0.0, |machine| way_out(&machine));
+            let nodes = scenario.nodes.iter().zip(&machines).flat_map(|(group, machine)| {
+                let out = machine.as_ref().map_or(0.0, way_out);
                 std::iter::repeat_n([out, out], group.names.len()).flatten()
             });
             (Wires::Cards, nodes.collect())
@@ -92,6 +96,7 @@ impl<'a> Flows<'a> {
             options,
             block_bytes: service.block_bytes(),
             layers: service.model.layers,
+            machines,
             wires,
             transfers: Transfers::new(&capacities)?,
             ends: Vec::new(),
@@ -125,16 +130,15 @@ impl<'a> Flows<'a> {
         self.error.take()
     }
 
-    fn machine(&self, end: End) -> Result<Machine, TransportError> {
-        let group = &self.scenario.nodes[end.group];
-        let machine = group.machine(self.scenario.fabric.as_ref());
-        machine.ok_or_else(|| TransportError::NoCards(group.node_type.name.clone()))
+    fn machine(&self, end: End) -> Result<&Machine, TransportError> {
+        let machine = self.machines[end.group].as_ref();
+        machine.ok_or_else(|| TransportError::NoCards(self.scenario.nodes[end.group].node_type.name.clone()))
     }
 
     /// What a replica gets out of its nodes: its GPUs' share of their cards.
     fn cards_gb_per_s(&self, end: End) -> Result<f64, TransportError> {
         let machine = self.machine(end)?;
-        let out = way_out(&machine);
+        let out = way_out(machine);
         if out <= 0.0 {
             return Err(TransportError::NoCards(self.scenario.nodes[end.group].node_type.name.clone()));
         }
