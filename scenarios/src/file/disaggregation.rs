@@ -51,10 +51,11 @@ pub struct TransferFile {
     pub by_layer: bool,
 }
 
-/// Mooncake's transfer engine as published: 0.5 ms and 142 of 200 GB/s.
+/// Mooncake's transfer engine as published: 0.5 ms, and 142 of 200 GB/s where the bytes of its table are counted in units of 1024 (which its sizes are: 2.25 GB for
+/// 16,384 tokens of 147,456 bytes), which is 152.
 impl Default for TransferFile {
     fn default() -> Self {
-        Self { latency_us: 500.0, efficiency: 0.71, gb_per_s: None, by_layer: false }
+        Self { latency_us: 500.0, efficiency: 0.76, gb_per_s: None, by_layer: false }
     }
 }
 

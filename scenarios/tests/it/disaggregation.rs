@@ -37,7 +37,7 @@ fn keys_and_values_take_the_time_that_the_network_takes() {
     };
     // Eight cards of 50 GB/s.
     let node = "replicas = 2\ntensor_parallel = 8";
-    check(2, node, "", 0.5e-3 + PROMPT_BYTES / (0.71 * 400e9));
+    check(2, node, "", 0.5e-3 + PROMPT_BYTES / (0.76 * 400e9));
     check(2, node, "latency_us = 0, efficiency = 1", PROMPT_BYTES / 400e9);
     check(2, node, "latency_us = 0, gb_per_s = 10", PROMPT_BYTES / 10e9);
     // Two of eight GPUs have a quarter of the cards; on one node, NVLink: 18 links of 20.6 GB/s each.
