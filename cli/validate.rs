@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 use clap::{Args, Subcommand};
 use foretell_reports::{Curve, curve_plot};
 use foretell_validation::{
-    Cell, Error, Progress, Report, conformance, gavel, helios, nccl, openb, sia, throughput, tiresias,
-    training, vidur, vllm,
+    Cell, Error, Progress, Report, conformance, gavel, helios, nccl, openb, serving_papers, sia, throughput,
+    tiresias, training, vidur, vllm,
 };
 use indicatif::ProgressBar;
 
@@ -76,6 +76,12 @@ enum Suite {
     /// nothing is fitted to them. Exits with 1 if a figure is off by more than 15 % (hit rates: 0.1 points) and with 2 if the data
     /// are unusable.
     Throughput(CommonArgs),
+    /// What papers on model servers published beside what scenarios make of it.
+    ///
+    /// Mooncake's transfers of keys and values are to be met; of how many times as much one deployment holds as another (Mooncake, Splitwise,
+    /// Sarathi-Serve, DistServe) the direction is judged and the magnitude shown. Exits with 1 if a figure is not met or a direction
+    /// is another one, and with 2 if the data are unusable.
+    ServingPapers(CommonArgs),
 }
 
 #[derive(Args)]
@@ -197,6 +203,7 @@ pub(crate) fn run(args: &ValidateArgs) -> CommandResult {
             run_suite(&args.common, "vllm", "runs", |data, progress| vllm::run(data, &args.runs, progress))
         }
         Suite::Throughput(args) => run_suite(args, "throughput", "figures", throughput::run),
+        Suite::ServingPapers(args) => run_suite(args, "serving-papers", "cases", serving_papers::run),
     }
 }
 

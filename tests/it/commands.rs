@@ -221,6 +221,7 @@ fn help_fits_a_terminal() {
         &["train", "--help"],
         &["validate", "training", "--help"],
         &["validate", "throughput", "--help"],
+        &["validate", "serving-papers", "--help"],
         &["calibrate", "--help"],
     ] {
         let output = foretell(arguments);

@@ -13,6 +13,7 @@ pub mod openb;
 mod queueing;
 mod report;
 mod rows;
+pub mod serving_papers;
 pub mod sia;
 pub mod throughput;
 pub mod tiresias;
