@@ -1,6 +1,6 @@
 //! Sarathi-Serve (OSDI'24): prompts in chunks beside those that go on, against vLLM, whose prompts stopped everybody.
 //!
-//! From memory: lengths of openchat_sharegpt4 (prompts of 1,730 tokens at the median and 5,696 at the ninth decile, answers of 415 and 834), what is demanded
+//! From memory: lengths of `openchat_sharegpt4` (prompts of 1,730 tokens at the median and 5,696 at the ninth decile, answers of 415 and 834), what is demanded
 //! between tokens (the strict limits: 0.1 s for Mistral, 0.2 s for Yi, 1 s for Falcon), that half of the requests may wait for 2 s at most until they are first computed, and that Falcon was
 //! on two stages of four GPUs.
 
