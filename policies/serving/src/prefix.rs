@@ -16,13 +16,32 @@ const UNLISTED: u32 = NONE - 1;
 struct Block {
     /// Sequences that hold it.
     holders: u32,
-    /// The next block of its chain, or that it is in none.
-    chain: u32,
-    /// What it contains, if it is in a chain.
-    key: u64,
     /// Its neighbours in the queue of blocks that nobody holds.
     previous: u32,
     next: u32,
+}
+
+/// A block that is taken for the first time.
+const TAKEN: Block = Block { holders: 1, previous: NONE, next: NONE };
+
+/// What a block contains, in four bytes' steps: keys are no wider aligned than what is beside them.
+#[derive(Clone, Copy, Debug)]
+struct Contents {
+    key: [u32; 2],
+    /// The next block of its chain, or that it is in none.
+    chain: u32,
+}
+
+impl Contents {
+    const NONE: Self = Self { key: [0; 2], chain: UNLISTED };
+
+    const fn of(key: u64) -> Self {
+        Self { key: [key as u32, (key >> 32) as u32], chain: NONE }
+    }
+
+    const fn key(self) -> u64 {
+        self.key[0] as u64 | (self.key[1] as u64) << 32
+    }
 }
 
 /// Blocks by what they contain, after vLLM V1's block pool: counted by holders; a block that nobody holds keeps its contents and waits in a
@@ -30,12 +49,18 @@ struct Block {
 /// first, so that beginnings, which others are likelier to share, live longest.
 #[derive(Clone, Debug)]
 pub struct PrefixCache {
+    /// Those that were ever taken: the others have nothing to be remembered, and come after them.
     blocks: Vec<Block>,
+    total_blocks: u32,
+    /// What blocks contain, as far as something was ever published.
+    contents: Vec<Contents>,
     /// The first block of each chain. Contents have their chain by their key, in which blocks are in the order in which they were published: of several
-    /// with the same contents the first is found. Chains go through the blocks, which are at hand whenever one is taken or given back.
+    /// with the same contents the first is found. Chains go through the blocks, which are at hand whenever one is taken or given back. None before
+    /// something is published.
     chains: Vec<u32>,
     /// Bits of a mixed key that do not say which chain.
     shift: u32,
+    /// The queue of blocks that were taken before. Those that never were are taken before it.
     head: u32,
     tail: u32,
     /// Of each sequence: its blocks, its keys, and how many of its blocks can be found by others.
@@ -55,23 +80,15 @@ struct Held {
 impl PrefixCache {
     /// A cache without contents.
     pub(crate) fn new(total_blocks: u32) -> Self {
-        let blocks: Vec<Block> = (0..total_blocks)
-            .map(|block| Block {
-                holders: 0,
-                chain: UNLISTED,
-                key: 0,
-                previous: block.checked_sub(1).unwrap_or(NONE),
-                next: if block + 1 < total_blocks { block + 1 } else { NONE },
-            })
-            .collect();
         let chains = (2 * total_blocks as usize).next_power_of_two().max(2);
-        let (head, tail) = if total_blocks == 0 { (NONE, NONE) } else { (0, total_blocks - 1) };
         Self {
-            blocks,
-            chains: alloc::vec![NONE; chains],
+            blocks: Vec::new(),
+            total_blocks,
+            contents: Vec::new(),
+            chains: Vec::new(),
             shift: u64::BITS - chains.trailing_zeros(),
-            head,
-            tail,
+            head: NONE,
+            tail: NONE,
             held: Vec::new(),
             spare: Vec::new(),
             tiers: Tiers::default(),
@@ -94,15 +111,16 @@ impl PrefixCache {
 
     /// How many hold a block.
     pub fn holders(&self, block: u32) -> u32 {
-        self.blocks[block as usize].holders
+        self.blocks.get(block as usize).map_or(0, |block| block.holders)
     }
 
     /// Blocks that nobody holds, in the order in which they will be taken.
     pub fn vacant(&self) -> impl Iterator<Item = u32> + '_ {
-        core::iter::successors((self.head != NONE).then_some(self.head), |&block| {
+        let queue = core::iter::successors((self.head != NONE).then_some(self.head), |&block| {
             let next = self.blocks[block as usize].next;
             (next != NONE).then_some(next)
-        })
+        });
+        (self.blocks.len() as u32..self.total_blocks).chain(queue)
     }
 
     pub(crate) fn set_keys(&mut self, slot: Slot, keys: &[u64]) {
@@ -171,18 +189,28 @@ impl PrefixCache {
         if taken.capacity() == 0 {
             taken = self.spare.pop().unwrap_or_default();
         }
-        for _ in 0..count {
+        let fresh = count.min(self.total_blocks - self.blocks.len() as u32);
+        if fresh > 0 {
+            let first = self.blocks.len() as u32;
+            taken.extend(first..first + fresh);
+            self.reserve(fresh as usize);
+            self.blocks.resize((first + fresh) as usize, TAKEN);
+        }
+        for _ in fresh..count {
             let block = self.head;
             let entry = &mut self.blocks[block as usize];
-            let (key, chain) = (entry.key, core::mem::replace(&mut entry.chain, UNLISTED));
             entry.holders = 1;
             self.head = entry.next;
             match self.head {
                 NONE => self.tail = NONE,
                 head => self.blocks[head as usize].previous = NONE,
             }
-            if chain != UNLISTED {
-                self.forget(block, key, chain);
+            if let Some(contents) = self.contents.get_mut(block as usize)
+                && contents.chain != UNLISTED
+            {
+                let (key, after) = (contents.key(), contents.chain);
+                contents.chain = UNLISTED;
+                self.forget(block, key, after);
             }
             taken.push(block);
         }
@@ -201,20 +229,34 @@ impl PrefixCache {
         }
     }
 
+    /// Makes room for blocks that are taken for the first time, a quarter more at once: there are many caches, and most of their memory is this.
+    fn reserve(&mut self, fresh: usize) {
+        let (used, total) = (self.blocks.len(), self.total_blocks as usize);
+        if self.blocks.capacity() - used < fresh {
+            self.blocks.reserve_exact(fresh.max(used / 4).min(total - used));
+        }
+    }
+
     fn publish_blocks(&mut self, slot: Slot, from: usize, until: usize) {
+        if self.chains.is_empty() {
+            self.chains.resize(1 << (u64::BITS - self.shift), NONE);
+        }
+        if self.contents.len() < self.blocks.len() {
+            self.contents.reserve_exact(self.blocks.capacity() - self.contents.len());
+            self.contents.resize(self.blocks.len(), Contents::NONE);
+        }
         let held = &self.held[slot.index()];
         for (&block, &key) in held.blocks[from..until].iter().zip(&held.keys[from..until]) {
-            self.blocks[block as usize].key = key;
-            self.blocks[block as usize].chain = NONE;
+            self.contents[block as usize] = Contents::of(key);
             let chain = chain_of(key, self.shift);
             match self.chains[chain] {
                 NONE => self.chains[chain] = block,
                 first => {
                     let mut last = first;
-                    while self.blocks[last as usize].chain != NONE {
-                        last = self.blocks[last as usize].chain;
+                    while self.contents[last as usize].chain != NONE {
+                        last = self.contents[last as usize].chain;
                     }
-                    self.blocks[last as usize].chain = block;
+                    self.contents[last as usize].chain = block;
                 }
             }
         }
@@ -251,13 +293,13 @@ impl PrefixCache {
     /// The block in which some contents are found.
     #[inline]
     fn find(&self, key: u64) -> Option<u32> {
-        let mut block = self.chains[chain_of(key, self.shift)];
+        let mut block = *self.chains.get(chain_of(key, self.shift))?;
         while block != NONE {
-            let entry = &self.blocks[block as usize];
-            if entry.key == key {
+            let contents = &self.contents[block as usize];
+            if contents.key() == key {
                 return Some(block);
             }
-            block = entry.chain;
+            block = contents.chain;
         }
         None
     }
@@ -270,10 +312,10 @@ impl PrefixCache {
             self.chains[chain] = after;
         } else {
             let mut before = first;
-            while self.blocks[before as usize].chain != block {
-                before = self.blocks[before as usize].chain;
+            while self.contents[before as usize].chain != block {
+                before = self.contents[before as usize].chain;
             }
-            self.blocks[before as usize].chain = after;
+            self.contents[before as usize].chain = after;
         }
         // Another block may have the same contents.
         if !self.tiers().is_empty() && self.find(key).is_none() {
