@@ -77,14 +77,39 @@ pub trait StepLaw {
     /// When the iterations of a row end in which the same sequences decode, until `most` have or one ends after `until_ns`: for each the time since the
     /// sequences changed, not rounded.
     fn decode_row(&self, from: Decoding, most: u32, until_ns: f64, elapsed_ns: &mut Vec<f64>) {
-        let Decoding { sequences, mut context_tokens, elapsed_ns: mut elapsed } = from;
-        for _ in 0..most {
-            elapsed += self.decode_ns(sequences, context_tokens);
-            elapsed_ns.push(elapsed);
-            if elapsed > until_ns {
-                break;
-            }
+        sum_steps(from, most, until_ns, elapsed_ns, |context_tokens| {
+            self.decode_ns(from.sequences, context_tokens)
+        });
+    }
+}
+
+/// Iterations that are reckoned at once.
+const AT_ONCE: u32 = 64;
+
+/// [`StepLaw::decode_row`] where `step_ns` says what an iteration takes with so much context.
+#[inline]
+pub(crate) fn sum_steps(
+    from: Decoding,
+    most: u32,
+    until_ns: f64,
+    elapsed_ns: &mut Vec<f64>,
+    step_ns: impl Fn(u64) -> f64,
+) {
+    let Decoding { sequences, mut context_tokens, elapsed_ns: mut elapsed } = from;
+    let mut left = most;
+    while left > 0 {
+        let count = left.min(AT_ONCE);
+        left -= count;
+        let known = elapsed_ns.len();
+        elapsed_ns.extend((0..count).map(|_| {
+            elapsed += step_ns(context_tokens);
             context_tokens += u64::from(sequences);
+            elapsed
+        }));
+        if elapsed > until_ns {
+            let before = elapsed_ns[known..].partition_point(|&end| end <= until_ns);
+            elapsed_ns.truncate(known + before + 1);
+            return;
         }
     }
 }

@@ -29,6 +29,13 @@ struct Timing {
     preemptions: u32,
 }
 
+/// The nearest whole number of nanoseconds, halves upwards, as [`f64::round`] has it; without its call.
+#[inline]
+fn rounded(elapsed_ns: f64) -> u64 {
+    let whole = elapsed_ns as i64;
+    (whole + i64::from(elapsed_ns - whole as f64 >= 0.5)) as u64
+}
+
 /// An instant that has not come.
 const NEVER: u64 = u64::MAX;
 
@@ -58,7 +65,7 @@ pub(crate) struct UnderWay {
 
 impl UnderWay {
     fn end_ns(&self, iteration: usize) -> u64 {
-        self.origin_ns + self.elapsed_ns[iteration].round() as u64
+        self.origin_ns + rounded(self.elapsed_ns[iteration])
     }
 
     fn last_end_ns(&self) -> u64 {
@@ -103,8 +110,9 @@ pub struct Engine<L, B: ?Sized = dyn Batcher + Send> {
     told_until_ns: u64,
     /// No more than one iteration at a time.
     one_by_one: bool,
-    /// Kept to spare its allocation.
+    /// Kept to spare their allocation.
     crossings: Vec<(u32, u32)>,
+    latencies_ns: Vec<u64>,
     speculation: Option<Speculation>,
     fetches: fetches::Fetches,
     handing: hand_over::Handing,
@@ -126,6 +134,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             told_until_ns: 0,
             one_by_one: false,
             crossings: Vec::new(),
+            latencies_ns: Vec::new(),
             speculation: None,
             fetches: fetches::Fetches::default(),
             handing: hand_over::Handing::default(),
@@ -266,7 +275,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     fn cut_row(&mut self, now_ns: u64) {
         let Some(row) = self.under_way.front_mut() else { return };
         let origin_ns = row.origin_ns;
-        let ended = row.elapsed_ns.partition_point(|elapsed| origin_ns + elapsed.round() as u64 <= now_ns);
+        let ended = row.elapsed_ns.partition_point(|elapsed| origin_ns + rounded(*elapsed) <= now_ns);
         row.elapsed_ns.truncate(ended + 1);
     }
 
@@ -345,11 +354,14 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             observer.inter_token(latency_ns, alike);
         }
         let decodes = ended.plan.decodes.len() as u32;
-        let mut before_ns = first_ns;
-        for iteration in 1..count as usize {
-            let end_ns = ended.end_ns(iteration);
-            observer.inter_token(end_ns - before_ns, decodes);
-            before_ns = end_ns;
+        if count > 1 {
+            let mut before = rounded(ended.elapsed_ns[0]);
+            self.latencies_ns.clear();
+            self.latencies_ns.extend(ended.elapsed_ns[1..].iter().map(|&elapsed_ns| {
+                let end = rounded(elapsed_ns);
+                end - std::mem::replace(&mut before, end)
+            }));
+            observer.inter_tokens(&self.latencies_ns, decodes);
         }
     }
 

@@ -17,8 +17,13 @@ pub struct Latencies {
     max_ns: u64,
 }
 
+/// How often a time is halved until it is less than twice as many nanoseconds as there are parts.
+const fn halvings(latency_ns: u64) -> u32 {
+    (latency_ns | 1).ilog2().saturating_sub(PART_BITS)
+}
+
 const fn bucket(latency_ns: u64) -> usize {
-    let halvings = (latency_ns | 1).ilog2().saturating_sub(PART_BITS);
+    let halvings = halvings(latency_ns);
     ((halvings as u64) * PARTS + (latency_ns >> halvings)) as usize
 }
 
@@ -36,14 +41,38 @@ impl Latencies {
     /// Adds a time that came so often.
     #[inline]
     pub fn add(&mut self, latency_ns: u64, times: u32) {
-        let bucket = bucket(latency_ns);
-        if bucket < self.first || bucket >= self.first + self.counts.len() {
-            self.reach(bucket);
-        }
-        self.counts[bucket - self.first] += u64::from(times);
+        *self.count_of(bucket(latency_ns)) += u64::from(times);
         self.count += u64::from(times);
         self.sum_ns += u128::from(latency_ns) * u128::from(times);
         self.max_ns = self.max_ns.max(latency_ns);
+    }
+
+    /// Adds times of which each came so often; fast where most are about as long as those before them.
+    pub fn add_each(&mut self, latencies_ns: &[u64], times: u32) {
+        let mut left = latencies_ns;
+        while let Some(&first_ns) = left.first() {
+            let halvings = halvings(first_ns);
+            let part = first_ns >> halvings;
+            let (mut alike, mut sum_ns, mut max_ns) = (0, 0, 0);
+            for &latency_ns in left.iter().take_while(|&&latency_ns| latency_ns >> halvings == part) {
+                alike += 1;
+                sum_ns += latency_ns;
+                max_ns = latency_ns.max(max_ns);
+            }
+            *self.count_of(bucket(first_ns)) += alike as u64 * u64::from(times);
+            self.count += alike as u64 * u64::from(times);
+            self.sum_ns += u128::from(sum_ns) * u128::from(times);
+            self.max_ns = self.max_ns.max(max_ns);
+            left = &left[alike..];
+        }
+    }
+
+    #[inline]
+    fn count_of(&mut self, bucket: usize) -> &mut u64 {
+        if bucket < self.first || bucket >= self.first + self.counts.len() {
+            self.reach(bucket);
+        }
+        &mut self.counts[bucket - self.first]
     }
 
     /// Makes room for a bucket.

@@ -6,9 +6,10 @@
 use thiserror::Error;
 
 use crate::attention::{AttentionLaw, Shape};
-use crate::batch::{Batch, Chunk, StepLaw};
+use crate::batch::{Batch, Chunk, StepLaw, sum_steps};
 use crate::calibration::{Calibration, CalibrationError};
 use crate::curve::Curve;
+use crate::engine::Decoding;
 use crate::layer::Layer;
 use crate::link::Links;
 use crate::model::weights::Parallelism;
@@ -163,24 +164,39 @@ impl AnalyticLaw {
         &self.attention
     }
 
+    /// Nanoseconds of all but attention, of sequences that decode.
+    #[inline]
+    fn around_decodes_ns(&self, stage: &Stage, decodes: u32) -> f64 {
+        let ns = stage.tokens.at(decodes) + stage.sampled.at(decodes) + self.sequence_ns * f64::from(decodes);
+        match &stage.group {
+            Some(group) => ns + group.at(decodes * self.data),
+            None => ns,
+        }
+    }
+
+    /// Tokens of context that are read by sequences that decode, in all layers.
+    #[inline]
+    fn seen_tokens(&self, stage: &Stage, decodes: u32, context_tokens: u64) -> f64 {
+        let (full, windowed) = stage.layers;
+        let context = context_tokens as f64;
+        let seen = full * context;
+        if windowed > 0.0 { seen + windowed * context.min(self.window * f64::from(decodes)) } else { seen }
+    }
+
     /// Nanoseconds of attention of a batch without chunks.
     #[inline]
     fn decode_attention_ns(&self, stage: &Stage, decodes: u32, context: u64) -> f64 {
         if decodes == 0 {
             return 0.0;
         }
-        let (full, windowed) = stage.layers;
-        let context = context as f64;
-        let within = context.min(self.window * f64::from(decodes));
         if let Some(rows) = &stage.measured {
+            let windowed = stage.layers.1;
+            let context = context as f64;
+            let within = context.min(self.window * f64::from(decodes));
             let rest = if windowed > 0.0 { windowed * self.window_ns(decodes, within) } else { 0.0 };
             return rows.decode_ns(decodes, context / f64::from(decodes)) + rest;
         }
-        let mut seen = full * context;
-        if windowed > 0.0 {
-            seen += windowed * within;
-        }
-        stage.decode_base.at(decodes) + self.context_ns * seen
+        stage.decode_base.at(decodes) + self.context_ns * self.seen_tokens(stage, decodes, context)
     }
 
     fn window_ns(&self, decodes: u32, within: f64) -> f64 {
@@ -272,12 +288,23 @@ impl StepLaw for AnalyticLaw {
     #[inline]
     fn decode_ns(&self, decodes: u32, decode_context_tokens: u64) -> f64 {
         let Some(stage) = self.stages.first() else { return 0.0 };
-        let mut ns =
-            stage.tokens.at(decodes) + stage.sampled.at(decodes) + self.sequence_ns * f64::from(decodes);
-        if let Some(group) = &stage.group {
-            ns += group.at(decodes * self.data);
-        }
-        ns += self.decode_attention_ns(stage, decodes, decode_context_tokens);
-        ns.max(stage.floor_ns)
+        let around_ns = self.around_decodes_ns(stage, decodes);
+        (around_ns + self.decode_attention_ns(stage, decodes, decode_context_tokens)).max(stage.floor_ns)
+    }
+
+    fn decode_row(&self, from: Decoding, most: u32, until_ns: f64, elapsed_ns: &mut Vec<f64>) {
+        let decodes = from.sequences;
+        let Some(stage) = self.stages.first().filter(|stage| decodes > 0 && stage.measured.is_none()) else {
+            let step_ns = |context_tokens| self.decode_ns(decodes, context_tokens);
+            return sum_steps(from, most, until_ns, elapsed_ns, step_ns);
+        };
+        // The same sums as in `decode_ns`, in the same order: only the context changes.
+        let before_ns = self.around_decodes_ns(stage, decodes);
+        let base_ns = stage.decode_base.at(decodes);
+        let step_ns = |context_tokens: u64| {
+            let seen = self.seen_tokens(stage, decodes, context_tokens);
+            (before_ns + (base_ns + self.context_ns * seen)).max(stage.floor_ns)
+        };
+        sum_steps(from, most, until_ns, elapsed_ns, step_ns);
     }
 }

@@ -206,6 +206,10 @@ impl Observer for Recorder {
         self.inter_token.add(latency_ns, tokens);
     }
 
+    fn inter_tokens(&mut self, latencies_ns: &[u64], tokens: u32) {
+        self.inter_token.add_each(latencies_ns, tokens);
+    }
+
     fn preempted(&mut self, _request: u32, now_ns: u64) {
         self.totals.preemptions += 1;
         self.reach(now_ns);

@@ -68,6 +68,12 @@ pub struct Iterations<'a> {
 pub trait Observer {
     /// Further tokens, each so long after the one before it of the same request. Of draft tokens that are accepted together all but the first come after no time.
     fn inter_token(&mut self, _latency_ns: u64, _tokens: u32) {}
+    /// The same of iterations one after another: in each so many tokens after so long.
+    fn inter_tokens(&mut self, latencies_ns: &[u64], tokens: u32) {
+        for &latency_ns in latencies_ns {
+            self.inter_token(latency_ns, tokens);
+        }
+    }
     /// A request gave up its memory.
     fn preempted(&mut self, _request: u32, _now_ns: u64) {}
     /// A request is done.

@@ -49,6 +49,10 @@ impl<O: Observer> Observer for Listening<'_, O> {
         self.observer.inter_token(latency_ns, tokens);
     }
 
+    fn inter_tokens(&mut self, latencies_ns: &[u64], tokens: u32) {
+        self.observer.inter_tokens(latencies_ns, tokens);
+    }
+
     fn preempted(&mut self, request: u32, now_ns: u64) {
         self.observer.preempted(request, now_ns);
     }
