@@ -14,6 +14,7 @@ mod drafts;
 mod fetches;
 mod hand_over;
 mod request;
+mod rows;
 
 pub use fetches::TierLink;
 pub use hand_over::{Handed, Part, Wanted};
@@ -32,8 +33,14 @@ struct Timing {
 /// The nearest whole number of nanoseconds, halves upwards, as [`f64::round`] has it; without its call.
 #[inline]
 fn rounded(elapsed_ns: f64) -> u64 {
-    let whole = elapsed_ns as i64;
-    (whole + i64::from(elapsed_ns - whole as f64 >= 0.5)) as u64
+    // Numbers from there on are whole, so that adding it rounds, halves to the even one.
+    const WHOLE: f64 = (1_u64 << 52) as f64;
+    if elapsed_ns >= WHOLE {
+        return elapsed_ns.round() as u64;
+    }
+    let even = (elapsed_ns + WHOLE) - WHOLE;
+    let up = f64::from(u8::from(elapsed_ns - even >= 0.5));
+    (even + up + WHOLE).to_bits() - WHOLE.to_bits()
 }
 
 /// An instant that has not come.
@@ -99,9 +106,9 @@ pub struct Engine<L, B: ?Sized = dyn Batcher + Send> {
     law: L,
     state: State,
     timings: Vec<Timing>,
-    under_way: VecDeque<UnderWay>,
+    under_way: VecDeque<Box<UnderWay>>,
     /// Ended batches, whose memory is used again.
-    spare: Vec<UnderWay>,
+    spare: Vec<Box<UnderWay>>,
     /// When each stage of the pipeline has nothing left to do.
     stages_free_ns: Vec<f64>,
     /// Since when the sequences that decode are the same, how long they have, not rounded, and how many they are.
@@ -210,7 +217,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// When it must be told to [`Self::advance`]. None if it has nothing to do until something arrives.
     pub fn next_ns(&self) -> Option<u64> {
-        let end_ns = self.under_way.front().map(UnderWay::last_end_ns);
+        let end_ns = self.under_way.front().map(|first| first.last_end_ns());
         // With all stages taken nothing can begin when contents come.
         match self.fetches.next_ns() {
             Some(done_ns) if self.under_way.len() < self.stages_free_ns.len() => {
@@ -291,7 +298,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     }
 
     /// Marks what a batch has computed, and lets go those that are done.
-    pub(crate) fn conclude(&mut self, mut ended: UnderWay, observer: &mut impl Observer) {
+    pub(crate) fn conclude(&mut self, mut ended: Box<UnderWay>, observer: &mut impl Observer) {
         let now_ns = ended.last_end_ns();
         let count = ended.elapsed_ns.len() as u32;
         ended.plan.repeats = count;
@@ -362,42 +369,6 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
                 end - std::mem::replace(&mut before, end)
             }));
             observer.inter_tokens(&self.latencies_ns, decodes);
-        }
-    }
-
-    /// Takes the blocks that a row of iterations needs after its first.
-    fn take_blocks(&mut self, plan: &Plan, count: u32) {
-        let State { sequences, blocks, .. } = &mut self.state;
-        if !blocks.shares_prefixes() {
-            for &slot in &plan.decodes {
-                let sequence = &mut sequences[slot];
-                let tokens = sequence.computed_tokens + count;
-                // The batcher promised that they are there.
-                let grown = blocks.grow(slot, sequence, tokens);
-                debug_assert!(grown, "blocks for {count} iterations");
-            }
-            return;
-        }
-        // Blocks have an identity: in the order in which iteration after iteration would take and fill them. In between nothing happens.
-        let block_tokens = blocks.block_tokens();
-        self.crossings.clear();
-        for (place, &slot) in (0..).zip(&plan.decodes) {
-            let computed = sequences[slot].computed_tokens;
-            let full = (computed + 2).next_multiple_of(block_tokens) - computed;
-            // A block is opened by the token after a full one.
-            let opened = if full > block_tokens { 2 } else { full + 1 };
-            let every = block_tokens as usize;
-            let all = (full..=count).step_by(every).chain((opened..=count).step_by(every));
-            self.crossings.extend(all.map(|iteration| (iteration, place)));
-        }
-        self.crossings.sort_unstable();
-        for &(iteration, place) in &self.crossings {
-            let slot = plan.decodes[place as usize];
-            let sequence = &mut sequences[slot];
-            let tokens = sequence.computed_tokens + iteration;
-            let grown = blocks.grow(slot, sequence, tokens);
-            debug_assert!(grown, "blocks for {count} iterations");
-            blocks.publish(slot, tokens);
         }
     }
 
@@ -477,7 +448,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     }
 
     /// The next batch, of which it is not yet known when it ends.
-    pub(crate) fn prepare(&mut self, now_ns: u64, observer: &mut impl Observer) -> Option<UnderWay> {
+    pub(crate) fn prepare(&mut self, now_ns: u64, observer: &mut impl Observer) -> Option<Box<UnderWay>> {
         self.end_fetches(now_ns);
         let mut next = self.spare.pop().unwrap_or_default();
         loop {

@@ -9,7 +9,7 @@ use crate::engine::{Engine, Observer, Part, Rejection, Request, UnderWay};
 /// longest of their batches, with the experts of all. An engine without requests computes along.
 pub struct Group<L, B: ?Sized = dyn Batcher + Send> {
     ranks: Vec<Engine<L, B>>,
-    under_way: Vec<Option<UnderWay>>,
+    under_way: Vec<Option<Box<UnderWay>>>,
     end_ns: Option<u64>,
     /// Whose turn it is among equals.
     turn: usize,
@@ -77,14 +77,14 @@ impl<L: StepLaw, B: Batcher + ?Sized> Group<L, B> {
             self.end_ns = self.ranks.iter().filter_map(Engine::next_fetch_ns).min();
             return;
         }
-        let batch = |next: &'_ Option<UnderWay>| next.as_ref().map_or(0, |next| next.batch().tokens());
+        let batch = |next: &'_ Option<Box<UnderWay>>| next.as_ref().map_or(0, |next| next.batch().tokens());
         let group_tokens: u32 = self.under_way.iter().map(batch).sum();
         let step_ns = self
             .ranks
             .iter()
             .zip(&self.under_way)
             .map(|(rank, next)| {
-                let batch = next.as_ref().map_or(Batch::default(), UnderWay::batch);
+                let batch = next.as_ref().map_or(Batch::default(), |next| next.batch());
                 rank.with_drafts_ns(&batch, rank.law().grouped_stage_ns(&batch, 0, group_tokens))
             })
             .fold(0.0, f64::max);

@@ -178,7 +178,8 @@ impl AnalyticLaw {
     #[inline]
     fn seen_tokens(&self, stage: &Stage, decodes: u32, context_tokens: u64) -> f64 {
         let (full, windowed) = stage.layers;
-        let context = context_tokens as f64;
+        // Signed numbers are the cheaper to convert.
+        let context = context_tokens as i64 as f64;
         let seen = full * context;
         if windowed > 0.0 { seen + windowed * context.min(self.window * f64::from(decodes)) } else { seen }
     }
@@ -303,7 +304,8 @@ impl StepLaw for AnalyticLaw {
         let base_ns = stage.decode_base.at(decodes);
         let step_ns = |context_tokens: u64| {
             let seen = self.seen_tokens(stage, decodes, context_tokens);
-            (before_ns + (base_ns + self.context_ns * seen)).max(stage.floor_ns)
+            let ns = before_ns + (base_ns + self.context_ns * seen);
+            if ns < stage.floor_ns { stage.floor_ns } else { ns }
         };
         sum_steps(from, most, until_ns, elapsed_ns, step_ns);
     }

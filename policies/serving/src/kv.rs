@@ -145,6 +145,12 @@ impl BlockPool {
         }
     }
 
+    /// Whether others may find blocks of a sequence that they do not find yet, once those are full.
+    #[inline]
+    pub fn has_unpublished(&self, slot: Slot) -> bool {
+        self.prefix.as_ref().is_some_and(|prefix| prefix.has_unpublished(slot))
+    }
+
     /// Takes back all that a sequence holds. What is cached stays until it is needed, the end of the sequence less long than its beginning.
     pub fn release(&mut self, slot: Slot, sequence: &mut Sequence) {
         self.owned_blocks -= u64::from(sequence.blocks);

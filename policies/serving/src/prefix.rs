@@ -229,6 +229,11 @@ impl PrefixCache {
         }
     }
 
+    #[inline]
+    pub(crate) fn has_unpublished(&self, slot: Slot) -> bool {
+        self.held.get(slot.index()).is_some_and(|held| held.published < held.keys.len())
+    }
+
     /// Makes room for blocks that are taken for the first time, a quarter more at once: there are many caches, and most of their memory is this.
     fn reserve(&mut self, fresh: usize) {
         let (used, total) = (self.blocks.len(), self.total_blocks as usize);
