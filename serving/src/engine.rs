@@ -16,6 +16,8 @@ mod hand_over;
 mod request;
 mod rows;
 
+use rows::{differences, rounded};
+
 pub use fetches::TierLink;
 pub use hand_over::{Handed, Part, Wanted};
 pub use request::{Rejection, Request};
@@ -28,19 +30,6 @@ struct Timing {
     last_token_ns: u64,
     cached_tokens: u32,
     preemptions: u32,
-}
-
-/// The nearest whole number of nanoseconds, halves upwards, as [`f64::round`] has it; without its call.
-#[inline]
-fn rounded(elapsed_ns: f64) -> u64 {
-    // Numbers from there on are whole, so that adding it rounds, halves to the even one.
-    const WHOLE: f64 = (1_u64 << 52) as f64;
-    if elapsed_ns >= WHOLE {
-        return elapsed_ns.round() as u64;
-    }
-    let even = (elapsed_ns + WHOLE) - WHOLE;
-    let up = f64::from(u8::from(elapsed_ns - even >= 0.5));
-    (even + up + WHOLE).to_bits() - WHOLE.to_bits()
 }
 
 /// An instant that has not come.
@@ -362,12 +351,8 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         }
         let decodes = ended.plan.decodes.len() as u32;
         if count > 1 {
-            let mut before = rounded(ended.elapsed_ns[0]);
             self.latencies_ns.clear();
-            self.latencies_ns.extend(ended.elapsed_ns[1..].iter().map(|&elapsed_ns| {
-                let end = rounded(elapsed_ns);
-                end - std::mem::replace(&mut before, end)
-            }));
+            differences(&ended.elapsed_ns, &mut self.latencies_ns);
             observer.inter_tokens(&self.latencies_ns, decodes);
         }
     }

@@ -37,6 +37,16 @@ const fn middle_ns(bucket: usize) -> u64 {
     ((bucket - halvings * PARTS) << halvings) + (1 << halvings) / 2
 }
 
+/// How many of the first times are in the same bucket as one.
+fn alike(latencies_ns: &[u64], one_ns: u64) -> usize {
+    let halvings = halvings(one_ns);
+    let differ =
+        |some: &[u64]| some.iter().fold(0, |bits, latency_ns| bits | (latency_ns ^ one_ns)) >> halvings > 0;
+    let (several, _) = latencies_ns.as_chunks::<8>();
+    let before = 8 * several.iter().take_while(|&some| !differ(some)).count();
+    before + latencies_ns[before..].iter().take_while(|&&latency_ns| !differ(&[latency_ns])).count()
+}
+
 impl Latencies {
     /// Adds a time that came so often.
     #[inline]
@@ -51,20 +61,17 @@ impl Latencies {
     pub fn add_each(&mut self, latencies_ns: &[u64], times: u32) {
         let mut left = latencies_ns;
         while let Some(&first_ns) = left.first() {
-            let halvings = halvings(first_ns);
-            let part = first_ns >> halvings;
-            let (mut alike, mut sum_ns, mut max_ns) = (0, 0, 0);
-            for &latency_ns in left.iter().take_while(|&&latency_ns| latency_ns >> halvings == part) {
-                alike += 1;
-                sum_ns += latency_ns;
-                max_ns = latency_ns.max(max_ns);
+            let alike = alike(left, first_ns);
+            let bucket = bucket(first_ns);
+            *self.count_of(bucket) += alike as u64 * u64::from(times);
+            let (these, others) = left.split_at(alike);
+            self.sum_ns += u128::from(these.iter().sum::<u64>()) * u128::from(times);
+            if middle_ns(bucket + 1) > self.max_ns {
+                self.max_ns = these.iter().fold(self.max_ns, |max_ns, &one| max_ns.max(one));
             }
-            *self.count_of(bucket(first_ns)) += alike as u64 * u64::from(times);
-            self.count += alike as u64 * u64::from(times);
-            self.sum_ns += u128::from(sum_ns) * u128::from(times);
-            self.max_ns = self.max_ns.max(max_ns);
-            left = &left[alike..];
+            left = others;
         }
+        self.count += latencies_ns.len() as u64 * u64::from(times);
     }
 
     #[inline]

@@ -193,7 +193,10 @@ impl PrefixCache {
         if fresh > 0 {
             let first = self.blocks.len() as u32;
             taken.extend(first..first + fresh);
-            self.reserve(fresh as usize);
+            if first == 0 {
+                // All at once: what is not written to is no memory yet, and nothing has to be moved.
+                self.blocks.reserve_exact(self.total_blocks as usize);
+            }
             self.blocks.resize((first + fresh) as usize, TAKEN);
         }
         for _ in fresh..count {
@@ -234,20 +237,12 @@ impl PrefixCache {
         self.held.get(slot.index()).is_some_and(|held| held.published < held.keys.len())
     }
 
-    /// Makes room for blocks that are taken for the first time, a quarter more at once: there are many caches, and most of their memory is this.
-    fn reserve(&mut self, fresh: usize) {
-        let (used, total) = (self.blocks.len(), self.total_blocks as usize);
-        if self.blocks.capacity() - used < fresh {
-            self.blocks.reserve_exact(fresh.max(used / 4).min(total - used));
-        }
-    }
-
     fn publish_blocks(&mut self, slot: Slot, from: usize, until: usize) {
         if self.chains.is_empty() {
             self.chains.resize(1 << (u64::BITS - self.shift), NONE);
         }
         if self.contents.len() < self.blocks.len() {
-            self.contents.reserve_exact(self.blocks.capacity() - self.contents.len());
+            self.contents.reserve_exact(self.total_blocks as usize - self.contents.len());
             self.contents.resize(self.blocks.len(), Contents::NONE);
         }
         let held = &self.held[slot.index()];

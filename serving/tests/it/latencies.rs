@@ -38,6 +38,23 @@ proptest! {
     }
 
     #[test]
+    fn many_at_once_are_as_one_by_one(
+        runs in prop::collection::vec((0_u64..20_000_000, prop::collection::vec(0_u64..5000, 1..40)), 1..10),
+        times in 1_u32..50,
+    ) {
+        let latencies_ns: Vec<u64> =
+            runs.iter().flat_map(|(from_ns, further)| further.iter().map(move |more_ns| from_ns + more_ns)).collect();
+        let mut at_once = Latencies::default();
+        at_once.add_each(&latencies_ns, times);
+        let one_by_one = of(&latencies_ns.iter().map(|&latency_ns| (latency_ns, times)).collect::<Vec<_>>());
+        prop_assert_eq!(at_once.iter().collect::<Vec<_>>(), one_by_one.iter().collect::<Vec<_>>());
+        prop_assert_eq!(
+            (at_once.count(), at_once.sum_ns(), at_once.max_ns()),
+            (one_by_one.count(), one_by_one.sum_ns(), one_by_one.max_ns())
+        );
+    }
+
+    #[test]
     fn parts_come_to_the_whole(one in added(), other in added()) {
         let mut merged = of(&one);
         merged.merge(&of(&other));
