@@ -288,7 +288,7 @@ pub struct Spread {
 impl Spread {
     /// Of values; percentiles lie on the line between the two nearest values, as `NumPy` has it.
     pub fn of(mut values: Vec<f64>) -> Self {
-        values.sort_by(f64::total_cmp);
+        values.sort_unstable_by(f64::total_cmp);
         let Some(&max) = values.last() else { return Self::default() };
         let at = |share: f64| {
             let place = share * (values.len() - 1) as f64;
@@ -438,32 +438,38 @@ pub struct Capacity {
 }
 
 impl Summary {
-    /// Of what was recorded.
-    pub fn new(recorder: &Recorder, capacity: &Capacity, objective: &Objective, rejected: u64) -> Self {
-        let outcomes = &recorder.outcomes;
-        let of = |value: fn(&Outcome) -> f64| Spread::of(outcomes.iter().map(value).collect());
-        let first_ns = outcomes.iter().map(|one| one.arrival_ns).min().unwrap_or(0);
+    /// Of what was recorded, and of what became of requests.
+    pub fn new<'a>(
+        recorder: &Recorder,
+        outcomes: impl ExactSizeIterator<Item = &'a Outcome> + Clone,
+        capacity: &Capacity,
+        objective: &Objective,
+        rejected: u64,
+    ) -> Self {
+        let done = outcomes.len() as u64;
+        let of = |value: fn(&Outcome) -> f64| Spread::of(outcomes.clone().map(value).collect());
+        let first_ns = outcomes.clone().map(|one| one.arrival_ns).min().unwrap_or(0);
         let last_ns = recorder.last_ns;
         let duration_s = last_ns.saturating_sub(first_ns) as f64 / NS_PER_S;
         let per_s = |count: f64| if duration_s > 0.0 { count / duration_s } else { 0.0 };
         let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
-        let kept = outcomes.iter().filter(|one| one.meets(objective)).count() as f64;
+        let kept = outcomes.clone().filter(|one| one.meets(objective)).count() as f64;
         let totals = recorder.totals;
         let sum = |of: fn(&Interval) -> f64| recorder.timeline.iter().map(of).sum::<f64>();
-        let prompt_tokens: u64 = outcomes.iter().map(|one| u64::from(one.prompt_tokens)).sum();
+        let prompt_tokens: u64 = outcomes.clone().map(|one| u64::from(one.prompt_tokens)).sum();
         let span_ns = duration_s * NS_PER_S;
         Self {
-            requests: outcomes.len() as u64,
+            requests: done,
             rejected,
             duration_s,
             queue_s: of(Outcome::queue_s),
             ttft_s: of(Outcome::ttft_s),
-            tpot_s: Spread::of(outcomes.iter().filter_map(Outcome::tpot_s).collect()),
+            tpot_s: Spread::of(outcomes.clone().filter_map(Outcome::tpot_s).collect()),
             itl_s: Spread::of_latencies(&recorder.inter_token),
             e2e_s: of(Outcome::e2e_s),
-            slo_attainment: share(kept, outcomes.len() as f64 + rejected as f64),
+            slo_attainment: share(kept, done as f64 + rejected as f64),
             goodput_per_s: per_s(kept),
-            requests_per_s: per_s(outcomes.len() as f64),
+            requests_per_s: per_s(done as f64),
             output_tokens_per_s: per_s(totals.output_tokens as f64),
             prompt_tokens_per_s: per_s(prompt_tokens as f64),
             busy_share: share(totals.busy_ns, span_ns * capacity.engines),

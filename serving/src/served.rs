@@ -129,7 +129,7 @@ pub struct Served {
     pub summary: Summary,
     /// What became of clients' tries.
     pub tries: Tries,
-    /// All that was recorded, replicas together.
+    /// All that was recorded, replicas together, but for outcomes.
     pub recorder: Recorder,
     /// Requests that are done, with the place of their replica in [`Self::replicas`], in the order of requests.
     pub outcomes: Vec<(u32, Outcome)>,

@@ -59,21 +59,20 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
         return Err(error.into());
     }
     refused.sort_by_key(|one| one.request);
-    let mut outcomes: Vec<(u32, Outcome)> = recorders
-        .iter()
-        .enumerate()
-        .flat_map(|(replica, recorder)| recorder.outcomes.iter().map(move |&one| (replica as u32, one)))
-        .collect();
-    outcomes.sort_by_key(|&(_, outcome)| outcome.request);
     let by_replica: Vec<(u64, Totals)> = recorders
         .iter()
         .zip(read_in)
         .map(|(one, read_in)| (one.outcomes.len() as u64 + read_in, one.totals))
         .collect();
     let mut recorder = Recorder::default();
-    for one in recorders {
+    let answered = recorders.iter().map(|one| one.outcomes.len()).sum();
+    let mut outcomes: Vec<(u32, Outcome)> = Vec::with_capacity(answered);
+    for (replica, mut one) in (0..).zip(recorders) {
+        // Kept once: of a day of a large service they are most of what is remembered.
+        outcomes.extend(std::mem::take(&mut one.outcomes).into_iter().map(|outcome| (replica, outcome)));
         recorder.merge(one);
     }
+    outcomes.sort_unstable_by_key(|&(_, outcome)| outcome.request);
     let first_ns = outcomes.iter().map(|(_, one)| one.arrival_ns).min().unwrap_or(0);
     let last_ns = recorder.last_ns;
     // Engines that there are, on average from the first arrival to the last token.
@@ -88,7 +87,8 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
         block_tokens: service.engine.block_tokens,
         prefix_tokens,
     };
-    let summary = Summary::new(&recorder, &capacity, &service.objective, refused.len() as u64);
+    let done = outcomes.iter().map(|(_, outcome)| outcome);
+    let summary = Summary::new(&recorder, done, &capacity, &service.objective, refused.len() as u64);
     let (mfu, bandwidth_use) = uses(&running.serving, &summary, engines);
     Ok(Served {
         service: service.name.clone(),

@@ -18,7 +18,9 @@ pub(super) struct Feed {
     /// Those that follow, by arrival and by when they became known.
     following: BTreeMap<(u64, u64), RequestRecord>,
     followed: u64,
-    /// Sessions by request.
+    /// Requests that were taken.
+    taken: u32,
+    /// Sessions by request, up to the last that belongs to one.
     sessions: Vec<Option<u64>>,
     /// Nobody is served before that.
     ready_ns: u64,
@@ -51,6 +53,7 @@ impl Feed {
             open: None,
             following: BTreeMap::new(),
             followed: 0,
+            taken: 0,
             sessions: Vec::new(),
             ready_ns,
             origin_ns: (!of_file).then_some(0),
@@ -116,8 +119,12 @@ impl Arrivals for Feed {
             record
         };
         self.keys = record.blocks_of(self.block_tokens).unwrap_or_default();
-        let index = self.sessions.len() as u32;
-        self.sessions.push(record.session);
+        let index = self.taken;
+        self.taken += 1;
+        if record.session.is_some() {
+            self.sessions.resize(index as usize, None);
+            self.sessions.push(record.session);
+        }
         Some(Request {
             index,
             arrival_ns: record.arrival_ns,
