@@ -97,6 +97,7 @@ pub struct Engine<L, B: ?Sized = dyn Batcher + Send> {
     timings: Vec<Timing>,
     under_way: VecDeque<Box<UnderWay>>,
     /// Ended batches, whose memory is used again.
+    #[expect(clippy::vec_box, reason = "they come from the queue and go back into it as they are")]
     spare: Vec<Box<UnderWay>>,
     /// When each stage of the pipeline has nothing left to do.
     stages_free_ns: Vec<f64>,

@@ -438,15 +438,16 @@ pub struct Capacity {
 }
 
 impl Summary {
-    /// Of what was recorded, and of what became of requests.
-    pub fn new<'a>(
+    /// Of what was recorded, and of what became of requests, with the places of their replicas.
+    pub fn new(
         recorder: &Recorder,
-        outcomes: impl ExactSizeIterator<Item = &'a Outcome> + Clone,
+        outcomes: &[(u32, Outcome)],
         capacity: &Capacity,
         objective: &Objective,
         rejected: u64,
     ) -> Self {
         let done = outcomes.len() as u64;
+        let outcomes = outcomes.iter().map(|(_, outcome)| outcome);
         let of = |value: fn(&Outcome) -> f64| Spread::of(outcomes.clone().map(value).collect());
         let first_ns = outcomes.clone().map(|one| one.arrival_ns).min().unwrap_or(0);
         let last_ns = recorder.last_ns;

@@ -87,8 +87,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
         block_tokens: service.engine.block_tokens,
         prefix_tokens,
     };
-    let done = outcomes.iter().map(|(_, outcome)| outcome);
-    let summary = Summary::new(&recorder, done, &capacity, &service.objective, refused.len() as u64);
+    let summary = Summary::new(&recorder, &outcomes, &capacity, &service.objective, refused.len() as u64);
     let (mfu, bandwidth_use) = uses(&running.serving, &summary, engines);
     Ok(Served {
         service: service.name.clone(),
