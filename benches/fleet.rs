@@ -27,20 +27,20 @@ const BETWEEN_NS: f64 = 2e6;
 struct Drawn {
     left: u32,
     next: Option<Request<'static>>,
-    drawn: u64,
+    draws: u64,
 }
 
 impl Drawn {
     fn new(requests: u32) -> Self {
-        let mut drawn = Self { left: requests, next: None, drawn: 0 };
+        let mut drawn = Self { left: requests, next: None, draws: 0 };
         drawn.draw(0, 0);
         drawn
     }
 
     /// Between 0 and 1.
     fn uniform(&mut self) -> f64 {
-        self.drawn += 1;
-        (mixed(self.drawn) >> 11) as f64 / (1_u64 << 53) as f64
+        self.draws += 1;
+        (mixed(self.draws) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     fn length(&mut self, median: f64, deviation: f64, most: f64) -> u32 {
@@ -80,7 +80,7 @@ impl Arrivals for Drawn {
 }
 
 fn main() {
-    let requests = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(300_000);
+    let requests = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(300_000);
     let start = Instant::now();
     let model = Arc::new(Model::named("llama-3.1-8b").expect("it is in the catalogue"));
     let calibration = Calibration::named("h100").expect("it is there");

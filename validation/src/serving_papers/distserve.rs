@@ -1,4 +1,4 @@
-//! `DistServe` (OSDI'24): prefill and decode apart on the GPUs of one node, with as many GPUs for each as suits it.
+//! DistServe (OSDI'24): prefill and decode apart on the GPUs of one node, with as many GPUs for each as suits it.
 //!
 //! OPT-13B answers chats. From memory: promised to nine of ten requests are 0.25 s to the first token and 0.1 s between tokens; prompts have 755 tokens and answers 200 on average, and that
 //! twice as much is held by each GPU there; up to 4.48 times over models and tasks is published.
