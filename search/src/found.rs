@@ -63,7 +63,7 @@ pub struct Searched {
 }
 
 impl Searched {
-    /// See [`in_dollars`].
+    /// Whether the prices of all that hold anything are known: then deployments are compared by dollars, else by GPUs.
     pub fn in_dollars(&self) -> bool {
         in_dollars(&self.deployments)
     }

@@ -2,7 +2,7 @@
 //!
 //! A GPU with nothing to do draws what it draws idle. While an iteration is under way it draws `active + bandwidth x ub + flops x uf` of its limit, and no more
 //! than `most`, where `ub` and `uf` are the shares of the peaks of memory bandwidth and of operations that the model's own work takes of the
-//! iteration ([`Work`](crate::model::work::Work)). So a byte and an operation cost the same energy in prompts and in answers, and time that the GPU is on costs beside.
+//! iteration ([`Work`]). So a byte and an operation cost the same energy in prompts and in answers, and time that the GPU is on costs beside.
 
 use std::collections::BTreeMap;
 
