@@ -185,6 +185,10 @@ impl Resolver<'_, '_> {
             let message = "expected `engine.batcher = \"vllm\"` beside it, and no `speculation`";
             self.problem(path, message, None);
         }
+        if file.router.copies() {
+            let message = "`mooncake` says who reads a prompt in: it may be the service's `router`";
+            self.problem(&format!("{path}.router"), message, None);
+        }
         if let Err(error) = file.router.build(service.engine.block_tokens, &Estimates::default()) {
             self.problem(&format!("{path}.router"), error.to_string(), None);
         }

@@ -280,12 +280,13 @@ pub(super) fn fleet<'a, O: Observer>(
     let name = || service.name.clone();
     let failed = |cause| ServiceError::Transfer { service: name(), cause };
     let transfer = service.disaggregation.as_ref().map(|apart| apart.transfer).unwrap_or_default();
-    let flows = || Flows::new(scenario, service, transfer).map_err(failed);
-    let estimates = match blueprint.filter(|_| service.router.copies()) {
-        Some(blueprint) => {
-            Estimates::of(service, blueprint, flows()?.usual_bytes_per_s(service).map_err(failed)?)
+    let moves = service.router.copies() || service.disaggregation.is_some();
+    let flows = moves.then(|| Flows::new(scenario, service, transfer)).transpose().map_err(failed)?;
+    let estimates = match (blueprint, &flows) {
+        (Some(blueprint), Some(flows)) if service.router.copies() => {
+            Estimates::of(service, blueprint, flows.usual_bytes_per_s(service).map_err(failed)?)
         }
-        None => Estimates::default(),
+        _ => Estimates::default(),
     };
     let router = |file: &RouterFile| {
         file.build(service.engine.block_tokens, &estimates)
@@ -297,15 +298,27 @@ pub(super) fn fleet<'a, O: Observer>(
             vec![(0, 100, all), (1, 0, router(&service.router)?)];
         let canary = Canary::new(versions, rollout.file.sticky)
             .map_err(|cause| ServiceError::Router { service: name(), cause })?;
-        return Ok(Fleet::new(Box::new(canary), feed, options));
+        return Ok(copying(Fleet::new(Box::new(canary), feed, options), flows));
     }
-    let Some(apart) = &service.disaggregation else {
-        let fleet = Fleet::new(all, feed, options);
-        return Ok(if service.router.copies() { fleet.copying_over(flows()?) } else { fleet });
-    };
-    let prompts = Box::new(Pool::new(PROMPTS, all, apart.overflow_tokens));
-    let answers = Box::new(Pool::new(ANSWERS, router(&apart.router)?, None));
-    Ok(Fleet::new(prompts, feed, options).handing_over(answers, flows()?))
+    match (&service.disaggregation, flows) {
+        (Some(apart), Some(flows)) => {
+            let prompts = Box::new(Pool::new(PROMPTS, all, apart.overflow_tokens));
+            let answers = Box::new(Pool::new(ANSWERS, router(&apart.router)?, None));
+            Ok(Fleet::new(prompts, feed, options).handing_over(answers, flows))
+        }
+        (_, flows) => Ok(copying(Fleet::new(all, feed, options), flows)),
+    }
+}
+
+/// The same fleet, in which beginnings are copied if there is a way for them.
+fn copying<'a, O: Observer>(
+    fleet: Fleet<Replica, Feed, O, Flows<'a>>,
+    flows: Option<Flows<'a>>,
+) -> Fleet<Replica, Feed, O, Flows<'a>> {
+    match flows {
+        Some(flows) => fleet.copying_over(flows),
+        None => fleet,
+    }
 }
 
 /// What replicas of a service are on each kind of node that they may have. An error if they can be on none.

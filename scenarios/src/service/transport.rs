@@ -64,6 +64,8 @@ pub(super) struct Flows<'a> {
     transfers: Transfers,
     /// By place in the fleet.
     ends: Vec<End>,
+    /// From one place to another: what moves at most, and over which links. Found out once, at the first move.
+    paths: BTreeMap<(usize, usize), (f64, Vec<LinkWeight>)>,
     /// By flow.
     ids: Vec<u32>,
     under_way: BTreeMap<u32, TransferId>,
@@ -100,6 +102,7 @@ impl<'a> Flows<'a> {
             wires,
             transfers: Transfers::new(&capacities)?,
             ends: Vec::new(),
+            paths: BTreeMap::new(),
             ids: Vec::new(),
             under_way: BTreeMap::new(),
             done: VecDeque::new(),
@@ -182,7 +185,13 @@ impl<'a> Flows<'a> {
     }
 
     fn start(&mut self, contents: &Move) -> Result<(), TransportError> {
-        let (cap_gb_per_s, links) = self.path(self.ends[contents.from], self.ends[contents.to])?;
+        let between = (contents.from, contents.to);
+        if !self.paths.contains_key(&between) {
+            let path = self.path(self.ends[contents.from], self.ends[contents.to])?;
+            self.paths.insert(between, path);
+        }
+        let (cap_gb_per_s, links) = &self.paths[&between];
+        let cap_gb_per_s = *cap_gb_per_s;
         let all_bytes = f64::from(contents.blocks) * self.block_bytes;
         let bytes = if self.options.by_layer {
             // A GB/s is a byte a nanosecond.
@@ -192,7 +201,7 @@ impl<'a> Flows<'a> {
             all_bytes
         };
         let wait_ns = (self.options.latency_us * 1e3).round() as u64;
-        let spec = TransferSpec { links: &links, cap_gb_per_s, share: 1.0, bytes, wait_ns, iterations: 1 };
+        let spec = TransferSpec { links, cap_gb_per_s, share: 1.0, bytes, wait_ns, iterations: 1 };
         let flow = self.transfers.start(&spec)?;
         if self.ids.len() <= flow.index() {
             self.ids.resize(flow.index() + 1, 0);

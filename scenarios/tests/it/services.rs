@@ -89,6 +89,17 @@ fn what_cannot_be_is_said() {
         "12:18: service[0].disaggregation: expected `engine.batcher = \"vllm\"` beside it, and no `speculation`\n\
          12:51: service[0].disaggregation.decode: `tensor` = 3 should divide the 32 query heads",
     );
+    check(
+        &text(
+            "replicas = 2\ndisaggregation = { prefill_replicas = 1, router = { policy = \"mooncake\" } }",
+            POISSON,
+        ),
+        "11:42: service[0].disaggregation.router: `mooncake` says who reads a prompt in: it may be the service's `router`",
+    );
+    check(
+        &text("router = { policy = \"mooncake\" }\nengine = { prefix_caching = false }", POISSON),
+        "10:10: service[0].router: `mooncake` expects `engine.batcher = \"vllm\"` with `prefix_caching` beside it",
+    );
     let unknown = text("", POISSON).replace("llama-3.1-8b", "lama");
     let found = crate::problems(&unknown, &[]);
     assert!(found.starts_with("9:9: service[0].model: ") && found.contains("llama-3.1-8b"), "{found}");

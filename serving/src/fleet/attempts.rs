@@ -1,5 +1,8 @@
 //! Tries of clients to get an answer.
 
+use foretell_serving_policies::route::Arrival;
+
+use super::FleetOptions;
 use super::hand_over::{Copied, Stage};
 use crate::engine::{Handed, Request};
 
@@ -51,6 +54,20 @@ impl Attempt {
             stage: Stage::Rest,
             copy: None,
             handed: Handed::default(),
+        }
+    }
+
+    /// As it reaches a router.
+    pub(super) fn arrival(&self, now_ns: u64, options: &FleetOptions, random: u64) -> Arrival<'_> {
+        Arrival {
+            index: self.index,
+            now_ns,
+            prompt_tokens: self.prompt_tokens,
+            limit_tokens: self.limit_tokens,
+            block_keys: &self.block_keys,
+            block_tokens: options.block_tokens,
+            session: self.session,
+            random,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use foretell_serving_policies::route::{Arrival, Load, Routed, Router};
+use foretell_serving_policies::route::{Load, Routed, Router};
 
 use super::attempts::Attempt;
 use super::member::Caching;
@@ -34,18 +34,6 @@ pub struct HandedOver {
     pub copied_blocks: u64,
     /// From when they were asked for until they were there, all together.
     pub copy_ns: f64,
-}
-
-impl HandedOver {
-    const NONE: Self = Self {
-        requests: 0,
-        blocks: 0,
-        room_ns: 0.0,
-        move_ns: 0.0,
-        copies: 0,
-        copied_blocks: 0,
-        copy_ns: 0.0,
-    };
 }
 
 /// A beginning of a prompt that comes from another replica.
@@ -102,7 +90,7 @@ impl<T: Transport> HandingOver<T> {
     }
 
     fn new(router: Option<Box<dyn Router + Send>>, transport: T) -> Self {
-        let (queue, wanted, done) = (VecDeque::new(), Vec::new(), HandedOver::NONE);
+        let (queue, wanted, done) = (VecDeque::new(), Vec::new(), HandedOver::default());
         Self { router, transport, queue, wanted, done }
     }
 }
@@ -194,16 +182,7 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
             return true;
         }
         let Some(handing) = &mut self.handing else { return true };
-        let arrival = Arrival {
-            index: attempt.index,
-            now_ns: self.now_ns,
-            prompt_tokens: attempt.prompt_tokens,
-            limit_tokens: attempt.limit_tokens,
-            block_keys: &attempt.block_keys,
-            block_tokens: self.options.block_tokens,
-            session: attempt.session,
-            random: self.options.random(!attempt.serial),
-        };
+        let arrival = attempt.arrival(self.now_ns, &self.options, self.options.random(!attempt.serial));
         let Some(router) = &mut handing.router else { return true };
         let to = match router.route(&arrival, &self.loads, &Caching(&self.members)) {
             Routed::To { replica, .. } => replica,

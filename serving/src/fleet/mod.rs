@@ -11,7 +11,7 @@ mod watch;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
-use foretell_serving_policies::route::{Arrival, Caches, Load, Routed, Router, Tournament};
+use foretell_serving_policies::route::{Caches, Load, Routed, Router, Tournament};
 
 use crate::engine::{Observer, Outcome, Part, Request};
 use crate::replay::{Arrivals, Replica};
@@ -468,17 +468,7 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
     /// Sends a try to a replica; whether it need not wait.
     fn route(&mut self, id: u32) -> bool {
         let Some(attempt) = self.attempts.get_mut(id) else { return true };
-        let random = self.options.random(attempt.serial);
-        let arrival = Arrival {
-            index: attempt.index,
-            now_ns: self.now_ns,
-            prompt_tokens: attempt.prompt_tokens,
-            limit_tokens: attempt.limit_tokens,
-            block_keys: &attempt.block_keys,
-            block_tokens: self.options.block_tokens,
-            session: attempt.session,
-            random,
-        };
+        let arrival = attempt.arrival(self.now_ns, &self.options, self.options.random(attempt.serial));
         let routed = self.router.route(&arrival, &self.loads, &Caching(&self.members));
         let (replica, source) = match routed {
             Routed::To { replica, from } => (replica, from),
@@ -491,7 +481,8 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
         let source = source.filter(|&(from, _)| self.handing.is_some() && from != replica);
         let copied_tokens = source.map_or(0, |(_, blocks)| {
             let own = Caching(&self.members).cached_blocks(replica, &arrival);
-            ((own + blocks) * self.options.block_tokens).min(attempt.prompt_tokens - 1)
+            // The first token needs one that is computed.
+            ((own + blocks) * self.options.block_tokens).min(attempt.prompt_tokens.saturating_sub(1))
         });
         let hands_over = self.handing.as_ref().is_some_and(HandingOver::hands_over);
         let part = part_of(hands_over, self.members[replica].variant, attempt, copied_tokens);
