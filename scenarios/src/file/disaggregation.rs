@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AutoscalerFile, RouterFile, is_default};
+use super::{AutoscalerFile, EngineFile, RouterFile, ServiceFile, is_default};
 
 /// Prefill and decode apart: some replicas read prompts in, others generate answers, to which keys and values are moved.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -85,4 +85,33 @@ pub struct DecodeFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_batched_tokens: Option<u32>,
+}
+
+impl DecodeFile {
+    /// A service as those of its replicas are that generate answers, so many at the beginning.
+    pub(crate) fn of(&self, service: &ServiceFile, replicas: u32) -> ServiceFile {
+        let Self {
+            autoscaler,
+            gpu_models,
+            tensor_parallel,
+            pipeline_parallel,
+            max_sequences,
+            max_batched_tokens,
+        } = self.clone();
+        ServiceFile {
+            replicas,
+            autoscaler,
+            gpu_models: gpu_models.unwrap_or_else(|| service.gpu_models.clone()),
+            tensor_parallel: tensor_parallel.unwrap_or(service.tensor_parallel),
+            pipeline_parallel: pipeline_parallel.unwrap_or(service.pipeline_parallel),
+            engine: EngineFile {
+                max_sequences: max_sequences.unwrap_or(service.engine.max_sequences),
+                max_batched_tokens: max_batched_tokens.unwrap_or(service.engine.max_batched_tokens),
+                ..service.engine.clone()
+            },
+            disaggregation: None,
+            rollout: None,
+            ..service.clone()
+        }
+    }
 }

@@ -50,6 +50,37 @@ impl Resolver<'_, '_> {
     }
 
     fn service(&mut self, path: &str, file: &ServiceFile, seed: u64, nodes: &[NodeGroup]) -> Option<Service> {
+        let requests = self.requests(&format!("{path}.requests"), &file.requests, file, seed);
+        if let Some(autoscaler) = &file.autoscaler {
+            let apart = file.disaggregation.as_ref();
+            let replicas = apart.map_or(file.replicas, |apart| apart.prefill_replicas);
+            self.check_autoscaler(path, replicas, autoscaler);
+        }
+        if file.replicas == 0 && file.autoscaler.is_none() {
+            let message = "expected at least 1 where there is no `autoscaler`, got 0";
+            self.problem(&format!("{path}.replicas"), message, None);
+        }
+        let service = self.replicas(path, file, requests, seed, nodes)?;
+        let disaggregation = match &file.disaggregation {
+            Some(apart) => Some(self.disaggregation(path, file, apart, &service, seed, nodes)?),
+            None => None,
+        };
+        let rollout = match &file.rollout {
+            Some(rollout) => Some(self.rollout(path, file, rollout, &service, seed, nodes)?),
+            None => None,
+        };
+        Some(Service { disaggregation, rollout, ..service })
+    }
+
+    /// A service as its replicas are, or those of one variant.
+    fn replicas(
+        &mut self,
+        path: &str,
+        file: &ServiceFile,
+        requests: Option<ServiceRequests>,
+        seed: u64,
+        nodes: &[NodeGroup],
+    ) -> Option<Service> {
         let model = self.served_model(&format!("{path}.model"), &file.model);
         let gpu_models: Vec<String> =
             file.gpu_models.iter().map(|name| Catalog::builtin().canonical_gpu(name).to_owned()).collect();
@@ -79,19 +110,9 @@ impl Resolver<'_, '_> {
         if let Err(error) = file.router.build(file.engine.block_tokens, &Estimates::default()) {
             self.problem(&format!("{path}.router"), error.to_string(), None);
         }
-        if file.replicas == 0 && file.autoscaler.is_none() {
-            let message = "expected at least 1 where there is no `autoscaler`, got 0";
-            self.problem(&format!("{path}.replicas"), message, None);
-        }
-        if let Some(autoscaler) = &file.autoscaler {
-            let apart = file.disaggregation.as_ref();
-            let replicas = apart.map_or(file.replicas, |apart| apart.prefill_replicas);
-            self.check_autoscaler(path, replicas, autoscaler);
-        }
-        let requests = self.requests(&format!("{path}.requests"), &file.requests, file, seed);
         let startup = self.span(&format!("{path}.startup_s"), file.startup_s);
         let options = options(file);
-        let service = Service {
+        Some(Service {
             name: file.name.clone(),
             model: model?,
             replicas: file.replicas,
@@ -119,19 +140,7 @@ impl Resolver<'_, '_> {
             disaggregation: None,
             rollout: None,
             objective: Objective { ttft_s: file.slo.ttft_s, tpot_s: file.slo.tpot_s, e2e_s: file.slo.e2e_s },
-        };
-        let disaggregation = match &file.disaggregation {
-            Some(file) => {
-                let path = format!("{path}.disaggregation");
-                Some(self.disaggregation(&path, &service, file, nodes)?)
-            }
-            None => None,
-        };
-        let rollout = match &file.rollout {
-            Some(rollout) => Some(self.rollout(path, file, rollout, seed, nodes)?),
-            None => None,
-        };
-        Some(Service { disaggregation, rollout, ..service })
+        })
     }
 
     fn rollout(
@@ -139,6 +148,7 @@ impl Resolver<'_, '_> {
         path: &str,
         service: &ServiceFile,
         file: &RolloutFile,
+        old: &Service,
         seed: u64,
         nodes: &[NodeGroup],
     ) -> Option<Rollout> {
@@ -159,17 +169,21 @@ impl Resolver<'_, '_> {
                 format!("expected the service's `engine.block_tokens` ({})", service.engine.block_tokens);
             self.problem(&format!("{own}.to.engine.block_tokens"), message, None);
         }
-        let to = self.service(&format!("{own}.to"), &to, seed, nodes)?;
+        let requests = Some(old.requests.clone());
+        let to = self.replicas(&format!("{own}.to"), &to, requests, seed, nodes)?;
         Some(Rollout { file: file.clone(), to: Box::new(to) })
     }
 
     fn disaggregation(
         &mut self,
         path: &str,
-        service: &Service,
+        service: &ServiceFile,
         file: &DisaggregationFile,
+        prompts: &Service,
+        seed: u64,
         nodes: &[NodeGroup],
     ) -> Option<Disaggregation> {
+        let path = format!("{path}.disaggregation");
         let scaled = (service.autoscaler.is_some(), file.decode.autoscaler.is_some());
         let answers = service.replicas.checked_sub(file.prefill_replicas);
         let nobody = !scaled.0 && file.prefill_replicas == 0 || !scaled.1 && answers == Some(0);
@@ -183,7 +197,7 @@ impl Resolver<'_, '_> {
         };
         if service.engine.batcher != BatcherFile::Vllm || service.speculation.is_some() {
             let message = "expected `engine.batcher = \"vllm\"` beside it, and no `speculation`";
-            self.problem(path, message, None);
+            self.problem(&path, message, None);
         }
         if file.router.copies() {
             let message = "`mooncake` says who reads a prompt in: it may be the service's `router`";
@@ -192,33 +206,13 @@ impl Resolver<'_, '_> {
         if let Err(error) = file.router.build(service.engine.block_tokens, &Estimates::default()) {
             self.problem(&format!("{path}.router"), error.to_string(), None);
         }
-        let mut decode = service.clone();
-        decode.replicas = answers;
-        decode.autoscaler.clone_from(&file.decode.autoscaler);
-        if let Some(names) = &file.decode.gpu_models {
-            decode.gpu_models =
-                names.iter().map(|name| Catalog::builtin().canonical_gpu(name).to_owned()).collect();
-        }
-        let path = format!("{path}.decode");
+        let own = format!("{path}.decode");
         if let Some(autoscaler) = &file.decode.autoscaler {
-            self.check_autoscaler(&path, answers, autoscaler);
+            self.check_autoscaler(&own, answers, autoscaler);
         }
-        let parallelism = &mut decode.parallelism;
-        parallelism.tensor = file.decode.tensor_parallel.unwrap_or(parallelism.tensor);
-        parallelism.pipeline = file.decode.pipeline_parallel.unwrap_or(parallelism.pipeline);
-        if parallelism.expert > 1 {
-            parallelism.expert = parallelism.tensor * parallelism.data;
-        }
-        let parallelism = *parallelism;
-        self.check_parallelism(&path, Some(&service.model), parallelism);
-        decode.pods = self.pods(&path, &decode.gpu_models, parallelism.gpus(), nodes)?;
-        let engine = &mut decode.engine;
-        engine.max_sequences = file.decode.max_sequences.unwrap_or(engine.max_sequences);
-        engine.max_batched_tokens = file.decode.max_batched_tokens.unwrap_or(engine.max_batched_tokens);
-        decode.options.max_tokens = engine.max_batched_tokens;
-        decode.options.max_sequences = engine.max_sequences;
-        let engine = engine.clone();
-        self.check_budget(&format!("{path}.max_batched_tokens"), &engine);
+        let decode = file.decode.of(service, answers);
+        let requests = Some(prompts.requests.clone());
+        let decode = self.replicas(&own, &decode, requests, seed, nodes)?;
         Some(Disaggregation {
             prefill_replicas: file.prefill_replicas,
             router: file.router,

@@ -94,11 +94,18 @@ fn what_cannot_be_is_said() {
             "replicas = 2\ndisaggregation = { prefill_replicas = 1, router = { policy = \"mooncake\" } }",
             POISSON,
         ),
-        "11:42: service[0].disaggregation.router: `mooncake` says who reads a prompt in: it may be the service's `router`",
+        "11:51: service[0].disaggregation.router: `mooncake` says who reads a prompt in: it may be the service's `router`",
     );
     check(
         &text("router = { policy = \"mooncake\" }\nengine = { prefix_caching = false }", POISSON),
         "10:10: service[0].router: `mooncake` expects `engine.batcher = \"vllm\"` with `prefix_caching` beside it",
+    );
+    check(
+        &text(
+            "replicas = 2\ndata_parallel = 2\ndisaggregation = { prefill_replicas = 1, decode = { pipeline_parallel = 2 } }",
+            POISSON,
+        ),
+        "12:73: service[0].disaggregation.decode.pipeline_parallel: expected 1 beside `data_parallel`: groups that go in step have one stage",
     );
     let unknown = text("", POISSON).replace("llama-3.1-8b", "lama");
     let found = crate::problems(&unknown, &[]);
