@@ -224,7 +224,8 @@ fn notes(searched: &Searched) -> String {
             Goal::MostLoad => "not even the least load that was looked at",
             Goal::FewestReplicas => "the load not even with as many replicas as there is room or leave for",
         };
-        let _ = writeln!(text, " {} hold {what}", count(nothing));
+        let hold = if nothing == 1 { "holds" } else { "hold" };
+        let _ = writeln!(text, " {} {hold} {what}", count(nothing));
     }
     let impossible = || searched.deployments.iter().filter_map(|one| one.found.as_ref().err());
     if let Some(first) = impossible().next() {

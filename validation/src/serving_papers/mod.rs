@@ -29,7 +29,7 @@ fn cases() -> Vec<Case<'static>> {
     for capacity in mooncake::CAPACITIES {
         cases.push(Box::new(move |data| mooncake::capacity(data, capacity)));
     }
-    cases.push(Box::new(mooncake::hits));
+    cases.push(Box::new(mooncake::caches));
     for trace in splitwise::TRACES {
         cases.push(Box::new(move |data| splitwise::lines(data, trace)));
     }
@@ -77,7 +77,6 @@ fn report(lines: &[Line]) -> Report {
             });
         let _ = write!(summary, "\n{paper}: of the published gains {least:.0} to {most:.0} % come out.");
     }
-    summary += "\nNot modelled: keys and values copied from one prefill replica to another (Mooncake).";
     Report {
         suite: "serving-papers",
         columns: COLUMNS.to_vec(),

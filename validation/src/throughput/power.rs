@@ -8,10 +8,9 @@ use std::path::Path;
 use foretell_serving::model::work::Work;
 use foretell_serving::power::Power;
 use foretell_serving::{Batch, Calibration, Chunk, Model};
-use serde::Deserialize;
 
 use super::Line;
-use super::splitwise::{ANSWER_TOKENS, TABLE};
+use super::splitwise::{ANSWER_TOKENS, Measured, TABLE};
 use crate::Error;
 use crate::openb::existing;
 use crate::rows::read_rows;
@@ -26,20 +25,6 @@ const LONGEST_TOKENS: u32 = 2048;
 
 /// Share of the limit from which a peak counts as being at it.
 const AT_THE_LIMIT: f64 = 0.95;
-
-#[derive(Deserialize)]
-struct Measured {
-    model: String,
-    hardware: String,
-    prompt_size: u32,
-    batch_size: u32,
-    token_size: u32,
-    peak_power: f64,
-    average_power: f64,
-    prompt_time: f64,
-    token_time: f64,
-    tensor_parallel: u32,
-}
 
 /// A row: shares of the peaks that the work took of the time that was measured, and of the limit of power.
 #[derive(Clone, Copy, Debug, Default)]

@@ -33,16 +33,19 @@ const OUTLIERS: (&str, u32, u32) = ("llama2-70b", 2, 64);
 const MAX_TOKENS: u32 = 64 * PROMPT_TOKENS;
 const MAX_SEQUENCES: u32 = 64;
 
+/// A row of the table: sizes in tokens, times in milliseconds, power as a share of the limit.
 #[derive(Deserialize)]
-struct Measured {
-    model: String,
-    hardware: String,
-    prompt_size: u32,
-    batch_size: u32,
-    token_size: u32,
-    prompt_time: f64,
-    token_time: f64,
-    tensor_parallel: u32,
+pub(super) struct Measured {
+    pub(super) model: String,
+    pub(super) hardware: String,
+    pub(super) prompt_size: u32,
+    pub(super) batch_size: u32,
+    pub(super) token_size: u32,
+    pub(super) peak_power: f64,
+    pub(super) average_power: f64,
+    pub(super) prompt_time: f64,
+    pub(super) token_time: f64,
+    pub(super) tensor_parallel: u32,
 }
 
 /// Model, GPU and number of GPUs.
