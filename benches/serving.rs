@@ -10,7 +10,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use foretell_serving::engine::Iterations;
 use foretell_serving::policies::{BlockPool, State, Vllm};
-use foretell_serving::{Batch, Engine, Observer, Request, StepLaw, replay};
+use foretell_serving::{Batch, Engine, Line, Observer, Request, StepLaw, replay};
 
 const REQUESTS: u32 = 20_000;
 const BLOCK_TOKENS: u32 = 16;
@@ -29,6 +29,11 @@ impl StepLaw for Law {
 
     fn decode_ns(&self, decodes: u32, decode_context_tokens: u64) -> f64 {
         1.2e7 + 4.5e4 * f64::from(decodes) + 24.0 * decode_context_tokens as f64
+    }
+
+    fn decode_line(&self, decodes: u32, decode_context_tokens: u64) -> Option<Line> {
+        let first_ns = self.decode_ns(decodes, decode_context_tokens);
+        Some(Line { first_ns, growth_ns: 24.0 * f64::from(decodes), count: u32::MAX })
     }
 }
 

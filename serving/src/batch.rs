@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::engine::Decoding;
-
 /// Tokens of one sequence that an iteration reads in (prefill), all of it or a chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Chunk {
@@ -74,44 +72,23 @@ pub trait StepLaw {
         self.stage_ns(&Batch { decodes, decode_context_tokens, sampled: decodes, ..Batch::default() }, 0)
     }
 
-    /// When the iterations of a row end in which the same sequences decode, until `most` have or one ends after `until_ns`: for each the time since the
-    /// sequences changed, not rounded.
-    fn decode_row(&self, from: Decoding, most: u32, until_ns: f64, elapsed_ns: &mut Vec<f64>) {
-        sum_steps(from, most, until_ns, elapsed_ns, |context_tokens| {
-            self.decode_ns(from.sequences, context_tokens)
-        });
+    /// The same of iterations one after another in which the same sequences decode, from one with so much context on, where that follows a line. Must equal
+    /// [`Self::decode_ns`] but for what floating point rounds. None where it follows none: then they are summed one by one.
+    fn decode_line(&self, decodes: u32, decode_context_tokens: u64) -> Option<Line> {
+        let _ = (decodes, decode_context_tokens);
+        None
     }
 }
 
-/// Iterations that are reckoned at once.
-const AT_ONCE: u32 = 64;
-
-/// [`StepLaw::decode_row`] where `step_ns` says what an iteration takes with so much context.
-#[inline]
-pub(crate) fn sum_steps(
-    from: Decoding,
-    most: u32,
-    until_ns: f64,
-    elapsed_ns: &mut Vec<f64>,
-    step_ns: impl Fn(u64) -> f64,
-) {
-    let Decoding { sequences, mut context_tokens, elapsed_ns: mut elapsed } = from;
-    let mut left = most;
-    while left > 0 {
-        let count = left.min(AT_ONCE);
-        left -= count;
-        let known = elapsed_ns.len();
-        elapsed_ns.extend((0..count).map(|_| {
-            elapsed += step_ns(context_tokens);
-            context_tokens += u64::from(sequences);
-            elapsed
-        }));
-        if elapsed > until_ns {
-            let before = elapsed_ns[known..].partition_point(|&end| end <= until_ns);
-            elapsed_ns.truncate(known + before + 1);
-            return;
-        }
-    }
+/// What iterations take in which the same sequences decode: each grows by what a further token of context of each of them costs.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Line {
+    /// The first.
+    pub first_ns: f64,
+    /// By how much each takes longer than the one before it; not negative.
+    pub growth_ns: f64,
+    /// For how many, the first among them, this holds; at least one.
+    pub count: u32,
 }
 
 /// Replicas of one kind share what their iterations take.
@@ -132,7 +109,7 @@ impl<L: StepLaw + ?Sized> StepLaw for Arc<L> {
         (**self).decode_ns(decodes, decode_context_tokens)
     }
 
-    fn decode_row(&self, from: Decoding, most: u32, until_ns: f64, elapsed_ns: &mut Vec<f64>) {
-        (**self).decode_row(from, most, until_ns, elapsed_ns);
+    fn decode_line(&self, decodes: u32, decode_context_tokens: u64) -> Option<Line> {
+        (**self).decode_line(decodes, decode_context_tokens)
     }
 }

@@ -11,16 +11,19 @@ use crate::speculation::Speculation;
 pub use crate::observer::{Iterations, Observer, Occupancy, Outcome};
 
 mod drafts;
+mod ends;
 mod fetches;
 mod hand_over;
 mod request;
 mod rows;
+mod steps;
 
-use rows::{differences, rounded};
+use ends::{Ends, Reached, Until};
 
 pub use fetches::TierLink;
 pub use hand_over::{Handed, Part, Wanted};
 pub use request::{Rejection, Request};
+pub use steps::Steps;
 
 /// What is remembered of a sequence beside what a batcher sees.
 #[derive(Clone, Copy, Debug)]
@@ -54,20 +57,11 @@ pub(crate) struct UnderWay {
     decode_tokens: u32,
     context_tokens: u64,
     start_ns: u64,
-    /// When iterations end, counted from `origin_ns` and not rounded.
-    elapsed_ns: Vec<f64>,
-    origin_ns: u64,
+    /// When iterations end.
+    ends: Ends,
 }
 
 impl UnderWay {
-    fn end_ns(&self, iteration: usize) -> u64 {
-        self.origin_ns + rounded(self.elapsed_ns[iteration])
-    }
-
-    fn last_end_ns(&self) -> u64 {
-        self.end_ns(self.elapsed_ns.len() - 1)
-    }
-
     /// What it computes.
     pub(crate) fn batch(&self) -> Batch<'_> {
         Batch {
@@ -81,8 +75,7 @@ impl UnderWay {
 
     /// Makes it one iteration of so many nanoseconds.
     pub(crate) fn ends_after(&mut self, now_ns: u64, step_ns: f64) {
-        self.origin_ns = now_ns;
-        self.elapsed_ns.push(step_ns);
+        self.ends.one(now_ns, step_ns);
     }
 }
 
@@ -101,8 +94,8 @@ pub struct Engine<L, B: ?Sized = dyn Batcher + Send> {
     spare: Vec<Box<UnderWay>>,
     /// When each stage of the pipeline has nothing left to do.
     stages_free_ns: Vec<f64>,
-    /// Since when the sequences that decode are the same, how long they have, not rounded, and how many they are.
-    unchanged: Option<(u64, f64, usize)>,
+    /// Where the sequences that decode have come to since they are the same, and how many they are.
+    unchanged: Option<(Reached, usize)>,
     /// Until when it has told what it did.
     told_until_ns: u64,
     /// No more than one iteration at a time.
@@ -207,7 +200,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// When it must be told to [`Self::advance`]. None if it has nothing to do until something arrives.
     pub fn next_ns(&self) -> Option<u64> {
-        let end_ns = self.under_way.front().map(|first| first.last_end_ns());
+        let end_ns = self.under_way.front().map(|first| first.ends.last_end_ns());
         // With all stages taken nothing can begin when contents come.
         match self.fetches.next_ns() {
             Some(done_ns) if self.under_way.len() < self.stages_free_ns.len() => {
@@ -270,16 +263,15 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// Ends a row of iterations with the one that is under way.
     fn cut_row(&mut self, now_ns: u64) {
-        let Some(row) = self.under_way.front_mut() else { return };
-        let origin_ns = row.origin_ns;
-        let ended = row.elapsed_ns.partition_point(|elapsed| origin_ns + rounded(*elapsed) <= now_ns);
-        row.elapsed_ns.truncate(ended + 1);
+        if let Some(row) = self.under_way.front_mut() {
+            row.ends.cut(now_ns);
+        }
     }
 
     /// Carries out what ends at [`Self::next_ns`], and begins what can be begun then. Nothing may arrive before `horizon_ns`.
     pub fn advance(&mut self, horizon_ns: u64, observer: &mut impl Observer) {
         let Some(now_ns) = self.next_ns() else { return };
-        if self.under_way.front().is_some_and(|first| first.last_end_ns() <= now_ns)
+        if self.under_way.front().is_some_and(|first| first.ends.last_end_ns() <= now_ns)
             && let Some(ended) = self.under_way.pop_front()
         {
             self.conclude(ended, observer);
@@ -289,14 +281,13 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// Marks what a batch has computed, and lets go those that are done.
     pub(crate) fn conclude(&mut self, mut ended: Box<UnderWay>, observer: &mut impl Observer) {
-        let now_ns = ended.last_end_ns();
-        let count = ended.elapsed_ns.len() as u32;
+        let now_ns = ended.ends.last_end_ns();
+        let count = ended.ends.count();
         ended.plan.repeats = count;
         let generated_tokens = self.generated_tokens(&ended);
         let before = Occupancy::of(&self.state);
-        let row_end = (ended.origin_ns, ended.elapsed_ns[count as usize - 1], ended.plan.decodes.len());
         let repeats = ended.plan.chunks.is_empty() && self.speculation.is_none();
-        self.unchanged = repeats.then_some(row_end);
+        self.unchanged = repeats.then(|| (ended.ends.reached(), ended.plan.decodes.len()));
         let mut done = std::mem::take(&mut ended.plan.done);
         self.credit_decodes(&ended, &mut done, observer);
         self.credit_chunks(&ended, now_ns, &mut done, observer);
@@ -321,9 +312,9 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             self.credit_drafts(ended, done, observer);
             return;
         }
-        let count = ended.elapsed_ns.len() as u32;
-        let first_ns = ended.end_ns(0);
-        let last_ns = ended.last_end_ns();
+        let count = ended.ends.count();
+        let first_ns = ended.ends.end_ns(0);
+        let last_ns = ended.ends.last_end_ns();
         if count > 1 {
             self.take_blocks(&ended.plan, count);
         }
@@ -352,9 +343,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         }
         let decodes = ended.plan.decodes.len() as u32;
         if count > 1 {
-            self.latencies_ns.clear();
-            differences(&ended.elapsed_ns, &mut self.latencies_ns);
-            observer.inter_tokens(&self.latencies_ns, decodes);
+            observer.inter_tokens(&ended.ends.steps(&mut self.latencies_ns), decodes);
         }
     }
 
@@ -468,7 +457,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     /// What a batch computes.
     fn describe(&mut self, next: &mut UnderWay, now_ns: u64) {
         next.chunks.clear();
-        next.elapsed_ns.clear();
+        next.ends.clear();
         next.start_ns = now_ns;
         next.context_tokens =
             next.plan.decodes.iter().map(|&slot| u64::from(self.state.sequences[slot].computed_tokens)).sum();
@@ -515,30 +504,21 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             next.ends_after(now_ns, step_ns);
             return;
         }
-        let (origin_ns, elapsed_ns) = match self.unchanged {
-            Some((origin_ns, elapsed_ns, before)) if before == decodes => (origin_ns, elapsed_ns),
-            _ => (now_ns, 0.0),
+        let from = match self.unchanged {
+            Some((reached, before)) if before == decodes => reached,
+            _ => Reached::origin(now_ns),
         };
-        next.origin_ns = origin_ns;
         let most = if self.one_by_one { 1 } else { next.plan.repeats };
-        let mut until_ns = if next.plan.heeds_arrivals { horizon_ns } else { u64::MAX };
+        let mut instant_ns = if next.plan.heeds_arrivals { horizon_ns } else { u64::MAX };
         if let Some(done_ns) = self.fetches.next_ns() {
             // Whoever waits for contents is looked at with the first batch that begins when they are there.
-            until_ns = until_ns.min(done_ns.saturating_sub(1));
+            instant_ns = instant_ns.min(done_ns.saturating_sub(1));
         }
-        let until_ns = if until_ns == u64::MAX { until_ns } else { until_ns.saturating_sub(origin_ns) };
-        let from = Decoding { sequences: decodes as u32, context_tokens: next.context_tokens, elapsed_ns };
-        self.law.decode_row(from, most, until_ns as f64, &mut next.elapsed_ns);
+        let (sequences, context_tokens) = (decodes as u32, next.context_tokens);
+        let line = || self.law.decode_line(sequences, context_tokens);
+        let step_ns = |iteration| {
+            self.law.decode_ns(sequences, context_tokens + u64::from(sequences) * u64::from(iteration))
+        };
+        next.ends.follow(from, Until { most, instant_ns }, line, step_ns);
     }
-}
-
-/// Sequences that decode, and for how long they have.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Decoding {
-    /// How many.
-    pub sequences: u32,
-    /// Tokens that they have in memory, all together.
-    pub context_tokens: u64,
-    /// For how long they have decoded since they changed.
-    pub elapsed_ns: f64,
 }

@@ -1,5 +1,7 @@
 //! How often times were how long.
 
+use crate::engine::Steps;
+
 /// Each power of two of nanoseconds is divided into so many parts (as a power of two): times are known to a part in a thousand.
 const PART_BITS: u32 = 10;
 
@@ -37,6 +39,16 @@ const fn middle_ns(bucket: usize) -> u64 {
     ((bucket - halvings * PARTS) << halvings) + (1 << halvings) / 2
 }
 
+/// The longest of a bucket.
+const fn last_ns(bucket: usize) -> u64 {
+    let bucket = bucket as u64;
+    if bucket < 2 * PARTS {
+        return bucket;
+    }
+    let halvings = bucket / PARTS - 1;
+    ((bucket - halvings * PARTS) << halvings) + ((1 << halvings) - 1)
+}
+
 /// How many of the first times are in the same bucket as one.
 fn alike(latencies_ns: &[u64], one_ns: u64) -> usize {
     let halvings = halvings(one_ns);
@@ -57,21 +69,41 @@ impl Latencies {
         self.max_ns = self.max_ns.max(latency_ns);
     }
 
-    /// Adds times of which each came so often; fast where most are about as long as those before them.
-    pub fn add_each(&mut self, latencies_ns: &[u64], times: u32) {
+    /// Adds times of which each came so often; fast where they ascend, or most are about as long as those before them.
+    pub fn add_steps(&mut self, steps: &Steps<'_>, times: u32) {
+        match steps.unordered() {
+            Some(latencies_ns) => self.add_each(latencies_ns, times),
+            None => self.add_ascending(steps, times),
+        }
+        self.count += u64::from(steps.len()) * u64::from(times);
+        self.sum_ns += u128::from(steps.sum_ns()) * u128::from(times);
+    }
+
+    fn add_ascending(&mut self, steps: &Steps<'_>, times: u32) {
+        let mut from = 0;
+        while from < steps.len() {
+            let bucket = bucket(steps.latency_ns(from));
+            let alike = steps.no_longer(from, last_ns(bucket));
+            *self.count_of(bucket) += u64::from(alike) * u64::from(times);
+            from += alike;
+        }
+        if from > 0 {
+            self.max_ns = self.max_ns.max(steps.latency_ns(from - 1));
+        }
+    }
+
+    fn add_each(&mut self, latencies_ns: &[u64], times: u32) {
         let mut left = latencies_ns;
         while let Some(&first_ns) = left.first() {
             let alike = alike(left, first_ns);
             let bucket = bucket(first_ns);
             *self.count_of(bucket) += alike as u64 * u64::from(times);
             let (these, others) = left.split_at(alike);
-            self.sum_ns += u128::from(these.iter().sum::<u64>()) * u128::from(times);
             if middle_ns(bucket + 1) > self.max_ns {
                 self.max_ns = these.iter().fold(self.max_ns, |max_ns, &one| max_ns.max(one));
             }
             left = others;
         }
-        self.count += latencies_ns.len() as u64 * u64::from(times);
     }
 
     #[inline]

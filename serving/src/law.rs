@@ -6,10 +6,9 @@
 use thiserror::Error;
 
 use crate::attention::{AttentionLaw, Shape};
-use crate::batch::{Batch, Chunk, StepLaw, sum_steps};
+use crate::batch::{Batch, Chunk, Line, StepLaw};
 use crate::calibration::{Calibration, CalibrationError};
 use crate::curve::Curve;
-use crate::engine::Decoding;
 use crate::layer::Layer;
 use crate::link::Links;
 use crate::model::weights::Parallelism;
@@ -293,20 +292,29 @@ impl StepLaw for AnalyticLaw {
         (around_ns + self.decode_attention_ns(stage, decodes, decode_context_tokens)).max(stage.floor_ns)
     }
 
-    fn decode_row(&self, from: Decoding, most: u32, until_ns: f64, elapsed_ns: &mut Vec<f64>) {
-        let decodes = from.sequences;
-        let Some(stage) = self.stages.first().filter(|stage| decodes > 0 && stage.measured.is_none()) else {
-            let step_ns = |context_tokens| self.decode_ns(decodes, context_tokens);
-            return sum_steps(from, most, until_ns, elapsed_ns, step_ns);
+    fn decode_line(&self, decodes: u32, decode_context_tokens: u64) -> Option<Line> {
+        let stage = self.stages.first().filter(|stage| decodes > 0 && stage.measured.is_none())?;
+        let (full, windowed) = stage.layers;
+        // In how many iterations no more than so much is added, each adding as much.
+        let within = |more: f64, each: f64| {
+            if more < each * f64::from(u32::MAX) { (more / each) as u32 + 1 } else { u32::MAX }
         };
-        // The same sums as in `decode_ns`, in the same order: only the context changes.
-        let before_ns = self.around_decodes_ns(stage, decodes);
-        let base_ns = stage.decode_base.at(decodes);
-        let step_ns = |context_tokens: u64| {
-            let seen = self.seen_tokens(stage, decodes, context_tokens);
-            let ns = before_ns + (base_ns + self.context_ns * seen);
-            if ns < stage.floor_ns { stage.floor_ns } else { ns }
-        };
-        sum_steps(from, most, until_ns, elapsed_ns, step_ns);
+        let sequences = f64::from(decodes);
+        let context = decode_context_tokens as i64 as f64;
+        let (mut grown, mut count) = (full, u32::MAX);
+        // As long as the windows of all are not full, layers that have one read more too.
+        let left = self.window * sequences - context;
+        if windowed > 0.0 && left > 0.0 {
+            (grown, count) = (full + windowed, within(left, sequences));
+        }
+        let attention_ns = stage.decode_base.at(decodes)
+            + self.context_ns * self.seen_tokens(stage, decodes, decode_context_tokens);
+        let first_ns = self.around_decodes_ns(stage, decodes) + attention_ns;
+        let growth_ns = self.context_ns * grown * sequences;
+        if first_ns >= stage.floor_ns {
+            return Some(Line { first_ns, growth_ns, count });
+        }
+        let below = within(stage.floor_ns - first_ns, growth_ns).min(count);
+        Some(Line { first_ns: stage.floor_ns, growth_ns: 0.0, count: below })
     }
 }

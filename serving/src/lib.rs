@@ -45,7 +45,7 @@ pub mod tables;
 
 pub use foretell_serving_policies as policies;
 
-pub use batch::{Batch, Chunk, StepLaw};
+pub use batch::{Batch, Chunk, Line, StepLaw};
 pub use calibration::Calibration;
 pub use curve::Series;
 pub use engine::{Engine, Handed, Part, Rejection, Request, TierLink, Wanted};

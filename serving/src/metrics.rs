@@ -6,7 +6,7 @@ use foretell_serving_policies::State;
 use serde::Serialize;
 
 use crate::batch::Batch;
-use crate::engine::{Iterations, Observer, Outcome};
+use crate::engine::{Iterations, Observer, Outcome, Steps};
 use crate::latencies::Latencies;
 use crate::model::Model;
 use crate::model::work::Work;
@@ -206,8 +206,8 @@ impl Observer for Recorder {
         self.inter_token.add(latency_ns, tokens);
     }
 
-    fn inter_tokens(&mut self, latencies_ns: &[u64], tokens: u32) {
-        self.inter_token.add_each(latencies_ns, tokens);
+    fn inter_tokens(&mut self, steps: &Steps<'_>, tokens: u32) {
+        self.inter_token.add_steps(steps, tokens);
     }
 
     fn preempted(&mut self, _request: u32, now_ns: u64) {

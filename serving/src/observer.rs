@@ -3,6 +3,7 @@
 use foretell_serving_policies::State;
 
 use crate::batch::Batch;
+use crate::engine::Steps;
 
 /// What became of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,9 +70,9 @@ pub trait Observer {
     /// Further tokens, each so long after the one before it of the same request. Of draft tokens that are accepted together all but the first come after no time.
     fn inter_token(&mut self, _latency_ns: u64, _tokens: u32) {}
     /// The same of iterations one after another: in each so many tokens after so long.
-    fn inter_tokens(&mut self, latencies_ns: &[u64], tokens: u32) {
-        for &latency_ns in latencies_ns {
-            self.inter_token(latency_ns, tokens);
+    fn inter_tokens(&mut self, steps: &Steps<'_>, tokens: u32) {
+        for at in 0..steps.len() {
+            self.inter_token(steps.latency_ns(at), tokens);
         }
     }
     /// A request gave up its memory.

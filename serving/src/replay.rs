@@ -4,7 +4,7 @@ use foretell_serving_policies::route::Load;
 use foretell_serving_policies::{Batcher, State};
 
 use crate::batch::StepLaw;
-use crate::engine::{Engine, Iterations, Observer, Outcome, Part, Rejection, Request, Wanted};
+use crate::engine::{Engine, Iterations, Observer, Outcome, Part, Rejection, Request, Steps, Wanted};
 use crate::group::Group;
 
 /// What requests can be sent to: an [`Engine`], or a [`Group`] of them.
@@ -225,8 +225,8 @@ impl<O: Observer> Observer for Listening<'_, O> {
         self.observer.inter_token(latency_ns, tokens);
     }
 
-    fn inter_tokens(&mut self, latencies_ns: &[u64], tokens: u32) {
-        self.observer.inter_tokens(latencies_ns, tokens);
+    fn inter_tokens(&mut self, steps: &Steps<'_>, tokens: u32) {
+        self.observer.inter_tokens(steps, tokens);
     }
 
     fn preempted(&mut self, request: u32, now_ns: u64) {

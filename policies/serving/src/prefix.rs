@@ -268,14 +268,22 @@ impl PrefixCache {
         held.published = 0;
         let mut given_back = core::mem::take(&mut held.blocks);
         let mut vacant = 0;
+        let mut tail = self.tail;
         for &block in given_back.iter().rev() {
             let entry = &mut self.blocks[block as usize];
             entry.holders -= 1;
             if entry.holders == 0 {
                 vacant += 1;
-                self.append(block);
+                entry.previous = tail;
+                entry.next = NONE;
+                match tail {
+                    NONE => self.head = block,
+                    _ => self.blocks[tail as usize].next = block,
+                }
+                tail = block;
             }
         }
+        self.tail = tail;
         if given_back.capacity() > 0 {
             given_back.clear();
             self.spare.push(given_back);
@@ -333,16 +341,6 @@ impl PrefixCache {
             NONE => self.tail = previous,
             _ => self.blocks[next as usize].previous = previous,
         }
-    }
-
-    fn append(&mut self, block: u32) {
-        self.blocks[block as usize].previous = self.tail;
-        self.blocks[block as usize].next = NONE;
-        match self.tail {
-            NONE => self.head = block,
-            tail => self.blocks[tail as usize].next = block,
-        }
-        self.tail = block;
     }
 }
 

@@ -19,7 +19,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     /// Tokens that requests get of a batch.
     pub(super) fn generated_tokens(&self, ended: &UnderWay) -> u64 {
         if self.speculation.is_none() {
-            return ended.elapsed_ns.len() as u64 * u64::from(ended.sampled);
+            return u64::from(ended.ends.count()) * u64::from(ended.sampled);
         }
         let decodes = &ended.plan.decodes;
         let read = ended.sampled - ended.decode_tokens * decodes.len() as u32;
@@ -33,7 +33,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         done: &mut Vec<Slot>,
         observer: &mut impl Observer,
     ) {
-        let now_ns = ended.last_end_ns();
+        let now_ns = ended.ends.last_end_ns();
         for &slot in &ended.plan.decodes {
             let tokens = self.yielded_tokens(slot);
             let sequence = &mut self.state.sequences[slot];

@@ -4,7 +4,7 @@ use foretell_serving_policies::State;
 use foretell_serving_policies::route::{Arrival, Caches};
 
 use super::watch::Watched;
-use crate::engine::{Iterations, Observer, Outcome};
+use crate::engine::{Iterations, Observer, Outcome, Steps};
 use crate::replay::Replica;
 
 /// What a replica is at.
@@ -49,8 +49,8 @@ impl<O: Observer> Observer for Listening<'_, O> {
         self.observer.inter_token(latency_ns, tokens);
     }
 
-    fn inter_tokens(&mut self, latencies_ns: &[u64], tokens: u32) {
-        self.observer.inter_tokens(latencies_ns, tokens);
+    fn inter_tokens(&mut self, steps: &Steps<'_>, tokens: u32) {
+        self.observer.inter_tokens(steps, tokens);
     }
 
     fn preempted(&mut self, request: u32, now_ns: u64) {

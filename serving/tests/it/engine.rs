@@ -1,12 +1,14 @@
 //! Engines: whatever the batcher, nobody can tell whether they look after every iteration.
 
-use foretell_serving::engine::{Iterations, Occupancy};
+use foretell_serving::engine::{Iterations, Occupancy, Steps};
 use foretell_serving::metrics::Recorder;
 use foretell_serving::policies::{
     Batcher, BlockPool, Capacity, LightLlm, Limits, Orca, Order, PrefixCache, Reservation, Sarathi, Slot,
     State, Static, TensorRtLlm, Vllm, VllmV0,
 };
-use foretell_serving::{Batch, Engine, Observer, Outcome, Request, Speculation, StepLaw, TierLink, replay};
+use foretell_serving::{
+    Batch, Engine, Line, Observer, Outcome, Request, Speculation, StepLaw, TierLink, replay,
+};
 use proptest::prelude::*;
 
 /// A law with fractions of nanoseconds everywhere, of one stage or more.
@@ -16,6 +18,8 @@ struct Law {
     fixed_ns: f64,
     token_ns: f64,
     context_ns: f64,
+    /// For how many iterations a line is said to hold; none is said if 0.
+    line: u32,
 }
 
 impl StepLaw for Law {
@@ -29,6 +33,12 @@ impl StepLaw for Law {
             + self.token_ns * f64::from(batch.tokens())
             + self.context_ns * (batch.decode_context_tokens + context) as f64
             + stage as f64
+    }
+
+    fn decode_line(&self, decodes: u32, decode_context_tokens: u64) -> Option<Line> {
+        let first_ns = self.decode_ns(decodes, decode_context_tokens);
+        let growth_ns = self.context_ns * f64::from(decodes);
+        (self.line > 0).then_some(Line { first_ns, growth_ns, count: self.line })
     }
 }
 
@@ -155,6 +165,13 @@ impl Observer for Looking {
         self.recorder.inter_token(latency_ns, tokens);
     }
 
+    fn inter_tokens(&mut self, steps: &Steps<'_>, tokens: u32) {
+        for at in 0..steps.len() {
+            self.seen.inter_token(steps.latency_ns(at), tokens);
+        }
+        self.recorder.inter_tokens(steps, tokens);
+    }
+
     fn iterations(&mut self, iterations: &Iterations<'_>, state: &State) {
         self.seen.iterations(iterations, state);
         self.recorder.iterations(iterations, state);
@@ -234,14 +251,16 @@ proptest! {
         prefixes in any::<bool>(),
         fixed_ns in 1e5_f64..5e6,
         token_ns in 0.0_f64..1e5,
-        context_ns in 0.0_f64..3e3,
+        context_ns in prop_oneof![Just(0.0), 0.0_f64..3.0, 0.0_f64..3e3],
+        line in 0_u32..12,
         wanted in wanted(),
     ) {
-        let law = Law { stages, fixed_ns, token_ns, context_ns };
+        let law = Law { stages, fixed_ns, token_ns, context_ns, line };
         let setting = Setting::new(number, law, prefixes);
         let jumping = looked_at(setting, &wanted, false);
         let looking = looked_at(setting, &wanted, true);
         prop_assert_eq!(&jumping.seen, &looking.seen);
+        prop_assert_eq!(&jumping.recorder.inter_token, &looking.recorder.inter_token);
         prop_assert_eq!(jumping.seen.blocks_in_use, 0);
         // What is recorded of a row is what is recorded of its iterations, but for blocks, which grow by whole ones.
         let (row, each) = (jumping.recorder.totals, looking.recorder.totals);
@@ -267,7 +286,7 @@ proptest! {
     /// Requests that no batch could ever hold are turned away at the door, and stop nobody.
     #[test]
     fn nobody_is_lost(number in 0..BATCHERS, stages in 1_usize..3, lengths in prop::collection::vec((1_u32..200, 1_u32..60), 1..20)) {
-        let law = Law { stages, fixed_ns: 1e6, token_ns: 1e4, context_ns: 10.0 };
+        let law = Law { stages, fixed_ns: 1e6, token_ns: 1e4, context_ns: 10.0, line: 0 };
         let engine = Engine::new(law, batcher(number, stages as u32), State::new(BlockPool::new(BLOCKS, BLOCK_TOKENS)));
         let requests = lengths.iter().zip(0..).map(|(&(prompt_tokens, output_tokens), index)| Request {
             index,
@@ -294,7 +313,7 @@ proptest! {
         prefixes in any::<bool>(),
         wanted in wanted(),
     ) {
-        let law = Law { stages, fixed_ns: 1e6, token_ns: 1e4, context_ns: 10.0 };
+        let law = Law { stages, fixed_ns: 1e6, token_ns: 1e4, context_ns: 10.0, line: 0 };
         let seen = run(Setting::new(number, law, prefixes), &wanted, false);
         prop_assert_eq!(seen.outcomes.len(), wanted.len());
         let output: u32 = wanted.iter().map(|&(_, _, output, ..)| output).sum();
@@ -323,7 +342,7 @@ proptest! {
         acceptance in 0.0_f64..1.0,
         wanted in wanted(),
     ) {
-        let law = Law { stages, fixed_ns: 1e6, token_ns: 1e4, context_ns: 10.0 };
+        let law = Law { stages, fixed_ns: 1e6, token_ns: 1e4, context_ns: 10.0, line: 0 };
         let drafts = Speculation { draft_tokens, acceptance, draft_ns: 1e5, draft_share: 0.1, seed: 7 };
         let setting = Setting { drafts: Some(drafts), ..Setting::new(number, law, prefixes) };
         let seen = run(setting, &wanted, false);
@@ -345,7 +364,7 @@ proptest! {
         block_ns in prop_oneof![Just(0.0), 1e4_f64..3e7],
         wanted in wanted(),
     ) {
-        let law = Law { stages, fixed_ns: 1e6, token_ns: 1e4, context_ns: 10.0 };
+        let law = Law { stages, fixed_ns: 1e6, token_ns: 1e4, context_ns: 10.0, line: 0 };
         let setting = Setting { tiers: Some((near, far, block_ns)), ..Setting::new(number, law, true) };
         let seen = run(setting, &wanted, false);
         prop_assert_eq!(seen.outcomes.len(), wanted.len());

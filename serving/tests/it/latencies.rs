@@ -1,6 +1,7 @@
 //! Counted times are those that were added, to half a part in a thousand.
 
 use foretell_serving::Latencies;
+use foretell_serving::engine::Steps;
 use foretell_serving::metrics::Spread;
 use proptest::prelude::*;
 
@@ -45,7 +46,7 @@ proptest! {
         let latencies_ns: Vec<u64> =
             runs.iter().flat_map(|(from_ns, further)| further.iter().map(move |more_ns| from_ns + more_ns)).collect();
         let mut at_once = Latencies::default();
-        at_once.add_each(&latencies_ns, times);
+        at_once.add_steps(&Steps::each(&latencies_ns), times);
         let one_by_one = of(&latencies_ns.iter().map(|&latency_ns| (latency_ns, times)).collect::<Vec<_>>());
         prop_assert_eq!(at_once.iter().collect::<Vec<_>>(), one_by_one.iter().collect::<Vec<_>>());
         prop_assert_eq!(

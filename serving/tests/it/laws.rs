@@ -171,6 +171,15 @@ fn models() -> impl Strategy<Value = AnalyticLaw> {
     })
 }
 
+/// Without graphs an iteration takes a while, however little is computed: with a small model, until contexts are long.
+fn eager() -> impl Strategy<Value = Options> {
+    (0.0_f64..50.0).prop_map(|step_overhead_us| Options {
+        compilation: Compilation::Eager,
+        step_overhead_us,
+        ..Options::default()
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
@@ -179,6 +188,26 @@ proptest! {
     fn decoding_is_the_same_both_ways(law in models(), decodes in 0_u32..600, context in 0_u64..5_000_000) {
         let batch = Batch { decodes, decode_context_tokens: context, sampled: decodes, ..Batch::default() };
         prop_assert_eq!(law.decode_ns(decodes, context).to_bits(), law.stage_ns(&batch, 0).to_bits());
+    }
+
+    /// Lines go through what is reckoned iteration by iteration, as far as they hold; of those that begin where others end, too.
+    #[test]
+    fn lines_hold(
+        law in prop_oneof![models(), eager().prop_map(|options| law("gpt-oss-20b", &options))],
+        decodes in 1_u32..40, each in 1_u64..9000,
+    ) {
+        let (mut context, mut iterations) = (u64::from(decodes) * each, 0);
+        while iterations < 3000 {
+            let line = law.decode_line(decodes, context).unwrap();
+            prop_assert!(line.count > 0 && line.growth_ns >= 0.0);
+            for iteration in 0..line.count.min(1000) {
+                let reckoned = law.decode_ns(decodes, context + u64::from(decodes) * u64::from(iteration));
+                let on_line = line.first_ns + f64::from(iteration) * line.growth_ns;
+                prop_assert!((on_line - reckoned).abs() <= 1e-9 * reckoned, "{iteration}: {on_line} for {reckoned}");
+            }
+            let next = u64::from(line.count.min(100_000));
+            (context, iterations) = (context + u64::from(decodes) * next, iterations + next);
+        }
     }
 
     /// More work takes no less.
