@@ -8,73 +8,59 @@ use crate::tiers::{Tier, Tiers};
 /// No block.
 const NONE: u32 = u32::MAX;
 
-/// In no chain: a block without contents that anybody may find.
-const UNLISTED: u32 = NONE - 1;
-
-/// A block of the cache.
+/// A block with contents that others may find.
 #[derive(Clone, Copy, Debug)]
 struct Block {
+    key: u64,
+    /// The next block of its chain.
+    chain: u32,
     /// Sequences that hold it.
     holders: u32,
     /// Its neighbours in the queue of blocks that nobody holds.
     previous: u32,
     next: u32,
-}
-
-/// A block that is taken for the first time.
-const TAKEN: Block = Block { holders: 1, previous: NONE, next: NONE };
-
-/// What a block contains, in four bytes' steps: keys are no wider aligned than what is beside them.
-#[derive(Clone, Copy, Debug)]
-struct Contents {
-    key: [u32; 2],
-    /// The next block of its chain, or that it is in none.
-    chain: u32,
-}
-
-impl Contents {
-    const NONE: Self = Self { key: [0; 2], chain: UNLISTED };
-
-    const fn of(key: u64) -> Self {
-        Self { key: [key as u32, (key >> 32) as u32], chain: NONE }
-    }
-
-    const fn key(self) -> u64 {
-        self.key[0] as u64 | (self.key[1] as u64) << 32
-    }
+    /// Blocks without contents that come right before it in the queue.
+    blank_before: u32,
 }
 
 /// Blocks by what they contain, after vLLM V1's block pool: counted by holders; a block that nobody holds keeps its contents and waits in a
 /// queue, from whose head blocks are taken when some are needed (least recently used first); the blocks of a sequence enter it last block
 /// first, so that beginnings, which others are likelier to share, live longest.
+///
+/// One block without contents that anybody may find is as good as another: only how many a sequence holds, and how many there are at which place of the
+/// queue, is kept of them. Prompts without common beginnings cost nothing by the block.
 #[derive(Clone, Debug)]
 pub struct PrefixCache {
-    /// Those that were ever taken: the others have nothing to be remembered, and come after them.
+    /// Those with contents.
     blocks: Vec<Block>,
+    /// Places in `blocks` that are no block any more.
+    unused: Vec<u32>,
+    /// All blocks, with contents or without.
     total_blocks: u32,
-    /// What blocks contain, as far as something was ever published.
-    contents: Vec<Contents>,
     /// The first block of each chain. Contents have their chain by their key, in which blocks are in the order in which they were published: of several
     /// with the same contents the first is found. Chains go through the blocks, which are at hand whenever one is taken or given back. None before
     /// something is published.
     chains: Vec<u32>,
     /// Bits of a mixed key that do not say which chain.
     shift: u32,
-    /// The queue of blocks that were taken before. Those that never were are taken before it.
+    /// The queue of blocks with contents that nobody holds, and how many without contents come after the last.
     head: u32,
     tail: u32,
-    /// Of each sequence: its blocks, its keys, and how many of its blocks can be found by others.
+    blank_last: u32,
     held: Vec<Held>,
     /// Lists of blocks that nobody needs, kept to spare their allocation.
     spare: Vec<Vec<u32>>,
     tiers: Tiers,
 }
 
+/// What a sequence has.
 #[derive(Clone, Default, Debug)]
 struct Held {
-    blocks: Vec<u32>,
     keys: Vec<u64>,
-    published: usize,
+    /// Its blocks that others can find, from its beginning: as many of its keys are published.
+    found: Vec<u32>,
+    /// How many come after them.
+    blank: u32,
 }
 
 impl PrefixCache {
@@ -83,12 +69,13 @@ impl PrefixCache {
         let chains = (2 * total_blocks as usize).next_power_of_two().max(2);
         Self {
             blocks: Vec::new(),
+            unused: Vec::new(),
             total_blocks,
-            contents: Vec::new(),
             chains: Vec::new(),
             shift: u64::BITS - chains.trailing_zeros(),
             head: NONE,
             tail: NONE,
+            blank_last: total_blocks,
             held: Vec::new(),
             spare: Vec::new(),
             tiers: Tiers::default(),
@@ -104,28 +91,25 @@ impl PrefixCache {
         self.tiers = Tiers::new(capacities_blocks);
     }
 
-    /// The blocks that a sequence holds, from its beginning.
-    pub fn held(&self, slot: Slot) -> &[u32] {
-        self.held.get(slot.index()).map_or(&[], |held| &held.blocks)
+    /// How many hold the block in which some contents are found; none if they are not.
+    pub fn holders(&self, key: u64) -> Option<u32> {
+        self.find(key).map(|block| self.blocks[block as usize].holders)
     }
 
-    /// How many hold a block.
-    pub fn holders(&self, block: u32) -> u32 {
-        self.blocks.get(block as usize).map_or(0, |block| block.holders)
+    /// Blocks that nobody holds, in the order in which they will be taken: the keys of their contents, if they have any that can be found.
+    pub fn vacant(&self) -> impl Iterator<Item = Option<u64>> + '_ {
+        let blank = |count: u32| core::iter::repeat_n(None, count as usize);
+        let queue = core::iter::successors(self.block_at(self.head), |block| self.block_at(block.next));
+        let queue = queue.flat_map(move |block| blank(block.blank_before).chain([Some(block.key)]));
+        queue.chain(blank(self.blank_last))
     }
 
-    /// Blocks that nobody holds, in the order in which they will be taken.
-    pub fn vacant(&self) -> impl Iterator<Item = u32> + '_ {
-        let queue = core::iter::successors((self.head != NONE).then_some(self.head), |&block| {
-            let next = self.blocks[block as usize].next;
-            (next != NONE).then_some(next)
-        });
-        (self.blocks.len() as u32..self.total_blocks).chain(queue)
+    fn block_at(&self, at: u32) -> Option<&Block> {
+        self.blocks.get(at as usize)
     }
 
     pub(crate) fn set_keys(&mut self, slot: Slot, keys: &[u64]) {
         let held = self.held_mut(slot);
-        held.published = 0;
         held.keys.clear();
         held.keys.extend_from_slice(keys);
     }
@@ -163,14 +147,9 @@ impl PrefixCache {
         self.tiers.read(held.keys.get(first as usize..(first + count) as usize).unwrap_or_default())
     }
 
-    /// Gives a sequence the first `count` blocks of what is cached of it.
+    /// Gives a sequence that holds nothing the first `count` blocks of what is cached of it.
     pub(crate) fn claim(&mut self, slot: Slot, count: u32) {
-        if count == 0 {
-            return;
-        }
-        if let Some(spare) = self.spare.pop() {
-            self.held_mut(slot).blocks = spare;
-        }
+        let mut found = self.room_for_found(slot, count);
         for at in 0..count as usize {
             let key = self.held[slot.index()].keys[at];
             let Some(block) = self.find(key) else { break };
@@ -178,115 +157,107 @@ impl PrefixCache {
                 self.unlink(block);
             }
             self.blocks[block as usize].holders += 1;
-            self.held_mut(slot).blocks.push(block);
+            found.push(block);
         }
-        self.held_mut(slot).published = count as usize;
+        self.held_mut(slot).found = found;
+    }
+
+    /// Its list of blocks that others can find, with memory if some are to be added.
+    fn room_for_found(&mut self, slot: Slot, count: u32) -> Vec<u32> {
+        let found = core::mem::take(&mut self.held_mut(slot).found);
+        if found.capacity() == 0 && count > 0 { self.spare.pop().unwrap_or_default() } else { found }
     }
 
     /// Gives a sequence blocks without contents.
     pub(crate) fn allocate(&mut self, slot: Slot, count: u32) {
-        let mut taken = core::mem::take(&mut self.held_mut(slot).blocks);
-        if taken.capacity() == 0 {
-            taken = self.spare.pop().unwrap_or_default();
-        }
-        let fresh = count.min(self.total_blocks - self.blocks.len() as u32);
-        if fresh > 0 {
-            let first = self.blocks.len() as u32;
-            taken.extend(first..first + fresh);
-            if first == 0 {
-                // All at once: what is not written to is no memory yet, and nothing has to be moved.
-                self.blocks.reserve_exact(self.total_blocks as usize);
-            }
-            self.blocks.resize((first + fresh) as usize, TAKEN);
-        }
-        for _ in fresh..count {
+        self.held_mut(slot).blank += count;
+        let mut left = count;
+        while left > 0 && self.head != NONE {
             let block = self.head;
-            let entry = &mut self.blocks[block as usize];
-            entry.holders = 1;
-            self.head = entry.next;
-            match self.head {
-                NONE => self.tail = NONE,
-                head => self.blocks[head as usize].previous = NONE,
+            let Block { blank_before, key, chain, .. } = self.blocks[block as usize];
+            if blank_before >= left {
+                self.blocks[block as usize].blank_before -= left;
+                return;
             }
-            if let Some(contents) = self.contents.get_mut(block as usize)
-                && contents.chain != UNLISTED
-            {
-                let (key, after) = (contents.key(), contents.chain);
-                contents.chain = UNLISTED;
-                self.forget(block, key, after);
-            }
-            taken.push(block);
+            left -= blank_before + 1;
+            self.blocks[block as usize].blank_before = 0;
+            self.unlink(block);
+            self.unused.push(block);
+            self.forget(block, key, chain);
         }
-        self.held_mut(slot).blocks = taken;
+        // The caller has counted them.
+        self.blank_last = self.blank_last.saturating_sub(left);
     }
 
     /// Lets others find the first `full` blocks of a sequence.
     #[inline]
     pub(crate) fn publish(&mut self, slot: Slot, full: u32) {
-        let Some(held) = self.held.get_mut(slot.index()) else { return };
-        let until = held.keys.len().min(full as usize).min(held.blocks.len());
-        let from = held.published;
-        if from < until {
-            held.published = until;
-            self.publish_blocks(slot, from, until);
+        let Some(held) = self.held.get(slot.index()) else { return };
+        let all = held.found.len() + held.blank as usize;
+        let until = held.keys.len().min(full as usize).min(all);
+        if held.found.len() < until {
+            self.publish_blocks(slot, until);
         }
     }
 
     #[inline]
     pub(crate) fn has_unpublished(&self, slot: Slot) -> bool {
-        self.held.get(slot.index()).is_some_and(|held| held.published < held.keys.len())
+        self.held.get(slot.index()).is_some_and(|held| held.found.len() < held.keys.len())
     }
 
-    fn publish_blocks(&mut self, slot: Slot, from: usize, until: usize) {
+    fn publish_blocks(&mut self, slot: Slot, until: usize) {
         if self.chains.is_empty() {
             self.chains.resize(1 << (u64::BITS - self.shift), NONE);
         }
-        if self.contents.len() < self.blocks.len() {
-            self.contents.reserve_exact(self.total_blocks as usize - self.contents.len());
-            self.contents.resize(self.blocks.len(), Contents::NONE);
-        }
-        let held = &self.held[slot.index()];
-        for (&block, &key) in held.blocks[from..until].iter().zip(&held.keys[from..until]) {
-            self.contents[block as usize] = Contents::of(key);
+        let mut found = self.room_for_found(slot, until as u32);
+        let held = &mut self.held[slot.index()];
+        held.blank -= (until - found.len()) as u32;
+        for &key in &held.keys[found.len()..until] {
+            let entry = Block { key, chain: NONE, holders: 1, previous: NONE, next: NONE, blank_before: 0 };
+            let block = if let Some(unused) = self.unused.pop() {
+                self.blocks[unused as usize] = entry;
+                unused
+            } else {
+                if self.blocks.is_empty() {
+                    // All at once: what is not written to is no memory yet, and nothing has to be moved.
+                    self.blocks.reserve_exact(self.total_blocks as usize);
+                }
+                self.blocks.push(entry);
+                self.blocks.len() as u32 - 1
+            };
+            found.push(block);
             let chain = chain_of(key, self.shift);
             match self.chains[chain] {
                 NONE => self.chains[chain] = block,
                 first => {
                     let mut last = first;
-                    while self.contents[last as usize].chain != NONE {
-                        last = self.contents[last as usize].chain;
+                    while self.blocks[last as usize].chain != NONE {
+                        last = self.blocks[last as usize].chain;
                     }
-                    self.contents[last as usize].chain = block;
+                    self.blocks[last as usize].chain = block;
                 }
             }
         }
+        held.found = found;
     }
 
     /// Takes back the blocks of a sequence; how many of them nobody holds now.
     pub(crate) fn release(&mut self, slot: Slot) -> u32 {
         let held = self.held_mut(slot);
-        held.published = 0;
-        let mut given_back = core::mem::take(&mut held.blocks);
-        let mut vacant = 0;
-        let mut tail = self.tail;
-        for &block in given_back.iter().rev() {
+        let mut vacant = core::mem::take(&mut held.blank);
+        let mut found = core::mem::take(&mut held.found);
+        self.blank_last += vacant;
+        for &block in found.iter().rev() {
             let entry = &mut self.blocks[block as usize];
             entry.holders -= 1;
             if entry.holders == 0 {
                 vacant += 1;
-                entry.previous = tail;
-                entry.next = NONE;
-                match tail {
-                    NONE => self.head = block,
-                    _ => self.blocks[tail as usize].next = block,
-                }
-                tail = block;
+                self.append(block);
             }
         }
-        self.tail = tail;
-        if given_back.capacity() > 0 {
-            given_back.clear();
-            self.spare.push(given_back);
+        if found.capacity() > 0 {
+            found.clear();
+            self.spare.push(found);
         }
         vacant
     }
@@ -303,11 +274,11 @@ impl PrefixCache {
     fn find(&self, key: u64) -> Option<u32> {
         let mut block = *self.chains.get(chain_of(key, self.shift))?;
         while block != NONE {
-            let contents = &self.contents[block as usize];
-            if contents.key() == key {
+            let entry = &self.blocks[block as usize];
+            if entry.key == key {
                 return Some(block);
             }
-            block = contents.chain;
+            block = entry.chain;
         }
         None
     }
@@ -320,10 +291,10 @@ impl PrefixCache {
             self.chains[chain] = after;
         } else {
             let mut before = first;
-            while self.contents[before as usize].chain != block {
-                before = self.contents[before as usize].chain;
+            while self.blocks[before as usize].chain != block {
+                before = self.blocks[before as usize].chain;
             }
-            self.contents[before as usize].chain = after;
+            self.blocks[before as usize].chain = after;
         }
         // Another block may have the same contents.
         if !self.tiers().is_empty() && self.find(key).is_none() {
@@ -331,16 +302,31 @@ impl PrefixCache {
         }
     }
 
+    /// Takes a block out of the queue, in which those without contents before it stay where they are.
     fn unlink(&mut self, block: u32) {
-        let Block { previous, next, .. } = self.blocks[block as usize];
+        let Block { previous, next, blank_before, .. } = self.blocks[block as usize];
         match previous {
             NONE => self.head = next,
             _ => self.blocks[previous as usize].next = next,
         }
-        match next {
-            NONE => self.tail = previous,
-            _ => self.blocks[next as usize].previous = previous,
+        if next == NONE {
+            self.tail = previous;
+            self.blank_last += blank_before;
+        } else {
+            self.blocks[next as usize].previous = previous;
+            self.blocks[next as usize].blank_before += blank_before;
         }
+    }
+
+    fn append(&mut self, block: u32) {
+        let (tail, blank_before) = (self.tail, core::mem::take(&mut self.blank_last));
+        let entry = &mut self.blocks[block as usize];
+        (entry.previous, entry.next, entry.blank_before) = (tail, NONE, blank_before);
+        match tail {
+            NONE => self.head = block,
+            _ => self.blocks[tail as usize].next = block,
+        }
+        self.tail = block;
     }
 }
 

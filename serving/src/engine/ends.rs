@@ -1,6 +1,6 @@
 //! When the iterations of a batch end.
 
-use super::steps::{Course, Steps, WHOLE, first, rounded, rounded_below};
+use super::steps::{Course, Steps, WHOLE, rounded, rounded_below};
 use crate::batch::Line;
 
 /// From each of ascending instants to the next, rounded before.
@@ -170,6 +170,21 @@ impl Ends {
         }
         Steps::each(kept_ns)
     }
+}
+
+/// The first from `from` on for which something is true that is true from some on; `last` if it is for none before that.
+#[inline]
+fn first(from: u32, last: u32, is_true: impl Fn(u32) -> bool) -> u32 {
+    let (mut from, mut last) = (from, last);
+    while from < last {
+        let middle = from + (last - from) / 2;
+        if is_true(middle) {
+            last = middle;
+        } else {
+            from = middle + 1;
+        }
+    }
+    from
 }
 
 #[cfg(test)]

@@ -132,28 +132,16 @@ impl<'a> Steps<'a> {
 
     /// Where they ascend: how many, from one on, are no more than so long.
     pub(crate) fn no_longer(&self, from: u32, most_ns: u64) -> u32 {
+        let Kind::Ascending(course, count) = self.0 else { return 0 };
         let longer = |at| self.latency_ns(at) > most_ns;
-        let Kind::Ascending(course, count) = self.0 else { return first(from, self.len(), longer) - from };
-        // Rounding moves the place where the line says that they become longer by one at most; that is only where to look first.
-        let guess = course.first_longer(most_ns as f64).clamp(from, count);
-        let (low, high) = (guess.saturating_sub(1).max(from), (guess + 1).min(count));
-        let low = if low > from && longer(low - 1) { from } else { low };
-        let high = if high < count && !longer(high) { count } else { high };
-        first(low, high, longer) - from
-    }
-}
-
-/// The first from `from` on for which something is true that is true from some on; `last` if it is for none before that.
-#[inline]
-pub(super) fn first(from: u32, last: u32, is_true: impl Fn(u32) -> bool) -> u32 {
-    let (mut from, mut last) = (from, last);
-    while from < last {
-        let middle = from + (last - from) / 2;
-        if is_true(middle) {
-            last = middle;
-        } else {
-            from = middle + 1;
+        // Rounding moves the place that the line says by one or so.
+        let mut at = course.first_longer(most_ns as f64).clamp(from, count);
+        while at > from && longer(at - 1) {
+            at -= 1;
         }
+        while at < count && !longer(at) {
+            at += 1;
+        }
+        at - from
     }
-    from
 }
