@@ -10,6 +10,7 @@ use crate::speculation::Speculation;
 
 pub use crate::observer::{Iterations, Observer, Occupancy, Outcome};
 
+mod cancel;
 mod drafts;
 mod ends;
 mod fetches;
@@ -20,6 +21,7 @@ mod steps;
 
 use ends::{Ends, Reached, Until};
 
+pub use cancel::Cancelled;
 pub use fetches::TierLink;
 pub use hand_over::{Handed, Part, Wanted};
 pub use request::{Rejection, Request};

@@ -3,7 +3,7 @@
 use foretell_serving_policies::Batcher;
 
 use crate::batch::{Batch, StepLaw};
-use crate::engine::{Engine, Observer, Part, Rejection, Request, UnderWay};
+use crate::engine::{Cancelled, Engine, Observer, Part, Rejection, Request, UnderWay};
 
 /// Engines that go in step, since the experts of a layer are spread over all of them: each batches requests of its own, and an iteration takes as long as the
 /// longest of their batches, with the experts of all. An engine without requests computes along.
@@ -92,6 +92,11 @@ impl<L: StepLaw, B: Batcher + ?Sized> Group<L, B> {
             next.ends_after(now_ns, step_ns);
         }
         self.end_ns = Some(now_ns + step_ns.round() as u64);
+    }
+
+    /// See [`Engine::cancel`].
+    pub fn cancel(&mut self, request: u32, now_ns: u64) -> Option<Cancelled> {
+        self.ranks.iter_mut().find_map(|rank| rank.cancel(request, now_ns))
     }
 
     /// See [`Engine::left_over`].

@@ -48,7 +48,7 @@ pub use foretell_serving_policies as policies;
 pub use batch::{Batch, Chunk, Line, StepLaw};
 pub use calibration::Calibration;
 pub use curve::Series;
-pub use engine::{Engine, Handed, Part, Rejection, Request, TierLink, Wanted};
+pub use engine::{Cancelled, Engine, Handed, Part, Rejection, Request, TierLink, Wanted};
 pub use fleet::{Fleet, FleetOptions, Refusal};
 pub use group::Group;
 pub use latencies::Latencies;

@@ -4,7 +4,9 @@ use foretell_serving_policies::route::Load;
 use foretell_serving_policies::{Batcher, State};
 
 use crate::batch::StepLaw;
-use crate::engine::{Engine, Iterations, Observer, Outcome, Part, Rejection, Request, Steps, Wanted};
+use crate::engine::{
+    Cancelled, Engine, Iterations, Observer, Outcome, Part, Rejection, Request, Steps, Wanted,
+};
 use crate::group::Group;
 
 /// What requests can be sent to: an [`Engine`], or a [`Group`] of them.
@@ -55,6 +57,9 @@ pub trait Replica {
 
     /// See [`Engine::give_up_kept`].
     fn give_up_kept(&mut self, request: u32, now_ns: u64) -> bool;
+
+    /// See [`Engine::cancel`].
+    fn cancel(&mut self, request: u32, now_ns: u64) -> Option<Cancelled>;
 }
 
 impl<L: StepLaw, B: Batcher + ?Sized> Replica for Engine<L, B> {
@@ -113,6 +118,10 @@ impl<L: StepLaw, B: Batcher + ?Sized> Replica for Engine<L, B> {
 
     fn give_up_kept(&mut self, request: u32, now_ns: u64) -> bool {
         self.give_up_kept(request, now_ns)
+    }
+
+    fn cancel(&mut self, request: u32, now_ns: u64) -> Option<Cancelled> {
+        self.cancel(request, now_ns)
     }
 }
 
@@ -181,6 +190,10 @@ impl<L: StepLaw, B: Batcher + ?Sized> Replica for Group<L, B> {
 
     fn give_up_kept(&mut self, request: u32, now_ns: u64) -> bool {
         self.ranks_mut().iter_mut().any(|rank| rank.give_up_kept(request, now_ns))
+    }
+
+    fn cancel(&mut self, request: u32, now_ns: u64) -> Option<Cancelled> {
+        self.cancel(request, now_ns)
     }
 }
 

@@ -25,6 +25,10 @@ pub(super) struct Attempt {
     pub(super) serial: u64,
     /// Whether its client waits no more.
     pub(super) given_up: bool,
+    /// Whether its replica knows.
+    pub(super) cancelled: bool,
+    /// The replica that it was sent to.
+    pub(super) replica: Option<usize>,
     /// Whether it waits before the fleet.
     pub(super) queued: bool,
     /// What is done of it.
@@ -50,6 +54,8 @@ impl Attempt {
             tries: 0,
             serial: 0,
             given_up: false,
+            cancelled: false,
+            replica: None,
             queued: false,
             stage: Stage::Rest,
             copy: None,

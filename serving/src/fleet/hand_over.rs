@@ -129,10 +129,11 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
     /// A prompt was read in.
     pub(super) fn read_in(&mut self, id: u32, from: usize, outcome: &Outcome) {
         let Some(attempt) = self.attempts.get_mut(id) else { return };
+        let cancelled = attempt.cancelled;
         if attempt.given_up {
             self.attempts.remove(id);
             self.watched.leaves(outcome.last_token_ns);
-            self.tries.wasted += 1;
+            self.tries.wasted += u64::from(!cancelled);
             self.give_up_kept(from, id);
             return;
         }
@@ -151,7 +152,7 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
         }
     }
 
-    fn give_up_kept(&mut self, replica: usize, id: u32) {
+    pub(super) fn give_up_kept(&mut self, replica: usize, id: u32) {
         let Some(server) = &mut self.members[replica].replica else { return };
         if server.give_up_kept(id, self.now_ns) {
             self.touch(replica);
@@ -197,6 +198,7 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
         let Some(server) = &mut self.members[to].replica else { return false };
         match server.enqueue_part(&request, Part::Answer(attempt.handed)) {
             Ok(()) => {
+                attempt.replica = Some(to);
                 attempt.stage = Stage::HandedOver { from, to: Some(to), since_ns };
                 self.touch(to);
                 self.told(to);

@@ -1,6 +1,7 @@
 //! Fleets: the replicas of a service behind a router, with requests that wait, are given up and come again.
 
 mod attempts;
+mod clients;
 mod hand_over;
 mod member;
 mod options;
@@ -311,7 +312,7 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
             let Some(attempt) = self.attempts.remove(id) else { continue };
             self.watched.leaves(outcome.last_token_ns);
             if attempt.given_up {
-                self.tries.wasted += 1;
+                self.tries.wasted += u64::from(!attempt.cancelled);
                 continue;
             }
             self.tries.answered += 1;
@@ -345,48 +346,6 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
         }
         self.dispatch_answers();
         self.dispatch_queue();
-    }
-
-    /// A client gives up.
-    fn deadline(&mut self) {
-        let Some((_, id, serial)) = self.deadlines.pop_front() else { return };
-        let Some(attempt) = self.attempts.get_mut(id).filter(|attempt| attempt.serial == serial) else {
-            return;
-        };
-        attempt.given_up = true;
-        let again = attempt.clone();
-        self.tries.given_up += 1;
-        if again.queued {
-            self.queued -= 1;
-            self.watched.leaves(self.now_ns);
-        }
-        self.again(again, Refusal::TimedOut);
-    }
-
-    /// A client tries again, if it still does.
-    fn again(&mut self, attempt: Attempt, refusal: Refusal) {
-        if attempt.tries >= self.options.retries {
-            self.refuse(&attempt, refusal);
-            return;
-        }
-        self.tries.retried += 1;
-        let wait_ns = self.options.backoff_ns.saturating_mul(1 << attempt.tries.min(32));
-        self.tried += 1;
-        let again = Attempt {
-            tries: attempt.tries + 1,
-            given_up: false,
-            queued: false,
-            stage: Stage::Rest,
-            copy: None,
-            ..attempt
-        };
-        self.retries.insert((self.now_ns.saturating_add(wait_ns), self.tried), again);
-    }
-
-    fn refuse(&mut self, attempt: &Attempt, refusal: Refusal) {
-        self.tries.refused += 1;
-        self.refused.push(Refused { request: attempt.index, arrival_ns: attempt.arrival_ns, why: refusal });
-        self.arrivals.done(attempt.index, self.now_ns);
     }
 
     /// All requests of an instant arrive.
@@ -431,13 +390,6 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
         }
         self.queue.push_back(id);
         self.queued += 1;
-    }
-
-    fn turn_away(&mut self, id: u32, refusal: Refusal) {
-        self.watched.leaves(self.now_ns);
-        if let Some(attempt) = self.attempts.remove(id) {
-            self.again(attempt, refusal);
-        }
     }
 
     /// Those that wait go where there is room.
@@ -495,6 +447,7 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
         let Some(server) = &mut self.members[replica].replica else { return false };
         match server.enqueue_part(&request, part) {
             Ok(()) => {
+                attempt.replica = Some(replica);
                 attempt.stage = if is_prompt { Stage::Prompt } else { Stage::Rest };
                 attempt.copy = source.filter(|_| copied_tokens > 0).map(|(from, _)| Copied {
                     from,

@@ -13,8 +13,10 @@ pub struct FleetOptions {
     pub max_outstanding: u32,
     /// Requests that wait before the fleet, at most; others are turned away.
     pub max_queued: u32,
-    /// How long a client waits for the end of its answer. Then it gives up, and whoever computes it does not notice.
+    /// How long a client waits for the end of its answer. Then it gives up.
     pub timeout_ns: Option<u64>,
+    /// Whether replicas stop computing what its client gave up, as servers do that notice a connection closed.
+    pub cancels: bool,
     /// How often a client tries again after it gave up, was turned away or lost its replica.
     pub retries: u32,
     /// How long it waits before its first further try; twice as long before each one after.
@@ -36,6 +38,7 @@ impl Default for FleetOptions {
             max_outstanding: u32::MAX,
             max_queued: u32::MAX,
             timeout_ns: None,
+            cancels: false,
             retries: 0,
             backoff_ns: 1_000_000_000,
         }

@@ -64,6 +64,8 @@ pub struct Tries {
     pub retried: u64,
     /// Tries that clients gave up.
     pub given_up: u64,
+    /// Tries that their replica stopped computing when they were given up.
+    pub cancelled: u64,
     /// Answers that nobody waited for any more.
     pub wasted: u64,
     /// Tries that were lost with their replica.

@@ -7,7 +7,7 @@ use foretell_serving::policies::{
     State, Static, TensorRtLlm, Vllm, VllmV0,
 };
 use foretell_serving::{
-    Batch, Engine, Line, Observer, Outcome, Request, Speculation, StepLaw, TierLink, replay,
+    Batch, Cancelled, Engine, Line, Observer, Outcome, Request, Speculation, StepLaw, TierLink, replay,
 };
 use proptest::prelude::*;
 
@@ -303,6 +303,65 @@ proptest! {
         prop_assert_eq!(replicas[0].state().blocks.used_blocks(), 0);
         // All were turned away when they came: nobody is left over.
         prop_assert_eq!(replicas[0].left_over().count(), 0);
+    }
+
+    /// Whoever is cancelled, whenever it is, is gone for good and takes nothing from the others, who get all of their tokens.
+    #[test]
+    fn nothing_is_left_of_those_who_are_cancelled(
+        number in 0..BATCHERS,
+        stages in 1_usize..3,
+        prefixes in any::<bool>(),
+        wanted in wanted(),
+        cancelled in prop::collection::vec((0_usize..25, 0_u64..400), 0..10),
+    ) {
+        let law = Law { stages, fixed_ns: 1e6, token_ns: 1e4, context_ns: 10.0, line: 5 };
+        let pool = if prefixes { BlockPool::with_prefix_cache(BLOCKS, BLOCK_TOKENS) } else { BlockPool::new(BLOCKS, BLOCK_TOKENS) };
+        let mut engine = Engine::new(law, batcher(number, stages as u32), State::new(pool));
+        let mut seen = Seen::default();
+        let mut at_ms = 0;
+        // What comes from outside: requests, and who is cancelled.
+        let mut events: Vec<(u64, Option<usize>, usize)> = Vec::new();
+        for (index, &(gap_ms, ..)) in wanted.iter().enumerate() {
+            at_ms += u64::from(gap_ms);
+            events.push((at_ms, None, index));
+        }
+        events.extend(cancelled.iter().map(|&(whom, at_ms)| (at_ms, Some(whom), 0)));
+        events.sort_by_key(|&(at_ms, ..)| at_ms);
+        let (mut gone, mut cut): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
+        for (at_ms, whom, index) in events {
+            let now_ns = at_ms * 1_000_000;
+            while engine.next_ns().is_some_and(|next_ns| next_ns <= now_ns) {
+                engine.advance(u64::MAX, &mut seen);
+            }
+            if let Some(whom) = whom {
+                match engine.cancel(whom as u32, now_ns) {
+                    Some(Cancelled::AtOnce) => gone.push(whom as u32),
+                    Some(Cancelled::Soon) => cut.push(whom as u32),
+                    None => {}
+                }
+            } else {
+                let (_, prompt_tokens, output_tokens, priority, group) = wanted[index];
+                let keys: Vec<u64> = (0..u64::from(prompt_tokens / BLOCK_TOKENS)).map(|block| group * 100 + block).collect();
+                let request = Request {
+                    index: index as u32, arrival_ns: now_ns, prompt_tokens, output_tokens, limit_tokens: output_tokens, priority, block_keys: &keys,
+                };
+                engine.enqueue(&request).unwrap();
+            }
+            engine.begin(now_ns, u64::MAX, &mut seen);
+        }
+        while engine.next_ns().is_some() {
+            engine.advance(u64::MAX, &mut seen);
+        }
+        prop_assert_eq!(engine.requests(), 0);
+        prop_assert_eq!(engine.state().blocks.used_blocks(), 0);
+        let mut ended: Vec<u32> = seen.outcomes.iter().map(|one| one.request).chain(gone).collect();
+        ended.sort_unstable();
+        prop_assert_eq!(ended, (0..wanted.len() as u32).collect::<Vec<_>>());
+        for outcome in &seen.outcomes {
+            let output = wanted[outcome.request as usize].2;
+            let is_cut = cut.contains(&outcome.request);
+            prop_assert!(outcome.output_tokens == output || (is_cut && (1..output).contains(&outcome.output_tokens)));
+        }
     }
 
     /// Every request gets its tokens, each once; what is computed is what was asked for and what had to be computed again.

@@ -164,9 +164,10 @@ proptest! {
         timeout_ns in prop::option::of(1_000_u64..400_000),
         retries in 0_u32..4,
         aware in any::<bool>(),
+        cancels in any::<bool>(),
     ) {
         let options = FleetOptions {
-            max_outstanding, max_queued, timeout_ns, retries, block_tokens: 4, backoff_ns: 3_000, ..FleetOptions::default()
+            cancels, max_outstanding, max_queued, timeout_ns, retries, block_tokens: 4, backoff_ns: 3_000, ..FleetOptions::default()
         };
         let router: Box<dyn Router + Send> = if aware {
             Box::new(KvAware::new(KvAwareOptions { block_tokens: 4, ..KvAwareOptions::default() }).unwrap())
@@ -198,6 +199,8 @@ proptest! {
         prop_assert_eq!(seen, (0..requests.len() as u32).collect::<Vec<_>>());
         prop_assert_eq!(tries.answered, outcomes.len() as u64);
         prop_assert_eq!(tries.refused, refused.len() as u64);
+        prop_assert!(tries.cancelled + tries.wasted <= tries.given_up);
+        prop_assert!(tries.cancelled == 0 || cancels);
         for outcome in outcomes {
             let (arrival_ns, prompt_tokens, output_tokens) = requests[outcome.request as usize];
             prop_assert_eq!(outcome.arrival_ns, arrival_ns);
@@ -291,6 +294,42 @@ fn a_client_that_gives_up_tries_again_and_what_it_left_is_computed_for_nobody() 
     let ends: Vec<u64> = outcomes.iter().map(|one| one.last_token_ns).collect();
     assert_eq!(ends, [20_000_000, 65_000_000]);
     assert_eq!(outcomes[1].arrival_ns, 0);
+}
+
+#[test]
+fn what_a_client_gave_up_is_computed_no_more() {
+    // 10 ms a token, of one request at a time; both clients wait for 35 ms. The first is answered in 20 ms, the second would be after 70: it is stopped
+    // with the iteration that ends at 40. The third waits, and is forgotten: its second try comes to an empty replica.
+    let requests = [(0, 1, 2), (0, 1, 5), (0, 1, 5)];
+    let options = FleetOptions {
+        timeout_ns: Some(35_000_000),
+        cancels: true,
+        retries: 1,
+        backoff_ns: 100_000_000,
+        ..FleetOptions::default()
+    };
+    let mut fleet = fleet(Box::new(RoundRobin::default()), &requests, options);
+    fleet.add(replica(1e7 / 1.125, 1, 64), Seen::default(), 0, 0);
+    fleet.run_until(36_000_000);
+    assert_eq!(fleet.loads()[0].waiting, 0);
+    assert_eq!(fleet.loads()[0].running, 1);
+    fleet.run_until(41_000_000);
+    assert_eq!((fleet.loads()[0].running, fleet.loads()[0].used_blocks), (0, 0));
+    fleet.run_until(u64::MAX);
+    let Ended { outcomes, refused, tries } = end(fleet);
+    // Both come again at 135 ms, and the last of them is in vain.
+    assert_eq!(outcomes.iter().map(|one| one.request).collect::<Vec<_>>(), [0]);
+    assert_eq!(refused.len(), 2);
+    let expected = Tries {
+        arrived: 3,
+        answered: 1,
+        refused: 2,
+        retried: 2,
+        given_up: 4,
+        cancelled: 4,
+        ..Tries::default()
+    };
+    assert_eq!(tries, expected);
 }
 
 #[test]

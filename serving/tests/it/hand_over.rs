@@ -186,10 +186,11 @@ proptest! {
         block_ns in prop_oneof![Just(0), 1_u64..20_000],
         overflow_tokens in prop::option::of(0_u64..80),
         timeout_ns in prop::option::of(1_000_u64..400_000),
+        cancels in any::<bool>(),
         retries in 0_u32..4,
         copies in any::<bool>(),
     ) {
-        let options = FleetOptions { timeout_ns, retries, block_tokens: 4, backoff_ns: 3_000, ..FleetOptions::default() };
+        let options = FleetOptions { timeout_ns, retries, cancels, block_tokens: 4, backoff_ns: 3_000, ..FleetOptions::default() };
         let line = Line { block_ns, ..Line::default() };
         let mut fleet = if copies {
             let prompts = Box::new(Pool::new(PROMPTS, Box::new(Copying), overflow_tokens));
