@@ -221,9 +221,10 @@ pub(crate) fn rows(served: &Served) -> Vec<(&'static str, String)> {
     let tries = served.tries;
     if tries.retried + tries.given_up + tries.lost > 0 {
         let text = format!(
-            "{} further tries; {} given up, {} lost with their replica, {} answered in vain",
+            "{} further tries; {} given up, {} of them computed no further, {} lost with their replica, {} answered in vain",
             count(tries.retried),
             count(tries.given_up),
+            count(tries.cancelled),
             count(tries.lost),
             count(tries.wasted)
         );

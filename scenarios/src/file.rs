@@ -35,7 +35,7 @@ pub use communication::{
     CommunicationClassFile, CommunicationCollective, CommunicationFile, CommunicationPhases, TrainFile,
     TrainPrecision, TrainRecompute,
 };
-pub use disaggregation::{DecodeFile, DisaggregationFile, TransferFile};
+pub use disaggregation::{DecodeFile, DisaggregationFile, KvStoreFile, TransferFile};
 pub use fabric::{DegradedLinkFile, FabricFile, FabricRouting, FabricShape};
 pub use faults::{
     BlockFile, DeviceRateFile, FaultKindFile, FaultPreset, FaultRateFile, FaultsFile, NodeCheckFile,

@@ -32,7 +32,8 @@ pub struct Tier {
 }
 
 impl Tier {
-    fn new(capacity_blocks: u32) -> Self {
+    /// An empty one of so many blocks.
+    pub fn new(capacity_blocks: u32) -> Self {
         Self {
             capacity_blocks,
             places: Vec::new(),
@@ -93,15 +94,20 @@ impl Tier {
     }
 
     /// Makes what it holds the most recently used; whether it holds it.
-    fn touch(&mut self, key: u64) -> bool {
+    pub fn touch(&mut self, key: u64) -> bool {
         let Some(&place) = self.by_key.get(&key) else { return false };
         self.unlink(place);
         self.append(place);
         true
     }
 
+    /// Whether it holds contents.
+    pub fn contains(&self, key: u64) -> bool {
+        self.by_key.contains_key(&key)
+    }
+
     /// Takes contents in; what had to go for them.
-    fn store(&mut self, key: u64) -> Option<u64> {
+    pub fn store(&mut self, key: u64) -> Option<u64> {
         if self.touch(key) {
             return None;
         }
@@ -151,7 +157,7 @@ impl Tiers {
 
     /// Whether any holds it.
     pub(crate) fn contain(&self, key: u64) -> bool {
-        self.0.iter().any(|tier| tier.by_key.contains_key(&key))
+        self.0.iter().any(|tier| tier.contains(key))
     }
 
     /// Reads contents, the last first, so that beginnings live longest: how many blocks each tier gave.

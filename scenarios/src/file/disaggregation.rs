@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{AutoscalerFile, EngineFile, RouterFile, ServiceFile, is_default};
+use crate::units::ByteSize;
 
 /// Prefill and decode apart: some replicas read prompts in, others generate answers, to which keys and values are moved.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -59,6 +60,34 @@ impl Default for TransferFile {
     }
 }
 
+/// Memory for keys and values that all replicas of a service share: what one has read in others need not.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KvStoreFile {
+    /// How much of it, spread evenly over the nodes of the cluster that have GPUs.
+    pub memory: ByteSize,
+    /// Time before the first byte.
+    #[serde(default = "latency_us")]
+    #[schemars(range(min = 0))]
+    pub latency_us: f64,
+    /// Share of the bandwidth of the network cards of a replica (on the same node, of its GPUs' PCIe) that is reached.
+    #[serde(default = "efficiency")]
+    #[schemars(range(min = 0.001, max = 1))]
+    pub efficiency: f64,
+    /// What a replica reaches, 10^9 bytes a second, whatever there is between the nodes; by the cards and the fabric if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub gb_per_s: Option<f64>,
+}
+
+fn latency_us() -> f64 {
+    TransferFile::default().latency_us
+}
+
+fn efficiency() -> f64 {
+    TransferFile::default().efficiency
+}
+
 /// What is different where answers are generated; what is not said is as where prompts are read in.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -110,6 +139,7 @@ impl DecodeFile {
                 ..service.engine.clone()
             },
             disaggregation: None,
+            kv_store: None,
             rollout: None,
             ..service.clone()
         }

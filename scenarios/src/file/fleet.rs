@@ -94,10 +94,12 @@ pub struct AdmissionFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000_000))]
     pub max_queued: Option<u32>,
-    /// How long a client waits for the end of its answer before it gives up; the replica computes on. For ever if absent.
+    /// How long a client waits for the end of its answer before it gives up. For ever if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub timeout_s: Option<f64>,
+    /// Whether replicas stop computing what its client gave up, as servers do that notice a closed connection.
+    pub cancel: bool,
     /// How often a client tries again after it gave up, was turned away or lost its replica.
     #[schemars(range(min = 0, max = 1000))]
     pub retries: u32,
@@ -108,6 +110,13 @@ pub struct AdmissionFile {
 
 impl Default for AdmissionFile {
     fn default() -> Self {
-        Self { max_outstanding: None, max_queued: None, timeout_s: None, retries: 3, backoff_s: 1.0 }
+        Self {
+            max_outstanding: None,
+            max_queued: None,
+            timeout_s: None,
+            cancel: true,
+            retries: 3,
+            backoff_s: 1.0,
+        }
     }
 }

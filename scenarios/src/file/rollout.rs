@@ -122,6 +122,7 @@ impl VersionFile {
             engine: engine.unwrap_or_else(|| service.engine.clone()),
             autoscaler: None,
             disaggregation: None,
+            kv_store: None,
             rollout: None,
             ..service.clone()
         }

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdmissionFile, AutoscalerFile, DisaggregationFile, DurationFile, RolloutFile, RouterFile, is_default,
+    AdmissionFile, AutoscalerFile, DisaggregationFile, DurationFile, KvStoreFile, RolloutFile, RouterFile,
+    is_default,
 };
 use crate::units::ByteSize;
 
@@ -83,6 +84,9 @@ pub struct ServiceFile {
     /// Prefill and decode apart; each replica does all of a request if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disaggregation: Option<DisaggregationFile>,
+    /// Memory for keys and values that its replicas share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_store: Option<KvStoreFile>,
     /// A new version that takes over; none if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutFile>,

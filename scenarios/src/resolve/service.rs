@@ -107,6 +107,10 @@ impl Resolver<'_, '_> {
             let message = "`mooncake` expects `engine.batcher = \"vllm\"` with `prefix_caching` beside it";
             self.problem(&format!("{path}.router"), message, None);
         }
+        if file.kv_store.is_some() && !(engine.batcher == BatcherFile::Vllm && engine.prefix_caching) {
+            let message = "expected `engine.batcher = \"vllm\"` with `prefix_caching` beside it";
+            self.problem(&format!("{path}.kv_store"), message, None);
+        }
         if let Err(error) = file.router.build(file.engine.block_tokens, &Estimates::default()) {
             self.problem(&format!("{path}.router"), error.to_string(), None);
         }
@@ -138,6 +142,7 @@ impl Resolver<'_, '_> {
             autoscaler: file.autoscaler.clone(),
             admission: admission(&file.admission),
             disaggregation: None,
+            kv_store: file.kv_store,
             rollout: None,
             objective: Objective { ttft_s: file.slo.ttft_s, tpot_s: file.slo.tpot_s, e2e_s: file.slo.e2e_s },
         })
@@ -459,6 +464,7 @@ fn admission(file: &AdmissionFile) -> FleetOptions {
         max_outstanding: file.max_outstanding.unwrap_or(u32::MAX),
         max_queued: file.max_queued.unwrap_or(u32::MAX),
         timeout_ns: file.timeout_s.map(ns),
+        cancels: file.cancel,
         retries: file.retries,
         backoff_ns: ns(file.backoff_s),
         ..FleetOptions::default()

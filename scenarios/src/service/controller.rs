@@ -8,6 +8,7 @@ use std::time::Duration;
 use foretell_serving::Observer;
 use foretell_serving::fleet::{ANSWERS, Fleet, FleetOptions, PROMPTS};
 use foretell_serving::metrics::Recorder;
+use foretell_serving::policies::Tier;
 use foretell_serving::policies::autoscale::{Autoscaler, Observed, Role as Scaled};
 use foretell_serving::policies::route::{Canary, Pool, Router};
 use foretell_serving::served::{Role, RolloutEvent, ScalingEvent};
@@ -280,7 +281,7 @@ pub(super) fn fleet<'a, O: Observer>(
     let name = || service.name.clone();
     let failed = |cause| ServiceError::Transfer { service: name(), cause };
     let transfer = service.disaggregation.as_ref().map(|apart| apart.transfer).unwrap_or_default();
-    let moves = service.router.copies() || service.disaggregation.is_some();
+    let moves = service.router.copies() || service.disaggregation.is_some() || service.kv_store.is_some();
     let flows = moves.then(|| Flows::new(scenario, service, transfer)).transpose().map_err(failed)?;
     let estimates = match (blueprint, &flows) {
         (Some(blueprint), Some(flows)) if service.router.copies() => {
@@ -298,15 +299,16 @@ pub(super) fn fleet<'a, O: Observer>(
             vec![(0, 100, all), (1, 0, router(&service.router)?)];
         let canary = Canary::new(versions, rollout.file.sticky)
             .map_err(|cause| ServiceError::Router { service: name(), cause })?;
-        return Ok(copying(Fleet::new(Box::new(canary), feed, options), flows));
+        return Ok(copying(Fleet::new(Box::new(canary), feed, options), flows, service));
     }
     match (&service.disaggregation, flows) {
         (Some(apart), Some(flows)) => {
             let prompts = Box::new(Pool::new(PROMPTS, all, apart.overflow_tokens));
             let answers = Box::new(Pool::new(ANSWERS, router(&apart.router)?, None));
-            Ok(Fleet::new(prompts, feed, options).handing_over(answers, flows))
+            let fleet = Fleet::new(prompts, feed, options).handing_over(answers, flows);
+            Ok(sharing(fleet, service))
         }
-        (_, flows) => Ok(copying(Fleet::new(all, feed, options), flows)),
+        (_, flows) => Ok(copying(Fleet::new(all, feed, options), flows, service)),
     }
 }
 
@@ -314,11 +316,22 @@ pub(super) fn fleet<'a, O: Observer>(
 fn copying<'a, O: Observer>(
     fleet: Fleet<Replica, Feed, O, Flows<'a>>,
     flows: Option<Flows<'a>>,
+    service: &Service,
 ) -> Fleet<Replica, Feed, O, Flows<'a>> {
     match flows {
-        Some(flows) => fleet.copying_over(flows),
+        Some(flows) => sharing(fleet.copying_over(flows), service),
         None => fleet,
     }
+}
+
+/// The same fleet, with the memory that its replicas share.
+fn sharing<'a, O: Observer>(
+    fleet: Fleet<Replica, Feed, O, Flows<'a>>,
+    service: &Service,
+) -> Fleet<Replica, Feed, O, Flows<'a>> {
+    let Some(store) = &service.kv_store else { return fleet };
+    let blocks = store.memory.0 as f64 / service.block_bytes();
+    fleet.sharing(Tier::new(blocks as u32))
 }
 
 /// What replicas of a service are on each kind of node that they may have. An error if they can be on none.

@@ -26,7 +26,8 @@ use foretell_traces::requests::generate::{ClosedLoopConfig, RequestGeneratorConf
 use foretell_traces::{JobRecord, JobStatus};
 
 pub use crate::file::{
-    AutoscalerFile, BatcherFile, CapacityFile, EngineFile, KvTierFile, RolloutFile, RouterFile, TransferFile,
+    AutoscalerFile, BatcherFile, CapacityFile, EngineFile, KvStoreFile, KvTierFile, RolloutFile, RouterFile,
+    TransferFile,
 };
 pub use classical::{ClassicalService, ClassicalServiceError, LatencyLaw, RooflineLaw, serve_classical};
 pub(crate) use classical::{LEVEL_TOKENS_MAX, level_law, pods};
@@ -80,6 +81,8 @@ pub struct Service {
     pub admission: FleetOptions,
     /// Who reads prompts in and who generates answers, if these are not the same.
     pub disaggregation: Option<Disaggregation>,
+    /// Memory for keys and values that its replicas share.
+    pub kv_store: Option<KvStoreFile>,
     /// A new version that takes over, if there is one.
     pub rollout: Option<Rollout>,
     /// What is promised.

@@ -12,8 +12,8 @@ use foretell_serving::policies::{
 };
 use foretell_serving::power::{Drawing, Power};
 use foretell_serving::{
-    AnalyticLaw, Batch, Calibration, Chunk, Engine, Group, Observer, Part, Rejection, Replica as Serving,
-    Request, StepLaw, TierLink, Wanted,
+    AnalyticLaw, Batch, Calibration, Cancelled, Chunk, Engine, Group, Observer, Part, Rejection,
+    Replica as Serving, Request, StepLaw, TierLink, Wanted,
 };
 use foretell_traces::TraceError;
 use foretell_traces::generate::GenerateError;
@@ -349,6 +349,13 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => engine.give_up_kept(request, now_ns),
             Self::Group(group) => Serving::give_up_kept(group, request, now_ns),
+        }
+    }
+
+    fn cancel(&mut self, request: u32, now_ns: u64) -> Option<Cancelled> {
+        match self {
+            Self::One(engine) => engine.cancel(request, now_ns),
+            Self::Group(group) => group.cancel(request, now_ns),
         }
     }
 

@@ -50,7 +50,8 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
     }
     let rollout = running.take_rollout();
     let parts = running.fleet.into_parts();
-    let copied = service.router.copies().then(|| copies(service, &parts.handed_over));
+    let copied =
+        (service.router.copies() || service.kv_store.is_some()).then(|| copies(service, &parts.handed_over));
     let handed_over = service.disaggregation.is_some().then(|| hand_overs(service, &parts.handed_over));
     let Parts {
         observers: recorders, read_in, prefix_tokens, arrivals: mut feed, mut refused, tries, ..

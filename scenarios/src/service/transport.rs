@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 use foretell_fabric::hardware::Machine;
 use foretell_fabric::network::{LinkId, LinkWeight, Loads, Member, Network, RouteError, Routing};
 use foretell_fabric::sharing::{TransferError, TransferId, TransferSpec, Transfers};
-use foretell_serving::fleet::{Move, Transport};
+use foretell_serving::fleet::{Move, STORE, Transport};
 use thiserror::Error;
 
 use super::Service;
 use super::classical::group_of;
-use crate::file::TransferFile;
+use crate::file::{KvStoreFile, TransferFile};
 use crate::scenario::{FabricError, NodeGroup, Scenario};
 
 /// Why keys and values do not get from one replica to another.
@@ -43,6 +43,51 @@ struct End {
     pods: (u32, u32),
 }
 
+/// Memory that all replicas share.
+struct Shared {
+    options: TransferFile,
+    /// Nodes whose memory it is, as ends that have all of their cards.
+    parts: Vec<End>,
+    /// How often it was read: what is spread evenly comes from all in turn.
+    read: usize,
+}
+
+/// Where contents are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Source {
+    /// At a place in the fleet.
+    Replica(usize),
+    /// In a part of the memory that all share.
+    Part(usize),
+}
+
+/// What moves at most, GB/s, and over which links.
+type Path = (f64, Vec<LinkWeight>);
+
+impl Shared {
+    fn new(scenario: &Scenario, machines: &[Option<Machine>], file: KvStoreFile) -> Self {
+        let KvStoreFile { latency_us, efficiency, gb_per_s, .. } = file;
+        let options = TransferFile { latency_us, efficiency, gb_per_s, by_layer: false };
+        let (mut parts, mut node) = (Vec::new(), 0);
+        for (group, (nodes, machine)) in scenario.nodes.iter().zip(machines).enumerate() {
+            let gpus = machine.as_ref().map(|machine| machine.gpus);
+            let first = node;
+            node += nodes.names.len();
+            parts.extend(
+                gpus.into_iter()
+                    .flat_map(|gpus| (first..node).map(move |node| End { node, group, pods: (1, gpus) })),
+            );
+        }
+        Self { options, parts, read: 0 }
+    }
+
+    /// The part of the next read.
+    fn next(&mut self) -> Source {
+        self.read += 1;
+        Source::Part(self.read % self.parts.len().max(1))
+    }
+}
+
 /// The network between nodes.
 enum Wires {
     /// Switches and links.
@@ -64,8 +109,9 @@ pub(super) struct Flows<'a> {
     transfers: Transfers,
     /// By place in the fleet.
     ends: Vec<End>,
-    /// From one place to another: what moves at most, and over which links. Found out once, at the first move.
-    paths: BTreeMap<(usize, usize), (f64, Vec<LinkWeight>)>,
+    /// From one place to another. Found out once, at the first move.
+    paths: BTreeMap<(Source, usize), Path>,
+    store: Option<Shared>,
     /// By flow.
     ids: Vec<u32>,
     under_way: BTreeMap<u32, TransferId>,
@@ -93,9 +139,11 @@ impl<'a> Flows<'a> {
             });
             (Wires::Cards, nodes.collect())
         };
+        let store = service.kv_store.map(|file| Shared::new(scenario, &machines, file));
         Ok(Self {
             scenario,
             options,
+            store,
             block_bytes: service.block_bytes(),
             layers: service.model.layers,
             machines,
@@ -150,7 +198,7 @@ impl<'a> Flows<'a> {
     }
 
     /// What moves at most, and over which links.
-    fn path(&self, from: End, to: End) -> Result<(f64, Vec<LinkWeight>), TransportError> {
+    fn path(&self, from: End, to: End) -> Result<Path, TransportError> {
         if let Some(gb_per_s) = self.options.gb_per_s {
             return Ok((gb_per_s, Vec::new()));
         }
@@ -163,6 +211,25 @@ impl<'a> Flows<'a> {
             let gpus = from.pods.1.min(to.pods.1);
             return Ok((self.options.efficiency * each * f64::from(gpus), Vec::new()));
         }
+        self.path_between(from, to, self.options.efficiency)
+    }
+
+    /// The same from a part of the memory that all share.
+    fn store_path(&self, part: usize, to: End) -> Result<Path, TransportError> {
+        let options = self.store.as_ref().map_or(self.options, |store| store.options);
+        if let Some(gb_per_s) = options.gb_per_s {
+            return Ok((gb_per_s, Vec::new()));
+        }
+        // Of the replica's own node nothing is known if it is none of those that have a part.
+        let machine = self.machine(to)?;
+        match self.store.as_ref().and_then(|store| store.parts.get(part)) {
+            Some(from) if from.node != to.node => self.path_between(*from, to, options.efficiency),
+            _ => Ok((options.efficiency * machine.gpu.pcie_gb_per_s * f64::from(to.pods.1), Vec::new())),
+        }
+    }
+
+    /// From one node to another.
+    fn path_between(&self, from: End, to: End, efficiency: f64) -> Result<Path, TransportError> {
         let cards = self.cards_gb_per_s(from)?.min(self.cards_gb_per_s(to)?);
         // Where a replica has several nodes each carries its part, and that of the first is looked at.
         let part = 1.0 / f64::from(from.pods.0.max(to.pods.0).max(1));
@@ -181,26 +248,38 @@ impl<'a> Flows<'a> {
                 links
             }
         };
-        Ok((self.options.efficiency * cards, links))
+        Ok((efficiency * cards, links))
     }
 
     fn start(&mut self, contents: &Move) -> Result<(), TransportError> {
-        let between = (contents.from, contents.to);
+        let source = match (&mut self.store, contents.from) {
+            (Some(store), STORE) => store.next(),
+            (_, from) => Source::Replica(from),
+        };
+        let between = (source, contents.to);
         if !self.paths.contains_key(&between) {
-            let path = self.path(self.ends[contents.from], self.ends[contents.to])?;
+            let to = self.ends[contents.to];
+            let path = match source {
+                Source::Replica(from) => self.path(self.ends[from], to)?,
+                Source::Part(part) => self.store_path(part, to)?,
+            };
             self.paths.insert(between, path);
         }
         let (cap_gb_per_s, links) = &self.paths[&between];
         let cap_gb_per_s = *cap_gb_per_s;
+        let options = match (&self.store, source) {
+            (Some(store), Source::Part(_)) => &store.options,
+            _ => &self.options,
+        };
         let all_bytes = f64::from(contents.blocks) * self.block_bytes;
-        let bytes = if self.options.by_layer {
+        let bytes = if options.by_layer {
             // A GB/s is a byte a nanosecond.
             let meanwhile = cap_gb_per_s * contents.computed_ns as f64;
             (all_bytes - meanwhile).max(all_bytes / f64::from(self.layers.max(1)))
         } else {
             all_bytes
         };
-        let wait_ns = (self.options.latency_us * 1e3).round() as u64;
+        let wait_ns = (options.latency_us * 1e3).round() as u64;
         let spec = TransferSpec { links, cap_gb_per_s, share: 1.0, bytes, wait_ns, iterations: 1 };
         let flow = self.transfers.start(&spec)?;
         if self.ids.len() <= flow.index() {

@@ -143,6 +143,38 @@ fn beginnings_are_copied_where_another_has_much_more() {
 }
 
 #[test]
+fn what_one_replica_read_others_find_in_the_memory_of_all() {
+    let with = |store: &str| {
+        conversing(
+            2,
+            &format!(
+                "replicas = 8
+router = {{ policy = \"round-robin\" }}\n{store}"
+            ),
+        )
+    };
+    let hits = |served: &Served| served.summary.prefix_hit_rate;
+    let alone = with("");
+    let shared = with("kv_store = { memory = \"500 GB\" }");
+    // Of five turns' prompts 900, 1,900 to 4,900 tokens: at most 10,000 of 14,500 were there before.
+    assert!(
+        hits(&alone) < 0.2 && (0.6..=0.69).contains(&hits(&shared)),
+        "{} {}",
+        hits(&alone),
+        hits(&shared)
+    );
+    let copied = shared.copied.expect("said where there is memory that all share");
+    assert!(copied.requests > 150, "{copied:?}");
+    assert_eq!(shared.outcomes.len(), 300);
+    // With room for a few conversations only, between the two; over a link of a thousandth of the bandwidth it takes longer.
+    let small = with("kv_store = { memory = \"2 GB\" }");
+    assert!(hits(&small) < hits(&shared) - 0.1, "{}", hits(&small));
+    let slow = with("kv_store = { memory = \"500 GB\", gb_per_s = 0.1 }");
+    let seconds = |served: &Served| served.copied.map_or(0.0, |copied| copied.transfer_s);
+    assert!(seconds(&slow) > 50.0 * seconds(&shared), "{} {}", seconds(&slow), seconds(&shared));
+}
+
+#[test]
 fn who_would_wait_too_long_is_turned_away() {
     let with = |early: bool| {
         let service = format!(

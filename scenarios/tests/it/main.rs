@@ -338,7 +338,7 @@ fn library_scenarios_resolve() {
             "philly" => (352, 2_816),
             "scale" => (12_500, 100_000),
             "gang-deadlock" | "fragmentation" => (32, 256),
-            "kv-routing" => (40, 320),
+            "kv-routing" => (48, 384),
             "policy-shootout" => (80, 640),
             "elastic" | "disaggregation" | "capacity" => (8, 64),
             "heterogeneous" => (27, 108),

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
+use foretell_serving_policies::Tier;
 use foretell_serving_policies::route::{Load, Routed, Router};
 
 use super::attempts::Attempt;
 use super::member::Caching;
+use super::store::Store;
 use super::transport::{Move, Transport};
 use super::{Fleet, Refusal};
 use crate::engine::{Handed, Observer, Outcome, Part, Request, Wanted};
@@ -39,6 +41,7 @@ pub struct HandedOver {
 /// A beginning of a prompt that comes from another replica.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Copied {
+    /// Or [`STORE`](super::STORE).
     pub(super) from: usize,
     pub(super) to: usize,
     /// When it was asked for, or the replica was.
@@ -121,6 +124,14 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
         self
     }
 
+    /// The same fleet, whose replicas share memory for keys and values: what of a prompt is there and not in the cache of the replica that gets it is moved
+    /// there, from [`STORE`], by the transport of [`Self::copying_over`] or [`Self::handing_over`]. Writing to it costs nothing.
+    #[must_use]
+    pub fn sharing(mut self, memory: Tier) -> Self {
+        self.store = self.handing.is_some().then(|| Store::new(memory));
+        self
+    }
+
     /// What moves contents between its replicas.
     pub fn transport_mut(&mut self) -> Option<&mut T> {
         self.handing.as_mut().map(|handing| &mut handing.transport)
@@ -147,6 +158,9 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
             cached_tokens: outcome.cached_tokens,
             preemptions: outcome.preemptions,
         };
+        if let Some(store) = &mut self.store {
+            store.write(&attempt.block_keys);
+        }
         if let Some(handing) = &mut self.handing {
             handing.queue.push_back(id);
         }

@@ -6,6 +6,7 @@ mod hand_over;
 mod member;
 mod options;
 mod parts;
+mod store;
 mod transport;
 mod watch;
 
@@ -14,17 +15,19 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use foretell_serving_policies::route::{Caches, Load, Routed, Router, Tournament};
 
-use crate::engine::{Observer, Outcome, Part, Request};
+use crate::engine::{Handed, Observer, Outcome, Part, Request};
 use crate::replay::{Arrivals, Replica};
 
 use attempts::{Attempt, Attempts};
 use member::{Caching, Listening, Member, Phase};
 
 use hand_over::{Copied, HandingOver, Stage, part_of};
+use store::Store;
 
 pub use hand_over::{ANSWERS, HandedOver, PROMPTS};
 pub use options::FleetOptions;
 pub use parts::{Parts, Refusal, Refused, Tries};
+pub use store::STORE;
 pub use transport::{AtOnce, Move, Transport};
 pub use watch::{VARIANTS, Watched};
 
@@ -44,6 +47,7 @@ pub struct Fleet<R, A, O, T = AtOnce> {
     openings: BinaryHeap<Reverse<(u64, usize)>>,
     router: Box<dyn Router + Send>,
     handing: Option<HandingOver<T>>,
+    store: Option<Store>,
     arrivals: A,
     options: FleetOptions,
     attempts: Attempts,
@@ -81,6 +85,7 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
             openings: BinaryHeap::new(),
             router,
             handing: None,
+            store: None,
             arrivals,
             options,
             attempts: Attempts::default(),
@@ -316,6 +321,9 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
                 continue;
             }
             self.tries.answered += 1;
+            if let Some(store) = self.store.as_mut().filter(|_| attempt.handed == Handed::default()) {
+                store.write(&attempt.block_keys);
+            }
             let outcome = Outcome { request: attempt.index, ..outcome };
             self.watched.answered(&outcome);
             self.members[index].observer.finished(&outcome);
@@ -431,6 +439,12 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
             }
         };
         let source = source.filter(|&(from, _)| self.handing.is_some() && from != replica);
+        let source = source.or_else(|| {
+            let store = self.store.as_mut()?;
+            let own = Caching(&self.members).cached_blocks(replica, &arrival);
+            let more = store.beyond(arrival.block_keys, own);
+            (more > 0).then_some((STORE, more))
+        });
         let copied_tokens = source.map_or(0, |(_, blocks)| {
             let own = Caching(&self.members).cached_blocks(replica, &arrival);
             // The first token needs one that is computed.

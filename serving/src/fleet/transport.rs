@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 pub struct Move {
     /// By what the fleet calls it.
     pub id: u32,
-    /// Where they are, by place in the fleet.
+    /// Where they are, by place in the fleet, or [`STORE`](super::STORE).
     pub from: usize,
     /// Where they are needed.
     pub to: usize,

@@ -1,8 +1,9 @@
 //! Requests whose prompt one replica reads in, and whose answer another generates.
 
 use foretell_serving::fleet::{ANSWERS, AtOnce, Move, PROMPTS, Parts, Transport};
+use foretell_serving::policies::Tier;
 use foretell_serving::policies::route::{
-    Arrival, Caches, LeastOutstanding, Load, Pool, Routed, Router, Ties,
+    Arrival, Caches, LeastOutstanding, Load, Pool, RoundRobin, Routed, Router, Ties,
 };
 use foretell_serving::{Fleet, FleetOptions, Outcome};
 use proptest::prelude::*;
@@ -177,6 +178,31 @@ fn beginnings_are_copied_where_the_router_says_so() {
     );
 }
 
+#[test]
+fn beginnings_come_from_memory_that_all_share() {
+    // Two replicas in turn; the first keys of ten requests, which are the same from the first on: 0 1 2 3 4 0 1 2 3 4. The third, fourth and fifth find in
+    // memory what the other replica read in before them, and the tenth the fifth's fourth block; the first three of those its replica has.
+    let requests: Vec<_> = (0..10).map(|index| (index * 100_000, 16, 1)).collect();
+    let options = FleetOptions { block_tokens: 4, ..FleetOptions::default() };
+    let run = |blocks: u32| {
+        let line = Line { block_ns: 500, ..Line::default() };
+        let fleet = Fleet::new(Box::new(RoundRobin::default()), Listed::of(&requests), options);
+        let mut fleet = fleet.copying_over(line).sharing(Tier::new(blocks));
+        fleet.add(replica(800.0, 8, 64), Seen::default(), 0, 0);
+        fleet.add(replica(800.0, 8, 64), Seen::default(), 0, 0);
+        fleet.run_until(u64::MAX);
+        outcomes(fleet)
+    };
+    let (found, parts) = run(64);
+    // 500 ns for the block, and 800 ns and 100 ns for a token, which must be computed though all are there.
+    assert_eq!((found[9].cached_tokens, found[9].scheduled_ns), (15, 900_000 + 500));
+    assert_eq!(found[9].first_token_ns, 900_000 + 500 + 800 + 100);
+    assert_eq!(parts.handed_over.copies, 4);
+    // Without room nothing is found but what a replica has itself.
+    let (alone, parts) = run(0);
+    assert_eq!((alone[9].cached_tokens, alone[9].scheduled_ns, parts.handed_over.copies), (12, 900_000, 0));
+}
+
 proptest! {
     /// Whatever happens to replicas, each request is answered or refused, once, and no memory is lost.
     #[test]
@@ -189,6 +215,7 @@ proptest! {
         cancels in any::<bool>(),
         retries in 0_u32..4,
         copies in any::<bool>(),
+        store in prop::option::of(0_u32..40),
     ) {
         let options = FleetOptions { timeout_ns, retries, cancels, block_tokens: 4, backoff_ns: 3_000, ..FleetOptions::default() };
         let line = Line { block_ns, ..Line::default() };
@@ -199,6 +226,9 @@ proptest! {
         } else {
             divided(&requests, options, overflow_tokens, line)
         };
+        if let Some(blocks) = store {
+            fleet = fleet.sharing(Tier::new(blocks));
+        }
         fleet.add(replica(1000.0, 8, 64), Seen::default(), 500, PROMPTS);
         fleet.add(replica(1000.0, 8, 40), Seen::default(), 500, ANSWERS);
         fleet.add(replica(2000.0, 8, 30), Seen::default(), 9_000, PROMPTS);
