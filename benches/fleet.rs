@@ -61,6 +61,7 @@ impl Drawn {
                 output_tokens,
                 limit_tokens: output_tokens,
                 priority: 0,
+                adapter: 0,
                 block_keys: &[],
             }
         });

@@ -62,6 +62,7 @@ impl Fleet {
             block_keys: &keys,
             block_tokens: 16,
             session: random | 1,
+            adapter: 0,
             random,
         };
         let Routed::To { replica, .. } = self.router.route(&arrival, &self.loads, &Eighth) else { return 0 };

@@ -99,6 +99,7 @@ fn run(requests: &[(u32, u32, Vec<u64>)], pool: BlockPool) -> Count {
         output_tokens: *output_tokens,
         limit_tokens: *output_tokens,
         priority: 0,
+        adapter: 0,
         block_keys: keys,
     });
     let mut counts = [Count::default()];

@@ -8,6 +8,7 @@ use foretell_serving::cost::{Cost, Energy};
 use foretell_serving::metrics::Objective;
 use foretell_serving::served::{Role, RolloutEvent, Served};
 
+use crate::adapters;
 use crate::csv::Rows;
 use crate::units::{count, duration, fixed, percent, quantity};
 
@@ -218,6 +219,7 @@ pub(crate) fn rows(served: &Served) -> Vec<(&'static str, String)> {
         );
         rows.push(("Copied", text));
     }
+    rows.extend(adapters::row(served));
     let tries = served.tries;
     if tries.retried + tries.given_up + tries.lost > 0 {
         let text = format!(

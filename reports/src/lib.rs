@@ -14,6 +14,7 @@
 //!
 //! `docs/outputs.md` is the data dictionary of every file.
 
+mod adapters;
 mod classical;
 mod comparison;
 mod csv;
@@ -29,6 +30,7 @@ mod table;
 mod units;
 mod wire;
 
+pub use adapters::{ADAPTERS_HEADER, AdaptersRecord, write_adapters};
 pub use classical::{
     CLASSICAL_REQUESTS_HEADER, ClassicalRecord, ClassicalReplicaRecord, classical_overview, classical_table,
     write_classical_requests,
@@ -51,8 +53,8 @@ pub use run_dir::{
 };
 pub use search::{search_table, write_search, write_search_points};
 pub use service::{
-    REQUESTS_HEADER, ReplicaRecord, SERVICE_TIMELINE_HEADER, ServiceRecord, service_overview, service_table,
-    write_requests, write_service_timeline,
+    REQUESTS_HEADER, REQUESTS_HEADER_ADAPTERS, ReplicaRecord, SERVICE_TIMELINE_HEADER, ServiceRecord,
+    service_overview, service_table, write_requests, write_service_timeline,
 };
 pub use table::{plain_table, summary_table};
 pub use wire::{

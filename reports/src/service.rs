@@ -10,6 +10,7 @@ use foretell_serving::metrics::{Objective, Spread, Summary};
 use foretell_serving::served::{Copies, HandOvers, Role, RolloutEvent, Served};
 use serde::Serialize;
 
+use crate::adapters::AdaptersRecord;
 use crate::csv::Rows;
 use crate::fleet;
 use crate::table::{WIDTH_MIN, align_right, new_table, render};
@@ -19,6 +20,9 @@ use crate::units::{count, duration, fixed, percent, quantity};
 pub const REQUESTS_HEADER: &str = "request,replica,arrival_s,scheduled_s,first_token_s,last_token_s,prompt_tokens,\
                                    output_tokens,cached_tokens,preemptions,queue_s,ttft_s,tpot_s,e2e_s,slo_met,\
                                    status";
+
+/// What the header of `requests.csv` ends with where requests ask for adapters.
+pub const REQUESTS_HEADER_ADAPTERS: &str = ",adapter";
 
 /// Header of a service's `timeline.csv`.
 pub const SERVICE_TIMELINE_HEADER: &str =
@@ -205,7 +209,15 @@ fn side_by_side(services: &[Served], width: u16) -> String {
 
 /// Writes one row for each request, in order of arrival; those that got nothing have no other times.
 pub fn write_requests(served: &Served, out: &mut impl Write) -> io::Result<()> {
-    let mut rows = Rows::new(out, REQUESTS_HEADER);
+    let adapters = served.adapters.as_ref();
+    let header =
+        format!("{REQUESTS_HEADER}{}", if adapters.is_some() { REQUESTS_HEADER_ADAPTERS } else { "" });
+    let mut rows = Rows::new(out, &header);
+    let adapter = |rows: &mut Rows<'_, _>, request: u32| {
+        if let Some(adapters) = adapters {
+            rows.text(adapters.name(adapters.of(request)));
+        }
+    };
     let mut rejected = served.refused.iter().peekable();
     let mut refuse = |rows: &mut Rows<'_, _>, before: u32| -> io::Result<()> {
         while let Some(refused) = rejected.next_if(|refused| refused.request < before) {
@@ -214,6 +226,7 @@ pub fn write_requests(served: &Served, out: &mut impl Write) -> io::Result<()> {
             rows.seconds(refused.arrival_ns);
             (0..12).for_each(|_| rows.raw(b""));
             rows.text(&refused.why.to_string());
+            adapter(rows, refused.request);
             rows.end()?;
         }
         Ok(())
@@ -240,6 +253,7 @@ pub fn write_requests(served: &Served, out: &mut impl Write) -> io::Result<()> {
         rows.seconds(outcome.last_token_ns - outcome.arrival_ns);
         rows.decimal(u64::from(outcome.meets(&served.objective)), 0);
         rows.raw(b"done");
+        adapter(&mut rows, outcome.request);
         rows.end()?;
     }
     refuse(&mut rows, u32::MAX)?;
@@ -300,6 +314,9 @@ pub struct ServiceRecord<'a> {
     /// Beginnings of prompts that were copied from one replica's cache to another's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub copied: Option<Copies>,
+    /// Adapters, where requests ask for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapters: Option<AdaptersRecord>,
     /// Parts of the requests that a new version got.
     #[serde(skip_serializing_if = "<[RolloutEvent]>::is_empty")]
     pub rollout: &'a [RolloutEvent],
@@ -359,6 +376,7 @@ impl<'a> ServiceRecord<'a> {
             tries: served.tries,
             handed_over: served.handed_over,
             copied: served.copied,
+            adapters: AdaptersRecord::of(served),
             rollout: &served.rollout,
             scalings: served.scaling.len() as u64,
             mfu: served.mfu,

@@ -10,6 +10,7 @@ mod disaggregation;
 mod fabric;
 mod faults;
 mod fleet;
+mod lora;
 mod queue;
 mod reservation;
 mod rollout;
@@ -42,6 +43,7 @@ pub use faults::{
     OnFailureFile, RepairSpreadFile, ScheduledFaultFile, StragglersFile,
 };
 pub use fleet::{AdmissionFile, RouterFile};
+pub use lora::{LoraFile, LoraLoadingFile, LoraTargetsFile};
 pub use queue::{AmountFile, ClusterQueueFile, NetworkTopologyFile, RoleFile, TierFile, TopologyMode};
 pub use reservation::ReservationFile;
 pub use rollout::{RollbackFile, RolloutFile, RolloutStepFile, VersionFile};

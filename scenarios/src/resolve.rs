@@ -9,6 +9,7 @@ mod colocation;
 mod communication;
 mod fabric;
 mod faults;
+mod lora;
 mod queue;
 mod reservation;
 mod service;

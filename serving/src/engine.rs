@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use foretell_serving_policies::route::Load;
 use foretell_serving_policies::{Batcher, HandOver, Plan, Sequence, Slot, State};
 
-use crate::batch::{Batch, Chunk, StepLaw};
+use crate::batch::{Batch, Chunk, Line, StepLaw};
 use crate::speculation::Speculation;
 
 pub use crate::observer::{Iterations, Observer, Occupancy, Outcome};
 
+mod adapters;
 mod cancel;
 mod drafts;
 mod ends;
@@ -35,6 +36,8 @@ struct Timing {
     last_token_ns: u64,
     cached_tokens: u32,
     preemptions: u32,
+    /// When it was first passed over for its adapter.
+    held_back_ns: u64,
 }
 
 /// An instant that has not come.
@@ -47,6 +50,7 @@ impl Timing {
         last_token_ns: NEVER,
         cached_tokens: 0,
         preemptions: 0,
+        held_back_ns: NEVER,
     };
 }
 
@@ -58,6 +62,9 @@ pub(crate) struct UnderWay {
     sampled: u32,
     decode_tokens: u32,
     context_tokens: u64,
+    /// What adapters add to each iteration, and what was loaded before the first.
+    adapters_ns: f64,
+    loads_ns: f64,
     start_ns: u64,
     /// When iterations end.
     ends: Ends,
@@ -106,6 +113,7 @@ pub struct Engine<L, B: ?Sized = dyn Batcher + Send> {
     crossings: Vec<(u32, u32)>,
     latencies_ns: Vec<u64>,
     speculation: Option<Speculation>,
+    adapting: Option<Box<adapters::Adapting>>,
     fetches: fetches::Fetches,
     handing: hand_over::Handing,
     batcher: Box<B>,
@@ -128,6 +136,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             crossings: Vec::new(),
             latencies_ns: Vec::new(),
             speculation: None,
+            adapting: None,
             fetches: fetches::Fetches::default(),
             handing: hand_over::Handing::default(),
             batcher,
@@ -224,6 +233,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             arrival_ns: request.arrival_ns,
             request: request.index,
             priority: request.priority,
+            adapter: request.adapter,
             prompt_tokens,
             output_tokens,
             limit_tokens: request.limit_tokens.max(output_tokens),
@@ -294,6 +304,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         self.credit_decodes(&ended, &mut done, observer);
         self.credit_chunks(&ended, now_ns, &mut done, observer);
         ended.plan.done = done;
+        self.count_adapters(&ended);
         let after = Occupancy::of(&self.state);
         let (start_ns, batch) = (ended.start_ns, ended.batch());
         let since_ns = start_ns.max(self.told_until_ns);
@@ -431,6 +442,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         loop {
             self.batcher.compose(&mut self.state, &mut next.plan);
             self.begin_fetches(now_ns);
+            self.begin_loads(now_ns);
             let preempted = self.note_preempted(now_ns, observer);
             if !next.plan.is_empty() {
                 break;
@@ -475,6 +487,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
                 timing.cached_tokens = sequence.computed_tokens;
             }
         }
+        self.weigh_adapters(next, now_ns);
     }
 
     /// When a batch leaves the last stage: batches pass each stage in the order in which they entered the first.
@@ -500,10 +513,10 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     /// When the iterations of a row end.
     fn row(&mut self, next: &mut UnderWay, now_ns: u64, horizon_ns: u64) {
         let decodes = next.plan.decodes.len();
-        if !next.plan.chunks.is_empty() || self.speculation.is_some() {
+        if !next.plan.chunks.is_empty() || self.speculation.is_some() || next.loads_ns > 0.0 {
             let batch = next.batch();
-            let step_ns = self.with_drafts_ns(&batch, self.law.stage_ns(&batch, 0));
-            next.ends_after(now_ns, step_ns);
+            let step_ns = self.with_drafts_ns(&batch, self.law.stage_ns(&batch, 0) + next.adapters_ns);
+            next.ends_after(now_ns, step_ns + next.loads_ns);
             return;
         }
         let from = match self.unchanged {
@@ -516,10 +529,14 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             // Whoever waits for contents is looked at with the first batch that begins when they are there.
             instant_ns = instant_ns.min(done_ns.saturating_sub(1));
         }
-        let (sequences, context_tokens) = (decodes as u32, next.context_tokens);
-        let line = || self.law.decode_line(sequences, context_tokens);
+        let (sequences, context_tokens, added_ns) = (decodes as u32, next.context_tokens, next.adapters_ns);
+        let line = || {
+            let line = self.law.decode_line(sequences, context_tokens)?;
+            Some(Line { first_ns: line.first_ns + added_ns, ..line })
+        };
         let step_ns = |iteration| {
-            self.law.decode_ns(sequences, context_tokens + u64::from(sequences) * u64::from(iteration))
+            let context_tokens = context_tokens + u64::from(sequences) * u64::from(iteration);
+            self.law.decode_ns(sequences, context_tokens) + added_ns
         };
         next.ends.follow(from, Until { most, instant_ns }, line, step_ns);
     }

@@ -9,9 +9,11 @@
 //! - [`metrics`], [`served`], [`attainment`] and [`cost`]: what users feel and when, what GPUs do, and what it costs.
 //! - [`power`]: what GPUs draw meanwhile.
 //! - [`speculation`]: drafts, and how many of them it accepts.
+//! - [`adapters`]: low-rank adapters, what they add to iterations and what loading them takes.
 //! - [`group`]: engines that share their experts.
 //! - [`classical`] and [`classical_served`]: servers of models that answer a request in one execution, and what became of their requests.
 
+pub mod adapters;
 pub mod attainment;
 pub mod attention;
 pub mod batch;

@@ -1,8 +1,9 @@
 //! Requests that arrive at given times, and replicas that take them.
 
 use foretell_serving_policies::route::Load;
-use foretell_serving_policies::{Batcher, State};
+use foretell_serving_policies::{AdapterAt, Batcher, State};
 
+use crate::adapters::AdapterTotals;
 use crate::batch::StepLaw;
 use crate::engine::{
     Cancelled, Engine, Iterations, Observer, Outcome, Part, Rejection, Request, Steps, Wanted,
@@ -45,6 +46,16 @@ pub trait Replica {
 
     /// Tokens of prompts that were looked for in its cache of beginnings, and those that were found.
     fn prefix_tokens(&self) -> (u64, u64);
+
+    /// See [`Engine::adapter_at`].
+    fn adapter_at(&self, _adapter: u32) -> AdapterAt {
+        AdapterAt::Absent
+    }
+
+    /// See [`Engine::adapter_totals`].
+    fn adapter_totals(&self) -> AdapterTotals {
+        AdapterTotals::default()
+    }
 
     /// See [`Engine::take_wanted`].
     fn take_wanted(&mut self, wanted: &mut Vec<Wanted>);
@@ -102,6 +113,14 @@ impl<L: StepLaw, B: Batcher + ?Sized> Replica for Engine<L, B> {
     fn prefix_tokens(&self) -> (u64, u64) {
         let state = self.state();
         (state.prefix_queried_tokens, state.prefix_hit_tokens)
+    }
+
+    fn adapter_at(&self, adapter: u32) -> AdapterAt {
+        self.adapter_at(adapter)
+    }
+
+    fn adapter_totals(&self) -> AdapterTotals {
+        self.adapter_totals()
     }
 
     fn take_wanted(&mut self, wanted: &mut Vec<Wanted>) {

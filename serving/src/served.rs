@@ -1,8 +1,9 @@
 //! What became of a service: for reports.
 
+use crate::adapters::AdapterTotals;
 use crate::engine::Outcome;
 use crate::fleet::{Refused, Tries};
-use crate::metrics::{Objective, Recorder, Summary};
+use crate::metrics::{Objective, Recorder, Spread, Summary};
 
 /// What a replica does of requests.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize)]
@@ -53,6 +54,47 @@ pub struct Copies {
     pub bytes: f64,
     /// Seconds until they were there, on average.
     pub transfer_s: f64,
+}
+
+/// Adapters that were asked for.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AdaptersServed {
+    /// What they did to replicas.
+    pub totals: AdapterTotals,
+    /// Their names, by number less one.
+    pub names: Vec<String>,
+    /// The adapter of each request, from 1; 0 for none.
+    pub of_requests: Vec<u32>,
+}
+
+impl AdaptersServed {
+    /// The adapter of a request; 0 for none.
+    pub fn of(&self, request: u32) -> u32 {
+        self.of_requests.get(request as usize).copied().unwrap_or(0)
+    }
+
+    /// The name of an adapter; nothing where there is none.
+    pub fn name(&self, adapter: u32) -> &str {
+        let name = (adapter as usize).checked_sub(1).and_then(|place| self.names.get(place));
+        name.map_or("", String::as_str)
+    }
+}
+
+/// What became of requests with an adapter.
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+pub struct AdapterServed {
+    /// Its number, from 1; 0 for requests without one.
+    pub adapter: u32,
+    /// Requests that arrived.
+    pub requests: u64,
+    /// Those that were answered.
+    pub done: u64,
+    /// Those that kept all that is promised.
+    pub kept: u64,
+    /// Seconds to the first token.
+    pub ttft_s: Spread,
+    /// Seconds to the last token.
+    pub e2e_s: Spread,
 }
 
 /// A replica that served.
@@ -141,6 +183,8 @@ pub struct Served {
     pub handed_over: Option<HandOvers>,
     /// What was copied, where the router has things copied.
     pub copied: Option<Copies>,
+    /// Adapters, where requests ask for them.
+    pub adapters: Option<AdaptersServed>,
     /// What its autoscaler decided.
     pub scaling: Vec<ScalingEvent>,
     /// Parts of the requests that a new version got.
@@ -149,4 +193,32 @@ pub struct Served {
     pub mfu: f64,
     /// Share of their memory bandwidth that weights, keys and values took, over the whole time.
     pub bandwidth_use: f64,
+}
+
+impl Served {
+    /// What became of requests by adapter, from 0, which is none; nothing where there are no adapters.
+    pub fn by_adapter(&self) -> Vec<AdapterServed> {
+        let Some(adapters) = &self.adapters else { return Vec::new() };
+        let empty = |adapter| AdapterServed { adapter, ..AdapterServed::default() };
+        let mut all: Vec<AdapterServed> = (0..=adapters.names.len() as u32).map(empty).collect();
+        for &adapter in &adapters.of_requests {
+            if let Some(of) = all.get_mut(adapter as usize) {
+                of.requests += 1;
+            }
+        }
+        let mut times = vec![(Vec::new(), Vec::new()); all.len()];
+        for (_, outcome) in &self.outcomes {
+            let place = adapters.of(outcome.request) as usize;
+            if let (Some(of), Some((ttft_s, e2e_s))) = (all.get_mut(place), times.get_mut(place)) {
+                of.done += 1;
+                of.kept += u64::from(outcome.meets(&self.objective));
+                ttft_s.push(outcome.ttft_s());
+                e2e_s.push(outcome.e2e_s());
+            }
+        }
+        for (of, (ttft_s, e2e_s)) in all.iter_mut().zip(times) {
+            (of.ttft_s, of.e2e_s) = (Spread::of(ttft_s), Spread::of(e2e_s));
+        }
+        all
+    }
 }

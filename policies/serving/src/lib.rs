@@ -8,6 +8,8 @@
 //! - [`Sarathi`], [`VllmV0`], [`Orca`], [`Static`] (`FasterTransformer`), [`LightLlm`]: as Vidur has them.
 //! - [`TensorRtLlm`]: in-flight batching.
 //!
+//! Of the [`Adapters`] (`LoRA`) that requests ask for, an engine has some at hand.
+//!
 //! Models that answer a request in one execution have no state: a [`DynamicBatcher`] (Triton's) says what an idle instance executes.
 //!
 //! Which of several engines gets a request, a [`Router`] says: [`route`].
@@ -18,6 +20,7 @@
 
 extern crate alloc;
 
+mod adapters;
 pub mod autoscale;
 mod dynamic;
 mod kv;
@@ -35,6 +38,7 @@ mod tiers;
 mod vllm;
 mod vllm_v0;
 
+pub use adapters::{AdapterAt, AdapterLoad, AdapterSource, Adapters};
 pub use dynamic::{
     Decision, DynamicBatcher, DynamicBatching, DynamicBatchingError, DynamicRequest, QueuePolicy, Refusal,
     TimeoutAction,

@@ -42,6 +42,8 @@ pub struct Sequence {
     pub request: u32,
     /// Lower goes first, where priorities are heeded.
     pub priority: i32,
+    /// The adapter that it needs, from 1; 0 where it needs none.
+    pub adapter: u32,
     /// Tokens that were submitted.
     pub prompt_tokens: u32,
     /// Tokens that it will generate. No batcher may look at it: it is what the model will say. (Reservations that stand for oracles do.)

@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use crate::adapters::Adapters;
 use crate::kv::BlockPool;
 use crate::sequence::{HandOver, Sequence, Sequences, Slot};
 use crate::tiers::Fetch;
@@ -18,6 +19,8 @@ pub struct State {
     pub running: Vec<Slot>,
     /// Memory for keys and values.
     pub blocks: BlockPool,
+    /// Which adapters are at hand.
+    pub adapters: Adapters,
     /// Those that had to give up their memory since the engine last looked.
     pub preempted: Vec<Slot>,
     /// Those that have all their tokens and gave up their memory later than that, since the engine last looked.
@@ -43,6 +46,7 @@ impl State {
             waiting: VecDeque::new(),
             running: Vec::new(),
             blocks,
+            adapters: Adapters::default(),
             preempted: Vec::new(),
             released: Vec::new(),
             fetches: Vec::new(),

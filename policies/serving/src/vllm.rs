@@ -140,13 +140,14 @@ impl Vllm {
         (!preempted).then_some(budget)
     }
 
-    /// Takes those that wait, one after another, while there is room. Whoever has contents in tiers below waits for them, and others go before it.
+    /// Takes those that wait, one after another, while there is room. Whoever has contents in tiers below waits for them, and others go before it; so they do
+    /// before whoever needs an adapter that has no room.
     fn admit(&self, state: &mut State, plan: &mut Plan, mut budget: u32) {
         let mut at = 0;
         while budget > 0 && state.running.len() < self.max_sequences as usize {
             let Some(&slot) = state.waiting.get(at) else { break };
             let sequence = &state.sequences[slot];
-            if sequence.in_flight {
+            if sequence.in_flight || !state.adapters.prepare(slot, sequence.adapter) {
                 at += 1;
                 continue;
             }
@@ -211,6 +212,7 @@ impl Vllm {
                 break;
             }
             state.blocks.publish(slot, after);
+            state.adapters.take(sequence.adapter);
             state.running.push(slot);
             // Whoever was read in elsewhere decodes at once.
             plan.push(slot, tokens, sequence.decoding);
@@ -276,10 +278,16 @@ impl Batcher for Vllm {
     }
 
     fn compose(&mut self, state: &mut State, plan: &mut Plan) {
+        state.adapters.begin(&state.sequences, &state.running);
         let Some(budget) = self.continue_running(state, plan) else { return };
         self.admit(state, plan, budget);
         let full = state.running.len() >= self.max_sequences as usize;
-        let blocked = state.waiting.iter().any(|&slot| !state.sequences[slot].in_flight);
+        // Who waits for an adapter stands in nobody's way.
+        let is_ready = |slot: &Slot| {
+            let sequence = &state.sequences[*slot];
+            !sequence.in_flight && state.adapters.is_ready(sequence.adapter)
+        };
+        let blocked = state.waiting.iter().any(is_ready);
         plan.heeds_arrivals = !full && (!blocked || self.order == Order::Priority);
         // All that run decode, and who waits finds no room before one of them is done: free blocks only become fewer.
         if plan.chunks.is_empty() && !plan.decodes.is_empty() && plan.decodes.len() == state.running.len() {

@@ -67,6 +67,10 @@ pub enum RouterFile {
         #[serde(default, skip_serializing_if = "is_default")]
         #[schemars(range(min = 0, max = 1e6))]
         running: f64,
+        /// The request's adapter.
+        #[serde(default, skip_serializing_if = "is_default")]
+        #[schemars(range(min = 0, max = 1e6))]
+        lora: f64,
     },
 }
 

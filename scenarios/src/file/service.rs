@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdmissionFile, AutoscalerFile, DisaggregationFile, DurationFile, KvStoreFile, RolloutFile, RouterFile,
-    is_default,
+    AdmissionFile, AutoscalerFile, DisaggregationFile, DurationFile, KvStoreFile, LoraFile, RolloutFile,
+    RouterFile, is_default,
 };
 use crate::units::ByteSize;
 
@@ -73,6 +73,9 @@ pub struct ServiceFile {
     /// Tokens that are drafted and checked; none if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speculation: Option<SpeculationFile>,
+    /// Low-rank adapters that requests ask for; none if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraFile>,
     /// Where requests come from.
     pub requests: RequestsFile,
     /// Which replica gets a request.

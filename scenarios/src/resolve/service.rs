@@ -116,6 +116,7 @@ impl Resolver<'_, '_> {
         }
         let startup = self.span(&format!("{path}.startup_s"), file.startup_s);
         let options = options(file);
+        let lora = self.lora(path, file, seed);
         Some(Service {
             name: file.name.clone(),
             model: model?,
@@ -137,6 +138,7 @@ impl Resolver<'_, '_> {
                 draft_share: drafts.draft_share,
                 seed,
             }),
+            lora,
             requests: requests?,
             router: file.router,
             autoscaler: file.autoscaler.clone(),

@@ -4,6 +4,7 @@ mod autoscaler;
 mod classical;
 mod controller;
 mod link;
+mod lora;
 mod probe;
 mod replica;
 mod rollout;
@@ -35,6 +36,7 @@ pub use controller::Placed;
 pub(crate) use controller::Services;
 pub use foretell_serving::classical_served::{ClassicalServed, ClassicalServedBy};
 pub use foretell_serving::served::{Role, Served, ServedBy};
+pub use lora::Lora;
 pub(crate) use probe::{Nobody, Placement};
 pub use replica::ServiceError;
 pub(crate) use replica::calibration_of;
@@ -71,6 +73,8 @@ pub struct Service {
     pub engine: EngineFile,
     /// Tokens that are drafted and checked.
     pub speculation: Option<Speculation>,
+    /// Adapters that requests ask for.
+    pub lora: Option<Lora>,
     /// Where requests come from.
     pub requests: ServiceRequests,
     /// Which replica gets a request.

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use foretell_serving::adapters::{AdapterLaw, AdapterTotals};
 use foretell_serving::calibration::CalibrationError;
 use foretell_serving::law::LawError;
 use foretell_serving::memory::{Beside, VISIBLE_SHARE, blocks};
 use foretell_serving::policies::route::{Load, RouterError};
 use foretell_serving::policies::{
-    Batcher, BlockPool, Capacity, LightLlm, Limits, Orca, Order, Reservation, Sarathi, State, Static,
-    TensorRtLlm, Vllm, VllmV0,
+    AdapterAt, Batcher, BlockPool, Capacity, LightLlm, Limits, Orca, Order, Reservation, Sarathi, State,
+    Static, TensorRtLlm, Vllm, VllmV0,
 };
 use foretell_serving::power::{Drawing, Power};
 use foretell_serving::{
@@ -148,6 +149,7 @@ pub(super) struct Built {
 pub(super) struct Blueprint {
     pub(super) built: Built,
     law: Arc<AnalyticLaw>,
+    adapters: Option<AdapterLaw>,
     /// Blocks of an engine.
     blocks: u32,
     block_bytes: f64,
@@ -170,8 +172,16 @@ impl Blueprint {
             .filter(|&bytes| bytes > 0.0)
             .unwrap_or(calibration.device.memory_bytes);
         let engine = &service.engine;
-        let beside =
+        let mut beside =
             Beside::estimate(&service.model, parallelism, engine.max_batched_tokens, engine.max_sequences);
+        let adapters = service.lora.as_ref().map(|lora| {
+            let shape = lora.shape(service);
+            // Room for all of them is kept from the beginning.
+            beside.other_bytes += f64::from(lora.max_loras) * shape.bytes_per_gpu();
+            AdapterLaw::new(shape, parallelism, &calibration, lora.links)
+        });
+        let adapters =
+            adapters.transpose().map_err(|cause| ServiceError::Calibration { service: name(), cause })?;
         let weight_bytes = service.options.weights.bytes();
         let counted = blocks(
             &service.model,
@@ -208,7 +218,7 @@ impl Blueprint {
         };
         let block_bytes = f64::from(engine.block_tokens)
             * service.model.kv_bytes_per_token(parallelism, service.options.cache_number_bytes);
-        Ok(Self { built, law: Arc::new(law), blocks, block_bytes })
+        Ok(Self { built, law: Arc::new(law), adapters, blocks, block_bytes })
     }
 
     /// What an iteration takes that reads so many tokens in, of a sequence with so many before them.
@@ -250,8 +260,12 @@ impl Blueprint {
         let state = state(service, self.blocks, self.block_bytes);
         let engine =
             Engine::new(Arc::clone(&self.law), batcher(service, self.blocks), state).reading_over(links);
-        match service.speculation {
+        let engine = match service.speculation {
             Some(speculation) => engine.speculating(speculation),
+            None => engine,
+        };
+        match &self.adapters {
+            Some(adapters) => engine.adapting(adapters.clone()),
             None => engine,
         }
     }
@@ -260,13 +274,17 @@ impl Blueprint {
 fn state(service: &Service, blocks: u32, block_bytes: f64) -> State {
     let engine = &service.engine;
     let shares = matches!(engine.batcher, BatcherFile::Vllm | BatcherFile::TensorrtLlm);
-    State::new(if engine.prefix_caching && shares {
+    let mut state = State::new(if engine.prefix_caching && shares {
         let tiers: Vec<u32> =
             engine.kv_tiers.iter().map(|tier| (tier.memory.0 as f64 / block_bytes) as u32).collect();
         BlockPool::with_prefix_cache(blocks, engine.block_tokens).with_tiers(&tiers)
     } else {
         BlockPool::new(blocks, engine.block_tokens)
-    })
+    });
+    if let Some(lora) = &service.lora {
+        state.adapters = lora.adapters();
+    }
+    state
 }
 
 /// vLLM's share of blocks that stay free when a request is taken, before its V1.
@@ -321,6 +339,21 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => engine.enqueue_part(request, part),
             Self::Group(group) => group.enqueue_part(request, part),
+        }
+    }
+
+    // Groups have no adapters.
+    fn adapter_at(&self, adapter: u32) -> AdapterAt {
+        match self {
+            Self::One(engine) => engine.adapter_at(adapter),
+            Self::Group(_) => AdapterAt::Absent,
+        }
+    }
+
+    fn adapter_totals(&self) -> AdapterTotals {
+        match self {
+            Self::One(engine) => engine.adapter_totals(),
+            Self::Group(_) => AdapterTotals::default(),
         }
     }
 

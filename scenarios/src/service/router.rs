@@ -121,8 +121,8 @@ impl RouterFile {
                     ..MooncakeOptions::new(estimates.prefill_ns_per_token, estimates.transfer_ns_per_block)
                 })?)
             }
-            Self::Weighted { queue, kv_utilisation, prefix, running } => {
-                let weights = ScorerWeights { queue, kv_utilisation, prefix, running };
+            Self::Weighted { queue, kv_utilisation, prefix, running, lora } => {
+                let weights = ScorerWeights { queue, kv_utilisation, prefix, running, lora };
                 Box::new(Weighted::new(weights, Candidates::default())?)
             }
         })

@@ -5,7 +5,7 @@ use foretell_serving::classical_served::ClassicalServed;
 use foretell_serving::fleet::HandedOver;
 use foretell_serving::fleet::Parts;
 use foretell_serving::metrics::{Capacity, Recorder, Summary, Totals};
-use foretell_serving::served::{Copies, HandOvers, Served, ServedBy};
+use foretell_serving::served::{AdaptersServed, Copies, HandOvers, Served, ServedBy};
 use foretell_sim::engine::Progress;
 use foretell_sim::log::{Observer, RunResult};
 
@@ -54,11 +54,20 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
         (service.router.copies() || service.kv_store.is_some()).then(|| copies(service, &parts.handed_over));
     let handed_over = service.disaggregation.is_some().then(|| hand_overs(service, &parts.handed_over));
     let Parts {
-        observers: recorders, read_in, prefix_tokens, arrivals: mut feed, mut refused, tries, ..
+        observers: recorders,
+        read_in,
+        prefix_tokens,
+        adapters: totals,
+        arrivals: mut feed,
+        mut refused,
+        tries,
+        ..
     } = parts;
     if let Some(error) = feed.take_error() {
         return Err(error.into());
     }
+    let adapters = feed.take_adapters();
+    let adapters = adapters.map(|(names, of_requests)| AdaptersServed { totals, names, of_requests });
     refused.sort_by_key(|one| one.request);
     let by_replica: Vec<(u64, Totals)> = recorders
         .iter()
@@ -103,6 +112,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
         refused,
         handed_over,
         copied,
+        adapters,
         rollout,
         scaling: running.scaling,
         replicas: running

@@ -7,6 +7,7 @@ use foretell_traces::TraceError;
 use foretell_traces::requests::generate::{ClosedLoop, RequestGenerator, Sessions};
 use foretell_traces::requests::{self, Open, RequestRecord, RequestSource};
 
+use super::lora::{Asked, with_adapter};
 use super::replica::ServiceError;
 use super::{Service, ServiceRequests};
 
@@ -29,6 +30,7 @@ pub(super) struct Feed {
     rate_factor: f64,
     left: u64,
     block_tokens: u32,
+    adapters: Option<Asked>,
     keys: Vec<u64>,
     error: Option<TraceError>,
 }
@@ -60,6 +62,7 @@ impl Feed {
             rate_factor,
             left,
             block_tokens: service.engine.block_tokens,
+            adapters: service.lora.as_ref().map(|lora| Asked::new(lora, service, seed)).transpose()?,
             keys: Vec::new(),
             error: None,
         };
@@ -70,6 +73,11 @@ impl Feed {
     /// What went wrong, if something did; there are no more requests then.
     pub(super) fn take_error(&mut self) -> Option<TraceError> {
         self.error.take()
+    }
+
+    /// Names of the adapters that were asked for, and the adapter of each request, from 1.
+    pub(super) fn take_adapters(&mut self) -> Option<(Vec<String>, Vec<u32>)> {
+        self.adapters.take().map(Asked::into_parts)
     }
 
     fn draw(&mut self) {
@@ -119,6 +127,8 @@ impl Arrivals for Feed {
             record
         };
         self.keys = record.blocks_of(self.block_tokens).unwrap_or_default();
+        let adapter = self.adapters.as_mut().map_or(0, |asked| asked.next(&record));
+        with_adapter(&mut self.keys, adapter);
         let index = self.taken;
         self.taken += 1;
         if record.session.is_some() {
@@ -133,6 +143,7 @@ impl Arrivals for Feed {
             limit_tokens: record.output_tokens,
             // Here lower goes first, in traces higher.
             priority: record.priority.saturating_neg(),
+            adapter,
             block_keys: &self.keys,
         })
     }

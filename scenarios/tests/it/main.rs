@@ -9,6 +9,7 @@ mod disaggregation;
 mod elastic;
 mod fabrics;
 mod faults;
+mod lora;
 mod machines;
 mod profiles;
 mod queues;
@@ -346,7 +347,7 @@ fn library_scenarios_resolve() {
             "topology-aware" => (160, 1_280),
             "failures" => (2_080, 16_640),
             "classical" | "autoscaling" => (2, 16),
-            "canary" => (4, 32),
+            "canary" | "lora" => (4, 32),
             "gpu-cost" => (9, 72),
             "replica-loss" => (6, 48),
             "tidal" => (3, 24),

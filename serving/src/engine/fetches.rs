@@ -1,5 +1,7 @@
 //! Contents of blocks on their way from memory below the GPU's.
 
+use std::collections::VecDeque;
+
 use foretell_serving_policies::{Batcher, Fetch};
 
 use super::{Engine, Wanted};
@@ -37,17 +39,28 @@ pub(super) struct Fetches {
     free_ns: Vec<f64>,
     /// In the order in which they are done, with when.
     pending: Vec<(u64, Fetch)>,
+    /// Adapters on their way to the GPUs, the next first.
+    adapters: VecDeque<(u64, u32)>,
 }
 
 impl Fetches {
     pub(super) fn over(links: Vec<TierLink>) -> Self {
-        Self { free_ns: vec![0.0; links.len()], links, pending: Vec::new() }
+        Self { free_ns: vec![0.0; links.len()], links, pending: Vec::new(), adapters: VecDeque::new() }
     }
 
     /// When the next is done.
     #[inline]
     pub(super) fn next_ns(&self) -> Option<u64> {
-        self.pending.first().map(|&(done_ns, _)| done_ns)
+        let adapter_ns = self.adapters.front().map(|&(done_ns, _)| done_ns);
+        match self.pending.first() {
+            Some(&(done_ns, _)) => Some(adapter_ns.map_or(done_ns, |adapter_ns| adapter_ns.min(done_ns))),
+            None => adapter_ns,
+        }
+    }
+
+    /// Begins to load an adapter, which is there once those before it are.
+    pub(super) fn begin_adapter(&mut self, done_ns: u64, adapter: u32) {
+        self.adapters.push_back((done_ns, adapter));
     }
 
     /// Begins a read. A tier without a link is read in no time.
@@ -87,6 +100,11 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         let done = self.fetches.pending.partition_point(|&(done_ns, _)| done_ns <= now_ns);
         for (_, fetch) in self.fetches.pending.drain(..done) {
             self.state.fetched(&fetch);
+        }
+        while let Some((_, adapter)) =
+            self.fetches.adapters.pop_front_if(|&mut (done_ns, _)| done_ns <= now_ns)
+        {
+            self.state.adapters.loaded(adapter);
         }
     }
 

@@ -65,6 +65,7 @@ impl Part {
                 last_token_ns: handed.first_token_ns,
                 cached_tokens: handed.cached_tokens,
                 preemptions: handed.preemptions,
+                ..Timing::NONE
             },
         }
     }

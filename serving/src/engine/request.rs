@@ -15,6 +15,8 @@ pub struct Request<'a> {
     pub limit_tokens: u32,
     /// Lower goes first, where priorities are heeded.
     pub priority: i32,
+    /// The adapter that it needs, from 1; 0 where it needs none.
+    pub adapter: u32,
     /// A key for each block of tokens from its beginning, as [`foretell_serving_policies::BlockPool::set_keys`] wants them.
     pub block_keys: &'a [u64],
 }

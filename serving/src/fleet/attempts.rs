@@ -17,6 +17,7 @@ pub(super) struct Attempt {
     pub(super) output_tokens: u32,
     pub(super) limit_tokens: u32,
     pub(super) priority: i32,
+    pub(super) adapter: u32,
     pub(super) session: u64,
     pub(super) block_keys: Box<[u64]>,
     /// Tries before it.
@@ -49,6 +50,7 @@ impl Attempt {
             output_tokens: request.output_tokens,
             limit_tokens: request.limit_tokens,
             priority: request.priority,
+            adapter: request.adapter,
             session: 0,
             block_keys: request.block_keys.into(),
             tries: 0,
@@ -73,6 +75,7 @@ impl Attempt {
             block_keys: &self.block_keys,
             block_tokens: options.block_tokens,
             session: self.session,
+            adapter: self.adapter,
             random,
         }
     }
@@ -86,6 +89,7 @@ impl Attempt {
             output_tokens: self.output_tokens,
             limit_tokens: self.limit_tokens,
             priority: self.priority,
+            adapter: self.adapter,
             block_keys: &self.block_keys,
         }
     }

@@ -1,7 +1,7 @@
 //! A replica as its fleet knows it.
 
-use foretell_serving_policies::State;
 use foretell_serving_policies::route::{Arrival, Caches};
+use foretell_serving_policies::{AdapterAt, State};
 
 use super::watch::Watched;
 use crate::engine::{Iterations, Observer, Outcome, Steps};
@@ -33,6 +33,11 @@ pub(super) struct Caching<'a, R, O>(pub(super) &'a [Member<R, O>]);
 impl<R: Replica, O> Caches for Caching<'_, R, O> {
     fn cached_blocks(&self, replica: usize, arrival: &Arrival<'_>) -> u32 {
         self.0[replica].replica.as_ref().map_or(0, |replica| replica.cached_blocks(arrival.block_keys))
+    }
+
+    fn adapter(&self, replica: usize, arrival: &Arrival<'_>) -> AdapterAt {
+        let replica = self.0[replica].replica.as_ref();
+        replica.map_or(AdapterAt::Absent, |replica| replica.adapter_at(arrival.adapter))
     }
 }
 

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use foretell_serving_policies::route::{Caches, Load, Routed, Router, Tournament};
 
+use crate::adapters::AdapterTotals;
 use crate::engine::{Handed, Observer, Outcome, Part, Request};
 use crate::replay::{Arrivals, Replica};
 
@@ -40,6 +41,8 @@ pub struct Fleet<R, A, O, T = AtOnce> {
     alive: Vec<usize>,
     /// Tokens that those gone looked for in their caches, and found.
     prefix_tokens: (u64, u64),
+    /// What adapters did to those gone.
+    adapters: AdapterTotals,
     loads: Vec<Load>,
     /// When something ends at each replica.
     ends: Tournament,
@@ -80,6 +83,7 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
             members: Vec::new(),
             alive: Vec::new(),
             prefix_tokens: (0, 0),
+            adapters: AdapterTotals::default(),
             loads: Vec::new(),
             ends: Tournament::default(),
             openings: BinaryHeap::new(),
@@ -163,6 +167,7 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
         if let Some(replica) = member.replica.take() {
             let (queried, hit) = replica.prefix_tokens();
             self.prefix_tokens = (self.prefix_tokens.0 + queried, self.prefix_tokens.1 + hit);
+            self.adapters = self.adapters.plus(replica.adapter_totals());
         }
         self.alive.retain(|&alive| alive != index);
         self.ends.set(index, None);
@@ -204,8 +209,8 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
         let read_in = self.members.iter().map(|member| member.read_in).collect();
         let observers = self.members.into_iter().map(|member| member.observer).collect();
         let handed_over = self.handing.as_ref().map_or_else(HandedOver::default, HandingOver::done);
-        let Self { arrivals, refused, tries, prefix_tokens, .. } = self;
-        Parts { observers, read_in, prefix_tokens, arrivals, refused, tries, handed_over }
+        let Self { arrivals, refused, tries, prefix_tokens, adapters, .. } = self;
+        Parts { observers, read_in, prefix_tokens, adapters, arrivals, refused, tries, handed_over }
     }
 
     /// Loads of the replicas that serve.

@@ -3,6 +3,7 @@
 use foretell_serving_policies::route::Rejection as RouterRejection;
 
 use super::HandedOver;
+use crate::adapters::AdapterTotals;
 use crate::engine::Rejection;
 
 /// Why a request got nothing of a fleet.
@@ -81,6 +82,8 @@ pub struct Parts<A, O> {
     pub read_in: Vec<u64>,
     /// Tokens of prompts that were looked for in caches, and those that were found.
     pub prefix_tokens: (u64, u64),
+    /// What adapters did to replicas.
+    pub adapters: AdapterTotals,
     /// Where requests came from.
     pub arrivals: A,
     /// Requests that got nothing.

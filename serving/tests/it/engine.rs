@@ -1,13 +1,15 @@
 //! Engines: whatever the batcher, nobody can tell whether they look after every iteration.
 
+use foretell_serving::adapters::{AdapterLaw, AdapterLinks, AdapterShape, AdapterTargets, AdapterTotals};
 use foretell_serving::engine::{Iterations, Occupancy, Steps};
 use foretell_serving::metrics::Recorder;
 use foretell_serving::policies::{
-    Batcher, BlockPool, Capacity, LightLlm, Limits, Orca, Order, PrefixCache, Reservation, Sarathi, Slot,
-    State, Static, TensorRtLlm, Vllm, VllmV0,
+    Adapters, Batcher, BlockPool, Capacity, LightLlm, Limits, Orca, Order, PrefixCache, Reservation, Sarathi,
+    Slot, State, Static, TensorRtLlm, Vllm, VllmV0,
 };
 use foretell_serving::{
-    Batch, Cancelled, Engine, Line, Observer, Outcome, Request, Speculation, StepLaw, TierLink, replay,
+    Batch, Calibration, Cancelled, Engine, Line, Model, Observer, Outcome, Parallelism, Request, Speculation,
+    StepLaw, TierLink, replay,
 };
 use proptest::prelude::*;
 
@@ -81,6 +83,7 @@ struct Seen {
     blocks_in_use: u32,
     hit_tokens: u64,
     tier_blocks: Vec<(u64, u64)>,
+    adapters: AdapterTotals,
 }
 
 impl Observer for Seen {
@@ -130,11 +133,13 @@ struct Setting {
     drafts: Option<Speculation>,
     /// Blocks of two tiers below, and nanoseconds for each block that is read from them.
     tiers: Option<(u32, u32, f64)>,
+    /// Adapters on the GPU and on the host, and whether others go on while one is loaded. A request has one of five, or none.
+    adapters: Option<(u32, u32, bool)>,
 }
 
 impl Setting {
     fn new(batcher: usize, law: Law, prefixes: bool) -> Self {
-        Self { batcher, law, prefixes, drafts: None, tiers: None }
+        Self { batcher, law, prefixes, drafts: None, tiers: None, adapters: None }
     }
 }
 
@@ -179,7 +184,7 @@ impl Observer for Looking {
 }
 
 fn looked_at(setting: Setting, wanted: &[Wanted], one_by_one: bool) -> Looking {
-    let Setting { batcher: number, law, prefixes, drafts, tiers } = setting;
+    let Setting { batcher: number, law, prefixes, drafts, tiers, adapters } = setting;
     let keys: Vec<Vec<u64>> = wanted
         .iter()
         .enumerate()
@@ -203,6 +208,7 @@ fn looked_at(setting: Setting, wanted: &[Wanted], one_by_one: bool) -> Looking {
                 output_tokens,
                 limit_tokens: output_tokens + 3,
                 priority,
+                adapter: if adapters.is_some() { (prompt_tokens + 3 * output_tokens) % 6 } else { 0 },
                 block_keys: &keys[index],
             }
         })
@@ -219,7 +225,15 @@ fn looked_at(setting: Setting, wanted: &[Wanted], one_by_one: bool) -> Looking {
         }
         None => (pool, Vec::new()),
     };
-    let engine = Engine::new(law, batcher(number, law.stages as u32), State::new(pool)).reading_over(links);
+    let mut state = State::new(pool);
+    if let Some((gpu, host, overlapped)) = adapters {
+        state.adapters = Adapters::new(gpu, host);
+        if overlapped {
+            state.adapters = state.adapters.overlapped();
+        }
+    }
+    let engine = Engine::new(law, batcher(number, law.stages as u32), state).reading_over(links);
+    let engine = if adapters.is_some() { engine.adapting(adapter_law()) } else { engine };
     let engine = match drafts {
         Some(drafts) => engine.speculating(drafts),
         None => engine,
@@ -235,7 +249,19 @@ fn looked_at(setting: Setting, wanted: &[Wanted], one_by_one: bool) -> Looking {
     let tiers = state.blocks.prefix_cache().map_or(&[][..], PrefixCache::tiers);
     seen.tier_blocks = tiers.iter().map(|tier| (tier.hit_blocks(), tier.stored_blocks())).collect();
     seen.hit_tokens = state.prefix_hit_tokens;
+    seen.adapters = replicas[0].adapter_totals();
     Looking { seen, recorder }
+}
+
+/// Adapters of rank 8 of Llama 3.1 8B on an A100, read at 10 and 1 GB/s.
+fn adapter_law() -> AdapterLaw {
+    let model = Model::named("llama-3.1-8b").unwrap_or_else(|error| panic!("{error}"));
+    let calibration = Calibration::named("a100").unwrap_or_else(|error| panic!("{error}"));
+    let shape = AdapterShape::new(&model, Parallelism::default(), 8, AdapterTargets::All);
+    let links =
+        AdapterLinks { host_bytes_per_s: 1e10, storage_bytes_per_s: 1e9, storage_latency_ns: 12_345.0 };
+    AdapterLaw::new(shape, Parallelism::default(), &calibration, links)
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn wanted() -> impl Strategy<Value = Vec<Wanted>> {
@@ -283,6 +309,32 @@ proptest! {
         prop_assert!((waited - over_time).abs() <= 1e-6 * waited.max(1.0));
     }
 
+    /// The same where sequences have adapters, which are loaded while others go on or not.
+    #[test]
+    fn jumping_equals_looking_with_adapters(
+        number in 0_usize..3,
+        prefixes in any::<bool>(),
+        overlapped in any::<bool>(),
+        gpu in 1_u32..4,
+        host in 1_u32..5,
+        wanted in wanted(),
+    ) {
+        let law = Law { stages: 1, fixed_ns: 1e6, token_ns: 1e4, context_ns: 10.0, line: 5 };
+        let adapters = Some((gpu, host, overlapped));
+        let setting = Setting { adapters, ..Setting::new(number, law, prefixes) };
+        let mut jumping = run(setting, &wanted, false);
+        let mut looking = run(setting, &wanted, true);
+        let (of_rows, of_each) = (&mut jumping.adapters.products_ns, &mut looking.adapters.products_ns);
+        prop_assert!((*of_rows - *of_each).abs() <= 1e-9 * *of_each);
+        (*of_rows, *of_each) = (0.0, 0.0);
+        prop_assert_eq!(&jumping, &looking);
+        // Each adapter that somebody has comes from storage first.
+        let mut needed: Vec<u32> = wanted.iter().map(|one| (one.1 + 3 * one.2) % 6).filter(|&one| one > 0).collect();
+        needed.sort_unstable();
+        needed.dedup();
+        prop_assert!(jumping.adapters.loads_from_storage >= needed.len() as u64);
+    }
+
     /// Requests that no batch could ever hold are turned away at the door, and stop nobody.
     #[test]
     fn nobody_is_lost(number in 0..BATCHERS, stages in 1_usize..3, lengths in prop::collection::vec((1_u32..200, 1_u32..60), 1..20)) {
@@ -295,6 +347,7 @@ proptest! {
             output_tokens,
             limit_tokens: output_tokens,
             priority: 0,
+            adapter: 0,
             block_keys: &[],
         });
         let (mut replicas, mut observers) = ([engine], [Seen::default()]);
@@ -343,7 +396,7 @@ proptest! {
                 let (_, prompt_tokens, output_tokens, priority, group) = wanted[index];
                 let keys: Vec<u64> = (0..u64::from(prompt_tokens / BLOCK_TOKENS)).map(|block| group * 100 + block).collect();
                 let request = Request {
-                    index: index as u32, arrival_ns: now_ns, prompt_tokens, output_tokens, limit_tokens: output_tokens, priority, block_keys: &keys,
+                    index: index as u32, arrival_ns: now_ns, prompt_tokens, output_tokens, limit_tokens: output_tokens, priority, block_keys: &keys, adapter: 0,
                 };
                 engine.enqueue(&request).unwrap();
             }

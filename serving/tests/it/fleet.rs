@@ -64,6 +64,7 @@ fn request(index: u32, arrival_ns: u64, prompt_tokens: u32, output_tokens: u32) 
         output_tokens,
         limit_tokens: output_tokens,
         priority: 0,
+        adapter: 0,
         block_keys: &KEYS[..(index as usize % 5).min(4)],
     }
 }

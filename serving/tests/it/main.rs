@@ -1,5 +1,6 @@
 //! Tests of the crate as its users see it.
 
+mod adapters;
 mod calibrations;
 mod classical;
 mod engine;

@@ -76,6 +76,7 @@ fn run(drafts: Speculation, output_tokens: u32, limit_tokens: u32) -> Seen {
         output_tokens,
         limit_tokens,
         priority: 0,
+        adapter: 0,
         block_keys: &[],
     };
     let mut seen = [Seen::default()];

@@ -39,6 +39,7 @@ fn check<R: Replica>(replica: R, requests: &[(u64, &[u64])], expected: &[(u64, u
         output_tokens: 1,
         limit_tokens: 1,
         priority: 0,
+        adapter: 0,
         block_keys,
     });
     let mut seen = [Seen::default()];

@@ -6,6 +6,7 @@
 mod arrival;
 mod closed_loop;
 mod length;
+mod popularity;
 mod sessions;
 
 use rand::SeedableRng;
@@ -14,6 +15,7 @@ use rand::rngs::ChaCha8Rng;
 pub use arrival::{MmppState, RequestArrival};
 pub use closed_loop::{ClosedLoop, ClosedLoopConfig, MAX_CLOSED_USERS};
 pub use length::{CountLaw, LengthsLaw};
+pub use popularity::{Choices, Popularity};
 pub use sessions::{Groups, MAX_TURNS, Sessions, SessionsConfig};
 
 use arrival::RequestArrivals;
@@ -112,6 +114,7 @@ enum Own {
     Prompts = 1,
     Outputs = 2,
     Thinking = 3,
+    Choice = 4,
 }
 
 fn own_stream(seed: u64, number: u64, purpose: Own) -> ChaCha8Rng {

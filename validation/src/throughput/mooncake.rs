@@ -72,6 +72,7 @@ fn hit_percent(records: &[RequestRecord], blocks: u32) -> f64 {
             output_tokens: 1,
             limit_tokens: 1,
             priority: 0,
+            adapter: 0,
             block_keys: &record.prompt_blocks,
         };
         // Who is too long for the cache finds nothing.

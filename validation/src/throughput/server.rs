@@ -142,6 +142,7 @@ impl Arrivals for Closed {
             output_tokens,
             limit_tokens: output_tokens,
             priority: 0,
+            adapter: 0,
             block_keys: &[],
         })
     }

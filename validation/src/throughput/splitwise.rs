@@ -124,6 +124,7 @@ fn ours_ms(law: &AnalyticLaw, prompt_tokens: u32, batch: u32) -> Result<(f64, f6
         output_tokens: ANSWER_TOKENS,
         limit_tokens: ANSWER_TOKENS,
         priority: 0,
+        adapter: 0,
         block_keys: &[],
     });
     let mut last = [Last(None)];

@@ -164,6 +164,7 @@ fn compare(folder: &Path, name: &str, config_path: &Path) -> Result<Comparison, 
                 output_tokens: row.request_num_decode_tokens,
                 limit_tokens: row.request_num_decode_tokens,
                 priority: 0,
+                adapter: 0,
                 block_keys: &[],
             }
         })

@@ -190,6 +190,7 @@ fn compare(folder: &Path, profiles: &Path) -> Result<Comparison, Error> {
             output_tokens: rows[row].output_toks,
             limit_tokens: rows[row].output_toks,
             priority: 0,
+            adapter: 0,
             block_keys: &keys[row],
         })
         .collect();

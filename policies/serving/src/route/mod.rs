@@ -17,6 +17,8 @@ mod weighted;
 
 use core::fmt;
 
+use crate::adapters::AdapterAt;
+
 pub use affinity::SessionAffinity;
 pub use canary::Canary;
 pub use draws::{GOLDEN, mixed};
@@ -74,14 +76,22 @@ pub struct Arrival<'a> {
     pub block_tokens: u32,
     /// The conversation or user that it belongs to; 0 if none is known.
     pub session: u64,
+    /// The adapter that it needs, from 1; 0 where it needs none.
+    pub adapter: u32,
     /// 64 random bits, drawn by whoever asks. All chance of a decision comes from them.
     pub random: u64,
 }
 
-/// What replicas have in their caches.
+/// What replicas have at hand.
 pub trait Caches {
     /// Blocks of the request's beginning that a replica has, exactly.
     fn cached_blocks(&self, replica: usize, arrival: &Arrival<'_>) -> u32;
+
+    /// How near the request's adapter is at a replica.
+    fn adapter(&self, replica: usize, arrival: &Arrival<'_>) -> AdapterAt {
+        let _ = (replica, arrival);
+        AdapterAt::Absent
+    }
 }
 
 /// Replicas that cache nothing.

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use crate::adapters::AdapterAt;
+
 use super::draws::Draws;
 use super::recent::CacheIndex;
 use super::{Arrival, Caches, Candidates, Load, Routed, Router, RouterError, check_parameters};
@@ -17,18 +19,21 @@ pub struct ScorerWeights {
     pub prefix: f64,
     /// Few requests that run, as for those that wait. 0.
     pub running: f64,
+    /// The request's adapter: 1 where it is on the GPUs, 0.8 where there is room for it, 0.6 where others wait for it, else 0, as the `lora-affinity` scorer of the
+    /// Gateway API inference extension has it (from memory; there, 1 is for adapters of requests that run). For requests without an adapter all have 0. 0.
+    pub lora: f64,
 }
 
 impl Default for ScorerWeights {
     /// Those that Red Hat's distribution of llm-d sets.
     fn default() -> Self {
-        Self { queue: 2.0, kv_utilisation: 0.0, prefix: 3.0, running: 0.0 }
+        Self { queue: 2.0, kv_utilisation: 0.0, prefix: 3.0, running: 0.0, lora: 0.0 }
     }
 }
 
 impl ScorerWeights {
     /// Those of BLIS's example for llm-d with exact prefixes: 2 for the prefix, 1 for the queue, 1 for the utilisation.
-    pub const BLIS: Self = Self { queue: 1.0, kv_utilisation: 1.0, prefix: 2.0, running: 0.0 };
+    pub const BLIS: Self = Self { queue: 1.0, kv_utilisation: 1.0, prefix: 2.0, running: 0.0, lora: 0.0 };
 }
 
 /// llm-d's endpoint picker: the open replica with the greatest weighted sum of scores, any of them if several have it. It looks at all replicas.
@@ -48,6 +53,7 @@ impl Weighted {
             ("kv_utilisation", weights.kv_utilisation, 0.0),
             ("prefix", weights.prefix, 0.0),
             ("running", weights.running, 0.0),
+            ("lora", weights.lora, 0.0),
         ])?;
         Ok(Self { weights, index: CacheIndex::new(candidates), best: Vec::new() })
     }
@@ -62,6 +68,7 @@ impl Router for Weighted {
         if self.weights.prefix > 0.0 {
             found = self.index.find(arrival, loads, caches);
         }
+        let heeds_adapter = self.weights.lora > 0.0 && arrival.adapter > 0;
         let mut found = found.iter().peekable();
         let mut greatest = f64::NEG_INFINITY;
         self.best.clear();
@@ -70,7 +77,12 @@ impl Router for Weighted {
             let score = self.weights.queue * waiting.score(load.waiting)
                 + self.weights.kv_utilisation * (1.0 - part(load.used_blocks, load.total_blocks))
                 + self.weights.prefix * part(hit_blocks, arrival.block_keys.len() as u32)
-                + self.weights.running * running.score(load.running);
+                + self.weights.running * running.score(load.running)
+                + if heeds_adapter {
+                    self.weights.lora * near(caches.adapter(replica, arrival))
+                } else {
+                    0.0
+                };
             if score > greatest {
                 greatest = score;
                 self.best.clear();
@@ -85,6 +97,16 @@ impl Router for Weighted {
             self.index.sent(arrival, replica);
         }
         Routed::plain(replica)
+    }
+}
+
+/// The score of a replica for an adapter.
+const fn near(adapter: AdapterAt) -> f64 {
+    match adapter {
+        AdapterAt::Loaded => 1.0,
+        AdapterAt::Room => 0.8,
+        AdapterAt::Waiting => 0.6,
+        AdapterAt::Absent => 0.0,
     }
 }
 

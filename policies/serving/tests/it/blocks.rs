@@ -49,6 +49,7 @@ fn sequence(prompt_tokens: u32) -> Sequence {
         arrival_ns: 0,
         request: 0,
         priority: 0,
+        adapter: 0,
         prompt_tokens,
         output_tokens: 1,
         limit_tokens: 1,

@@ -9,6 +9,7 @@ fn sequence(prompt_tokens: u32, output_tokens: u32, limit_tokens: u32) -> Sequen
         arrival_ns: 0,
         request: 0,
         priority: 0,
+        adapter: 0,
         prompt_tokens,
         output_tokens,
         limit_tokens,

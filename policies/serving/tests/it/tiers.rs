@@ -22,6 +22,7 @@ impl Bench {
             arrival_ns: 0,
             request: 0,
             priority: 0,
+            adapter: 0,
             prompt_tokens: 4 * keys.len() as u32 + 1,
             output_tokens: 1,
             limit_tokens: 1,

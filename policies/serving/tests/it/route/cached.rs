@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 
 use foretell_serving_policies::{
-    ActiveBlocks, Arrival, Caches, Candidates, KvAware, KvAwareOptions, Load, MooncakeOptions,
+    ActiveBlocks, AdapterAt, Arrival, Caches, Candidates, KvAware, KvAwareOptions, Load, MooncakeOptions,
     MooncakeRouter, NoCaches, Rejection, Routed, Router, RouterError, ScorerWeights, Weighted,
 };
 
-use super::{CLOSED, Have, assert_shares, holding, prompt, replica, to, told};
+use super::{CLOSED, Have, arrival, assert_shares, holding, prompt, replica, to, told};
 
 const KEYS: [u64; 10] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
 
@@ -218,7 +218,7 @@ fn scores_are_weighted_and_summed() {
     // 1.5, 1.3, and 3 or 1.5.
     check(ScorerWeights::BLIS, [0, 0, 4], &[2]);
     check(ScorerWeights::BLIS, [0, 0, 1], &[0, 2]);
-    let alone = ScorerWeights { queue: 0.0, kv_utilisation: 0.0, prefix: 0.0, running: 0.0 };
+    let alone = ScorerWeights { queue: 0.0, kv_utilisation: 0.0, prefix: 0.0, running: 0.0, lora: 0.0 };
     check(ScorerWeights { kv_utilisation: 1.0, ..alone }, [4, 0, 0], &[2]);
     check(ScorerWeights { kv_utilisation: 1.0, running: 1.0, queue: 1.0, ..alone }, [4, 0, 0], &[1]);
     check(alone, [4, 0, 0], &[0, 1, 2]);
@@ -226,6 +226,41 @@ fn scores_are_weighted_and_summed() {
     let Ok(mut router) = Weighted::new(ScorerWeights::default(), Candidates::All) else { panic!() };
     assert_eq!(chosen(&mut router, &[of(3, 1, 7), CLOSED, of(3, 1, 7)], &request, &[0, 4, 0]), [0, 2]);
     assert_eq!(router.route(&request, &[CLOSED], &NoCaches), Routed::Unavailable);
+}
+
+/// How near the adapter of any request is at each replica.
+struct Near([AdapterAt; 4]);
+
+impl Caches for Near {
+    fn cached_blocks(&self, _replica: usize, _arrival: &Arrival<'_>) -> u32 {
+        0
+    }
+
+    fn adapter(&self, replica: usize, _arrival: &Arrival<'_>) -> AdapterAt {
+        self.0[replica]
+    }
+}
+
+#[test]
+fn an_adapter_draws_its_requests() {
+    use AdapterAt::{Absent, Loaded, Room, Waiting};
+    let queues = [4, 0, 1, 4].map(|waiting| Load { waiting, ..holding(0, 0) });
+    let check = |queue: f64, adapter: u32, near: [AdapterAt; 4], expected: usize| {
+        let weights = ScorerWeights { queue, prefix: 0.0, lora: 2.0, ..ScorerWeights::default() };
+        let Ok(mut router) = Weighted::new(weights, Candidates::All) else { panic!("{weights:?}") };
+        let request = Arrival { adapter, ..arrival(0, 0) };
+        let to = router.route(&request, &queues, &Near(near));
+        assert_eq!(to, Routed::To { replica: expected, from: None }, "{near:?}");
+    };
+    // Queues score 0, 1, 3/4, 0.
+    check(0.0, 7, [Loaded, Room, Waiting, Absent], 0);
+    check(0.0, 7, [Absent, Room, Waiting, Absent], 1);
+    check(0.0, 7, [Absent, Absent, Waiting, Absent], 2);
+    // 2 against 1.6 and 0.39.
+    check(0.39, 7, [Loaded, Room, Absent, Absent], 0);
+    check(0.41, 7, [Loaded, Room, Absent, Absent], 1);
+    // Who needs no adapter goes by queues alone.
+    check(0.1, 0, [Loaded, Absent, Loaded, Loaded], 1);
 }
 
 fn mooncake() -> MooncakeOptions {

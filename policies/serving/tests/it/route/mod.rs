@@ -42,7 +42,17 @@ fn prompt(
     random: u64,
 ) -> Arrival<'_> {
     let (index, now_ns, limit_tokens) = (0, 0, 100);
-    Arrival { index, now_ns, prompt_tokens, limit_tokens, block_keys, block_tokens, session, random }
+    Arrival {
+        index,
+        now_ns,
+        prompt_tokens,
+        limit_tokens,
+        block_keys,
+        block_tokens,
+        session,
+        adapter: 0,
+        random,
+    }
 }
 
 /// Blocks that each replica has of any request.
