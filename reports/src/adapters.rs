@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::csv::Rows;
 use crate::units::{count, percent, quantity};
 
-/// Header of `adapters.csv`.
+/// Header of `adapters.csv`; that of `models.csv` begins with `model`.
 pub const ADAPTERS_HEADER: &str = "adapter,requests,done,ttft_mean_s,ttft_p99_s,e2e_mean_s,slo_met";
 
 /// Adapters of a service in `services.json`.
@@ -23,8 +23,9 @@ pub struct AdaptersRecord {
 }
 
 impl AdaptersRecord {
-    pub(crate) fn of(served: &Served) -> Option<Self> {
-        let adapters = served.adapters.as_ref()?;
+    /// Of adapters, or of models that take turns.
+    pub(crate) fn of(served: &Served, models: bool) -> Option<Self> {
+        let adapters = served.adapters.as_ref().filter(|adapters| adapters.are_models == models)?;
         let asked_for = served.by_adapter().iter().filter(|of| of.adapter > 0 && of.requests > 0).count();
         Some(Self { asked_for: asked_for as u64, totals: adapters.totals })
     }
@@ -32,7 +33,9 @@ impl AdaptersRecord {
 
 /// Writes one row for each adapter that was asked for; the first, without a name, is for requests without one.
 pub fn write_adapters(served: &Served, out: &mut impl Write) -> io::Result<()> {
-    let mut rows = Rows::new(out, ADAPTERS_HEADER);
+    let are_models = served.adapters.as_ref().is_some_and(|adapters| adapters.are_models);
+    let header = ADAPTERS_HEADER.replacen("adapter", if are_models { "model" } else { "adapter" }, 1);
+    let mut rows = Rows::new(out, &header);
     let nanos = |seconds: f64| (seconds * 1e9).round() as u64;
     for of in served.by_adapter().iter().filter(|of| of.requests > 0) {
         rows.text(served.adapters.as_ref().map_or("", |adapters| adapters.name(of.adapter)));
@@ -49,7 +52,8 @@ pub fn write_adapters(served: &Served, out: &mut impl Write) -> io::Result<()> {
 
 /// What adapters did, for a row of a table.
 pub(crate) fn row(served: &Served) -> Option<(&'static str, String)> {
-    let AdaptersRecord { asked_for, totals } = AdaptersRecord::of(served)?;
+    let are_models = served.adapters.as_ref()?.are_models;
+    let AdaptersRecord { asked_for, totals } = AdaptersRecord::of(served, are_models)?;
     let busy_s = served.summary.totals.busy_ns / 1e9;
     let share = |seconds: f64| percent(if busy_s > 0.0 { seconds / busy_s } else { 0.0 });
     let waited = match totals.held_back {
@@ -61,12 +65,15 @@ pub(crate) fn row(served: &Served) -> Option<(&'static str, String)> {
         ),
     };
     let text = format!(
-        "{} asked for; {} loads from hosts, {} from storage ({} s); {waited}; {} of busy time in their products",
+        "{} asked for; {} loads from hosts, {} from storage ({} s); {waited}",
         count(asked_for),
         count(totals.loads_from_host),
         count(totals.loads_from_storage),
-        quantity(totals.load_ns / 1e9),
-        share(totals.products_ns / 1e9)
+        quantity(totals.load_ns / 1e9)
     );
-    Some(("Adapters", text))
+    if are_models {
+        return Some(("Models", text));
+    }
+    let products = share(totals.products_ns / 1e9);
+    Some(("Adapters", format!("{text}; {products} of busy time in their products")))
 }

@@ -13,7 +13,7 @@
 //! OUT/services.json          the figures of every service, where there are services
 //! OUT/classical_services.json the same of classical ones
 //! OUT/search.csv, points.csv, search.json of `foretell search`: deployments, and the points that were looked at
-//! OUT/<policy>/service-<name>/requests.csv, timeline.csv, replicas.csv, scaling.csv, adapters.csv and rollout.csv, of each; of `foretell serve` without the policy's folder
+//! OUT/<policy>/service-<name>/requests.csv, timeline.csv, replicas.csv, scaling.csv, adapters.csv, models.csv and rollout.csv, of each; of `foretell serve` without the policy's folder
 //! ```
 
 use std::collections::BTreeSet;
@@ -158,8 +158,9 @@ fn write_services(directory: &Path, services: &[Served]) -> Result<(), ReportErr
         if served.objective != Objective::default() {
             write_file(&own.join("attainment.csv"), |file| write_attainment(served, file))?;
         }
-        if served.adapters.is_some() {
-            write_file(&own.join("adapters.csv"), |file| write_adapters(served, file))?;
+        if let Some(adapters) = &served.adapters {
+            let name = if adapters.are_models { "models.csv" } else { "adapters.csv" };
+            write_file(&own.join(name), |file| write_adapters(served, file))?;
         }
         if !served.scaling.is_empty() {
             write_file(&own.join("scaling.csv"), |file| write_scaling(served, file))?;

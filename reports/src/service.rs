@@ -24,6 +24,9 @@ pub const REQUESTS_HEADER: &str = "request,replica,arrival_s,scheduled_s,first_t
 /// What the header of `requests.csv` ends with where requests ask for adapters.
 pub const REQUESTS_HEADER_ADAPTERS: &str = ",adapter";
 
+/// The same where replicas have several models.
+pub const REQUESTS_HEADER_MODELS: &str = ",model";
+
 /// Header of a service's `timeline.csv`.
 pub const SERVICE_TIMELINE_HEADER: &str =
     "time_s,busy,running,waiting,kv_blocks,prompt_tokens_per_s,output_tokens_per_s,preemptions";
@@ -210,8 +213,12 @@ fn side_by_side(services: &[Served], width: u16) -> String {
 /// Writes one row for each request, in order of arrival; those that got nothing have no other times.
 pub fn write_requests(served: &Served, out: &mut impl Write) -> io::Result<()> {
     let adapters = served.adapters.as_ref();
-    let header =
-        format!("{REQUESTS_HEADER}{}", if adapters.is_some() { REQUESTS_HEADER_ADAPTERS } else { "" });
+    let last = match adapters {
+        Some(adapters) if adapters.are_models => REQUESTS_HEADER_MODELS,
+        Some(_) => REQUESTS_HEADER_ADAPTERS,
+        None => "",
+    };
+    let header = format!("{REQUESTS_HEADER}{last}");
     let mut rows = Rows::new(out, &header);
     let adapter = |rows: &mut Rows<'_, _>, request: u32| {
         if let Some(adapters) = adapters {
@@ -317,6 +324,9 @@ pub struct ServiceRecord<'a> {
     /// Adapters, where requests ask for them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapters: Option<AdaptersRecord>,
+    /// Models that take turns on each replica, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub models: Option<AdaptersRecord>,
     /// Parts of the requests that a new version got.
     #[serde(skip_serializing_if = "<[RolloutEvent]>::is_empty")]
     pub rollout: &'a [RolloutEvent],
@@ -376,7 +386,8 @@ impl<'a> ServiceRecord<'a> {
             tries: served.tries,
             handed_over: served.handed_over,
             copied: served.copied,
-            adapters: AdaptersRecord::of(served),
+            adapters: AdaptersRecord::of(served, false),
+            models: AdaptersRecord::of(served, true),
             rollout: &served.rollout,
             scalings: served.scaling.len() as u64,
             mfu: served.mfu,

@@ -16,6 +16,7 @@ mod reservation;
 mod rollout;
 mod run;
 mod service;
+mod swap;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -56,6 +57,7 @@ pub use service::{
     KvTierFile, MmppStateFile, RequestArrivalFile, RequestTraceFile, RequestsFile, ServiceFile, SessionsFile,
     SloFile, SpeculationFile, SyntheticRequestsFile, WeightsFile,
 };
+pub use swap::SwapFile;
 pub use workload::{
     ArrivalFile, ComponentFile, DeadlineFile, DurationFile, JobTraceFile, JobTraceFormat, PhaseFile,
     PresetName, QueueFile, QueueNodes, ScalingFile, SizeFile, SyntheticFile, UsersFile, WorkloadFile,

@@ -13,6 +13,7 @@ mod lora;
 mod queue;
 mod reservation;
 mod service;
+mod swap;
 mod workload;
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use foretell_serving_policies::route::Load;
-use foretell_serving_policies::{Batcher, HandOver, Plan, Sequence, Slot, State};
+use foretell_serving_policies::{Batcher, BlockPool, HandOver, Plan, Sequence, Slot, State};
 
 use crate::batch::{Batch, Chunk, Line, StepLaw};
 use crate::speculation::Speculation;
@@ -228,6 +228,25 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// The same with a part of a request.
     pub fn enqueue_part(&mut self, request: &Request<'_>, part: Part) -> Result<(), Rejection> {
+        let slot = self.state.sequences.insert(self.sequence(request, part)?);
+        self.timings.resize(self.state.sequences.capacity(), Timing::NONE);
+        self.timings[slot.index()] = part.timing();
+        self.state.blocks.set_keys(slot, request.block_keys);
+        self.batcher.enqueue(&mut self.state, slot);
+        Ok(())
+    }
+
+    /// Whether it would take a part of a request in.
+    pub fn check(&self, request: &Request<'_>, part: Part) -> Result<(), Rejection> {
+        self.sequence(request, part).map(drop)
+    }
+
+    /// Gets other memory for keys and values, with nothing in it. Nobody may hold any.
+    pub(crate) fn forget(&mut self, blocks: BlockPool) {
+        self.state.blocks = blocks;
+    }
+
+    fn sequence(&self, request: &Request<'_>, part: Part) -> Result<Sequence, Rejection> {
         let (prompt_tokens, output_tokens) = (request.prompt_tokens.max(1), request.output_tokens.max(1));
         let sequence = Sequence {
             arrival_ns: request.arrival_ns,
@@ -255,12 +274,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         if !self.batcher.can_take(&self.state, &sequence) {
             return Err(Rejection::NeverTaken { tokens });
         }
-        let slot = self.state.sequences.insert(sequence);
-        self.timings.resize(self.state.sequences.capacity(), Timing::NONE);
-        self.timings[slot.index()] = part.timing();
-        self.state.blocks.set_keys(slot, request.block_keys);
-        self.batcher.enqueue(&mut self.state, slot);
-        Ok(())
+        Ok(sequence)
     }
 
     /// Considers those that were taken in. Whatever ends by `now_ns` must have been advanced over. Nothing else arrives before `horizon_ns`, as far as

@@ -10,7 +10,7 @@
 //! - [`power`]: what GPUs draw meanwhile.
 //! - [`speculation`]: drafts, and how many of them it accepts.
 //! - [`adapters`]: low-rank adapters, what they add to iterations and what loading them takes.
-//! - [`group`]: engines that share their experts.
+//! - [`group`]: engines that share their experts; [`turns`]: models that take turns on the same GPUs.
 //! - [`classical`] and [`classical_served`]: servers of models that answer a request in one execution, and what became of their requests.
 
 pub mod adapters;
@@ -44,6 +44,7 @@ mod replay;
 pub mod served;
 pub mod speculation;
 pub mod tables;
+pub mod turns;
 
 pub use foretell_serving_policies as policies;
 
@@ -62,3 +63,4 @@ pub use observer::{Observer, Outcome};
 pub use options::Options;
 pub use replay::{Arrivals, Replica, drive, replay};
 pub use speculation::Speculation;
+pub use turns::Turns;

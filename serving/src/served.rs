@@ -56,11 +56,13 @@ pub struct Copies {
     pub transfer_s: f64,
 }
 
-/// Adapters that were asked for.
+/// Adapters that were asked for, or models of which each replica has several.
 #[derive(Clone, PartialEq, Debug)]
 pub struct AdaptersServed {
     /// What they did to replicas.
     pub totals: AdapterTotals,
+    /// Whether they are models.
+    pub are_models: bool,
     /// Their names, by number less one.
     pub names: Vec<String>,
     /// The adapter of each request, from 1; 0 for none.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AdmissionFile, AutoscalerFile, DisaggregationFile, DurationFile, KvStoreFile, LoraFile, RolloutFile,
-    RouterFile, is_default,
+    RouterFile, SwapFile, is_default,
 };
 use crate::units::ByteSize;
 
@@ -76,6 +76,9 @@ pub struct ServiceFile {
     /// Low-rank adapters that requests ask for; none if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraFile>,
+    /// Further models on each replica, which take turns; none if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap: Option<SwapFile>,
     /// Where requests come from.
     pub requests: RequestsFile,
     /// Which replica gets a request.

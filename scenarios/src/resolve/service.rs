@@ -69,11 +69,15 @@ impl Resolver<'_, '_> {
             Some(rollout) => Some(self.rollout(path, file, rollout, &service, seed, nodes)?),
             None => None,
         };
-        Some(Service { disaggregation, rollout, ..service })
+        let swap = match &file.swap {
+            Some(swap) => Some(self.swap(path, file, &service, swap, seed, nodes)?),
+            None => None,
+        };
+        Some(Service { swap, disaggregation, rollout, ..service })
     }
 
     /// A service as its replicas are, or those of one variant.
-    fn replicas(
+    pub(super) fn replicas(
         &mut self,
         path: &str,
         file: &ServiceFile,
@@ -139,6 +143,7 @@ impl Resolver<'_, '_> {
                 seed,
             }),
             lora,
+            swap: None,
             requests: requests?,
             router: file.router,
             autoscaler: file.autoscaler.clone(),

@@ -239,12 +239,14 @@ impl<'a> Services<'a> {
                     flows.place(node, service);
                 }
                 let options = &service.options;
-                let recorder = Recorder::of(
-                    Arc::clone(&service.model),
-                    options.weights.bytes(),
-                    options.cache_number_bytes,
-                )
-                .drawing(built.drawing);
+                // With several models it is not known what an iteration has to do.
+                let recorder = if service.swap.is_some() {
+                    Recorder::default()
+                } else {
+                    let (weight_bytes, number_bytes) = (options.weights.bytes(), options.cache_number_bytes);
+                    Recorder::of(Arc::clone(&service.model), weight_bytes, number_bytes)
+                        .drawing(built.drawing)
+                };
                 let startup_ns = u64::try_from(service.startup.as_nanos()).unwrap_or(u64::MAX);
                 let ready_ns = now_ns.saturating_add(startup_ns);
                 let member = running.fleet.add(server, recorder, ready_ns, number);

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use foretell_serving::adapters::{AdapterLinks, AdapterShape, AdapterTargets};
+use foretell_serving::adapters::{AdapterLinks, AdapterShape, AdapterTargets, AdapterTotals};
 use foretell_serving::policies::Adapters;
 use foretell_serving::policies::route::mixed;
+use foretell_serving::served::AdaptersServed;
 use foretell_traces::generate::GenerateError;
 use foretell_traces::requests::RequestRecord;
 use foretell_traces::requests::generate::{Choices, Popularity};
@@ -53,10 +54,30 @@ pub(super) struct Asked {
     numbers: BTreeMap<String, u32>,
     /// By request.
     of_requests: Vec<u32>,
+    /// Whether they are models of which each replica has several.
+    are_models: bool,
 }
 
 impl Asked {
-    pub(super) fn new(lora: &Lora, service: &Service, seed: u64) -> Result<Self, GenerateError> {
+    /// For a service, if it has adapters or several models.
+    pub(super) fn of(service: &Service, seed: u64) -> Result<Option<Self>, GenerateError> {
+        if let Some(lora) = &service.lora {
+            return Self::new(lora, service, seed).map(Some);
+        }
+        let Some(swap) = &service.swap else { return Ok(None) };
+        let models = std::iter::once(service).chain(&swap.models);
+        let names: Vec<String> = models.map(|service| service.model.name.clone()).collect();
+        Ok(Some(Self {
+            choices: swap.drawn.map(|popularity| Choices::new(&popularity, seed)).transpose()?,
+            base: String::new(),
+            numbers: names.iter().cloned().zip(1..).collect(),
+            names,
+            of_requests: Vec::new(),
+            are_models: true,
+        }))
+    }
+
+    fn new(lora: &Lora, service: &Service, seed: u64) -> Result<Self, GenerateError> {
         let choices = lora.drawn.map(|popularity| Choices::new(&popularity, seed)).transpose()?;
         Ok(Self {
             choices,
@@ -64,6 +85,7 @@ impl Asked {
             names: Vec::new(),
             numbers: BTreeMap::new(),
             of_requests: Vec::new(),
+            are_models: false,
         })
     }
 
@@ -72,10 +94,13 @@ impl Asked {
         let adapter = if let Some(choices) = &self.choices {
             let number = record.session.unwrap_or(self.of_requests.len() as u64);
             choices.of(number).map_or(0, |choice| choice + 1)
-        } else if record.model.is_empty() || *record.model == *self.base {
+        } else if !self.are_models && (record.model.is_empty() || *record.model == *self.base) {
             0
         } else if let Some(&known) = self.numbers.get(&*record.model) {
             known
+        } else if self.are_models {
+            // Of a model that it does not have it has the first.
+            1
         } else {
             self.names.push(record.model.to_string());
             let number = self.names.len() as u32;
@@ -86,13 +111,14 @@ impl Asked {
         adapter
     }
 
-    /// Names of the adapters that were asked for, by number less one, and the adapter of each request.
-    pub(super) fn into_parts(mut self) -> (Vec<String>, Vec<u32>) {
+    /// What was asked for, and what that did to replicas.
+    pub(super) fn served(mut self, totals: AdapterTotals) -> AdaptersServed {
         let most = self.of_requests.iter().max().copied().unwrap_or(0);
         for number in self.names.len() as u32 + 1..=most {
             self.names.push(format!("adapter-{number}"));
         }
-        (self.names, self.of_requests)
+        let Self { names, of_requests, are_models, .. } = self;
+        AdaptersServed { totals, are_models, names, of_requests }
     }
 }
 

@@ -11,6 +11,7 @@ mod rollout;
 mod router;
 mod run;
 mod source;
+mod swap;
 mod transport;
 
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ pub(crate) use probe::{Nobody, Placement};
 pub use replica::ServiceError;
 pub(crate) use replica::calibration_of;
 pub(crate) use router::Estimates;
+pub use swap::Swap;
 
 /// A model that is served.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,6 +77,8 @@ pub struct Service {
     pub speculation: Option<Speculation>,
     /// Adapters that requests ask for.
     pub lora: Option<Lora>,
+    /// Further models on each of its replicas.
+    pub swap: Option<Swap>,
     /// Where requests come from.
     pub requests: ServiceRequests,
     /// Which replica gets a request.

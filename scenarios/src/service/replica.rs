@@ -12,9 +12,10 @@ use foretell_serving::policies::{
     Static, TensorRtLlm, Vllm, VllmV0,
 };
 use foretell_serving::power::{Drawing, Power};
+use foretell_serving::turns::Hosted;
 use foretell_serving::{
     AnalyticLaw, Batch, Calibration, Cancelled, Chunk, Engine, Group, Observer, Part, Rejection,
-    Replica as Serving, Request, StepLaw, TierLink, Wanted,
+    Replica as Serving, Request, StepLaw, TierLink, Turns, Wanted,
 };
 use foretell_traces::TraceError;
 use foretell_traces::generate::GenerateError;
@@ -123,6 +124,7 @@ pub(crate) fn calibration_of(gpu: &str) -> Result<Calibration, CalibrationError>
 pub(super) enum Replica {
     One(Box<Engine<Arc<AnalyticLaw>>>),
     Group(Group<Arc<AnalyticLaw>>),
+    Turns(Box<Turns<Arc<AnalyticLaw>>>),
 }
 
 /// What a report says of a replica beside what it did.
@@ -150,6 +152,8 @@ pub(super) struct Blueprint {
     pub(super) built: Built,
     law: Arc<AnalyticLaw>,
     adapters: Option<AdapterLaw>,
+    /// The same with further models that take turns.
+    others: Vec<Self>,
     /// Blocks of an engine.
     blocks: u32,
     block_bytes: f64,
@@ -214,11 +218,19 @@ impl Blueprint {
             peak_flops,
             memory_bytes_per_s: peak_bytes_per_s,
             price_per_gpu_hour: place.group.price_per_gpu_hour,
-            drawing: power.map(|power| Drawing { power, gpus: engine_gpus, peak_flops, peak_bytes_per_s }),
+            // With several models it is not known what each iteration has to do.
+            drawing: power.filter(|_| service.swap.is_none()).map(|power| Drawing {
+                power,
+                gpus: engine_gpus,
+                peak_flops,
+                peak_bytes_per_s,
+            }),
         };
         let block_bytes = f64::from(engine.block_tokens)
             * service.model.kv_bytes_per_token(parallelism, service.options.cache_number_bytes);
-        Ok(Self { built, law: Arc::new(law), adapters, blocks, block_bytes })
+        let others = service.swap.iter().flat_map(|swap| &swap.models).map(|other| Self::new(other, place));
+        let others = others.collect::<Result<_, _>>()?;
+        Ok(Self { built, law: Arc::new(law), adapters, others, blocks, block_bytes })
     }
 
     /// What an iteration takes that reads so many tokens in, of a sequence with so many before them.
@@ -244,6 +256,15 @@ impl Blueprint {
     /// A replica that has nothing to do.
     pub(super) fn replica(&self, service: &Service) -> Replica {
         let data = service.parallelism.data;
+        if let Some(swap) = &service.swap {
+            let hosted = |(blueprint, service): (&Self, &Service)| {
+                let (from_host_ns, from_storage_ns) = swap.load_ns(service);
+                Hosted { engine: blueprint.engine(service), from_host_ns, from_storage_ns }
+            };
+            let first = std::iter::once((self, service));
+            let models = first.chain(self.others.iter().zip(&swap.models)).map(hosted).collect();
+            return Replica::Turns(Box::new(Turns::new(models, swap.options)));
+        }
         if data > 1 {
             Replica::Group(Group::new((0..data).map(|_| self.engine(service)).collect()))
         } else {
@@ -332,6 +353,7 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => engine.next_ns(),
             Self::Group(group) => group.next_ns(),
+            Self::Turns(turns) => turns.next_ns(),
         }
     }
 
@@ -339,6 +361,7 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => engine.enqueue_part(request, part),
             Self::Group(group) => group.enqueue_part(request, part),
+            Self::Turns(turns) => turns.enqueue_part(request, part),
         }
     }
 
@@ -347,6 +370,7 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => engine.adapter_at(adapter),
             Self::Group(_) => AdapterAt::Absent,
+            Self::Turns(turns) => turns.adapter_at(adapter),
         }
     }
 
@@ -354,6 +378,7 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => engine.adapter_totals(),
             Self::Group(_) => AdapterTotals::default(),
+            Self::Turns(turns) => turns.adapter_totals(),
         }
     }
 
@@ -361,6 +386,7 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => wanted.extend(engine.take_wanted()),
             Self::Group(group) => Serving::take_wanted(group, wanted),
+            Self::Turns(turns) => turns.take_wanted(wanted),
         }
     }
 
@@ -368,6 +394,7 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => engine.deliver(request, now_ns),
             Self::Group(group) => Serving::deliver(group, request, now_ns),
+            Self::Turns(turns) => turns.deliver(request, now_ns),
         }
     }
 
@@ -375,6 +402,7 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => engine.give_up_awaited(request, now_ns),
             Self::Group(group) => Serving::give_up_awaited(group, request, now_ns),
+            Self::Turns(turns) => turns.give_up_awaited(request, now_ns),
         }
     }
 
@@ -382,6 +410,7 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => engine.give_up_kept(request, now_ns),
             Self::Group(group) => Serving::give_up_kept(group, request, now_ns),
+            Self::Turns(turns) => turns.give_up_kept(request, now_ns),
         }
     }
 
@@ -389,6 +418,7 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => engine.cancel(request, now_ns),
             Self::Group(group) => group.cancel(request, now_ns),
+            Self::Turns(turns) => turns.cancel(request, now_ns),
         }
     }
 
@@ -396,6 +426,7 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => engine.begin(now_ns, horizon_ns, observer),
             Self::Group(group) => group.begin(now_ns, observer),
+            Self::Turns(turns) => turns.begin(now_ns, horizon_ns, observer),
         }
     }
 
@@ -403,6 +434,7 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => engine.advance(horizon_ns, observer),
             Self::Group(group) => group.advance(observer),
+            Self::Turns(turns) => turns.advance(horizon_ns, observer),
         }
     }
 
@@ -410,6 +442,7 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => engine.requests(),
             Self::Group(group) => Serving::requests(group),
+            Self::Turns(turns) => turns.requests(),
         }
     }
 
@@ -417,6 +450,7 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => engine.left_over().collect(),
             Self::Group(group) => group.left_over().collect(),
+            Self::Turns(turns) => turns.left_over(),
         }
     }
 
@@ -424,6 +458,7 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => engine.load(),
             Self::Group(group) => Serving::load(group),
+            Self::Turns(turns) => turns.load(),
         }
     }
 
@@ -431,6 +466,7 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => Serving::cached_blocks(&**engine, block_keys),
             Self::Group(group) => Serving::cached_blocks(group, block_keys),
+            Self::Turns(turns) => turns.cached_blocks(block_keys),
         }
     }
 
@@ -438,6 +474,7 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => engine.unfinished().collect(),
             Self::Group(group) => Serving::unfinished(group),
+            Self::Turns(turns) => turns.unfinished(),
         }
     }
 
@@ -445,6 +482,7 @@ impl Serving for Replica {
         match self {
             Self::One(engine) => Serving::prefix_tokens(&**engine),
             Self::Group(group) => Serving::prefix_tokens(group),
+            Self::Turns(turns) => turns.prefix_tokens(),
         }
     }
 }

@@ -5,7 +5,7 @@ use foretell_serving::classical_served::ClassicalServed;
 use foretell_serving::fleet::HandedOver;
 use foretell_serving::fleet::Parts;
 use foretell_serving::metrics::{Capacity, Recorder, Summary, Totals};
-use foretell_serving::served::{AdaptersServed, Copies, HandOvers, Served, ServedBy};
+use foretell_serving::served::{Copies, HandOvers, Served, ServedBy};
 use foretell_sim::engine::Progress;
 use foretell_sim::log::{Observer, RunResult};
 
@@ -66,8 +66,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
     if let Some(error) = feed.take_error() {
         return Err(error.into());
     }
-    let adapters = feed.take_adapters();
-    let adapters = adapters.map(|(names, of_requests)| AdaptersServed { totals, names, of_requests });
+    let adapters = feed.take_adapters().map(|asked| asked.served(totals));
     refused.sort_by_key(|one| one.request);
     let by_replica: Vec<(u64, Totals)> = recorders
         .iter()

@@ -62,7 +62,7 @@ impl Feed {
             rate_factor,
             left,
             block_tokens: service.engine.block_tokens,
-            adapters: service.lora.as_ref().map(|lora| Asked::new(lora, service, seed)).transpose()?,
+            adapters: Asked::of(service, seed)?,
             keys: Vec::new(),
             error: None,
         };
@@ -75,9 +75,9 @@ impl Feed {
         self.error.take()
     }
 
-    /// Names of the adapters that were asked for, and the adapter of each request, from 1.
-    pub(super) fn take_adapters(&mut self) -> Option<(Vec<String>, Vec<u32>)> {
-        self.adapters.take().map(Asked::into_parts)
+    /// Which adapters or models were asked for.
+    pub(super) fn take_adapters(&mut self) -> Option<Asked> {
+        self.adapters.take()
     }
 
     fn draw(&mut self) {

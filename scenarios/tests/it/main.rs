@@ -18,6 +18,7 @@ mod rollout;
 mod search;
 mod services;
 mod slurm;
+mod swap;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

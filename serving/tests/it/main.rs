@@ -12,3 +12,4 @@ mod memory;
 mod models;
 mod speculation;
 mod tiers;
+mod turns;
