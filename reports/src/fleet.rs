@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use foretell_serving::attainment::{ENOUGH, WINDOW_S, Window};
 use foretell_serving::cost::{Cost, Energy};
 use foretell_serving::metrics::Objective;
-use foretell_serving::served::{Role, RolloutEvent, Served};
+use foretell_serving::served::{BatchServed, Role, RolloutEvent, Served};
 
 use crate::adapters;
 use crate::csv::Rows;
@@ -153,6 +153,25 @@ fn costs(cost: &Cost) -> String {
     text
 }
 
+/// What became of a job of requests.
+fn job_row(job: &BatchServed) -> String {
+    let done = if job.answered > 0 {
+        let took_s = job.last_s - job.submit_s;
+        let tokens_per_s = if took_s > 0.0 { job.output_tokens as f64 / took_s } else { 0.0 };
+        format!(" after {}, {} output tokens/s", duration(took_s), quantity(tokens_per_s))
+    } else {
+        String::new()
+    };
+    format!(
+        "{}: {} of {} requests{done}; deadline of {} {}",
+        job.name,
+        count(job.answered),
+        count(job.requests),
+        duration(job.deadline_s - job.submit_s),
+        if job.is_met() { "met" } else { "missed" }
+    )
+}
+
 /// What happened to the fleet, for a row of a table each; nothing of one to which nothing happened.
 pub(crate) fn rows(served: &Served) -> Vec<(&'static str, String)> {
     let mut rows = Vec::new();
@@ -220,6 +239,7 @@ pub(crate) fn rows(served: &Served) -> Vec<(&'static str, String)> {
         rows.push(("Copied", text));
     }
     rows.extend(adapters::row(served));
+    rows.extend(served.batches.iter().map(|job| ("Job", job_row(job))));
     let tries = served.tries;
     if tries.retried + tries.given_up + tries.lost > 0 {
         let text = format!(

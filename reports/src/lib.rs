@@ -53,8 +53,8 @@ pub use run_dir::{
 };
 pub use search::{search_table, write_search, write_search_points};
 pub use service::{
-    REQUESTS_HEADER, REQUESTS_HEADER_ADAPTERS, REQUESTS_HEADER_MODELS, ReplicaRecord,
-    SERVICE_TIMELINE_HEADER, ServiceRecord, service_overview, service_table, write_requests,
+    BatchRecord, REQUESTS_HEADER, REQUESTS_HEADER_ADAPTERS, REQUESTS_HEADER_JOBS, REQUESTS_HEADER_MODELS,
+    ReplicaRecord, SERVICE_TIMELINE_HEADER, ServiceRecord, service_overview, service_table, write_requests,
     write_service_timeline,
 };
 pub use table::{plain_table, summary_table};

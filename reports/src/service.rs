@@ -7,7 +7,7 @@ use foretell_serving::attainment::Breach;
 use foretell_serving::cost::{Cost, Energy};
 use foretell_serving::fleet::Tries;
 use foretell_serving::metrics::{Objective, Spread, Summary};
-use foretell_serving::served::{Copies, HandOvers, Role, RolloutEvent, Served};
+use foretell_serving::served::{BatchServed, Copies, HandOvers, Role, RolloutEvent, Served};
 use serde::Serialize;
 
 use crate::adapters::AdaptersRecord;
@@ -26,6 +26,9 @@ pub const REQUESTS_HEADER_ADAPTERS: &str = ",adapter";
 
 /// The same where replicas have several models.
 pub const REQUESTS_HEADER_MODELS: &str = ",model";
+
+/// What it ends with after that where there are jobs of requests.
+pub const REQUESTS_HEADER_JOBS: &str = ",job";
 
 /// Header of a service's `timeline.csv`.
 pub const SERVICE_TIMELINE_HEADER: &str =
@@ -218,11 +221,17 @@ pub fn write_requests(served: &Served, out: &mut impl Write) -> io::Result<()> {
         Some(_) => REQUESTS_HEADER_ADAPTERS,
         None => "",
     };
-    let header = format!("{REQUESTS_HEADER}{last}");
+    let jobs = if served.batches.is_empty() { "" } else { REQUESTS_HEADER_JOBS };
+    let header = format!("{REQUESTS_HEADER}{last}{jobs}");
     let mut rows = Rows::new(out, &header);
     let adapter = |rows: &mut Rows<'_, _>, request: u32| {
         if let Some(adapters) = adapters {
             rows.text(adapters.name(adapters.of(request)));
+        }
+        if !served.batches.is_empty() {
+            let job = served.job_of.get(request as usize).copied().unwrap_or(0) as usize;
+            let job = job.checked_sub(1).and_then(|number| served.batches.get(number));
+            rows.text(job.map_or("", |job| &job.name));
         }
     };
     let mut rejected = served.refused.iter().peekable();
@@ -327,6 +336,9 @@ pub struct ServiceRecord<'a> {
     /// Models that take turns on each replica, where there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub models: Option<AdaptersRecord>,
+    /// Jobs of requests with a deadline.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub batches: Vec<BatchRecord<'a>>,
     /// Parts of the requests that a new version got.
     #[serde(skip_serializing_if = "<[RolloutEvent]>::is_empty")]
     pub rollout: &'a [RolloutEvent],
@@ -338,6 +350,16 @@ pub struct ServiceRecord<'a> {
     pub bandwidth_use: f64,
     /// What it came to.
     pub summary: &'a Summary,
+}
+
+/// A job of requests in `services.json`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct BatchRecord<'a> {
+    /// What became of it.
+    #[serde(flatten)]
+    pub job: &'a BatchServed,
+    /// Whether all of it was answered in time.
+    pub met: bool,
 }
 
 /// A replica in `services.json`.
@@ -388,6 +410,7 @@ impl<'a> ServiceRecord<'a> {
             copied: served.copied,
             adapters: AdaptersRecord::of(served, false),
             models: AdaptersRecord::of(served, true),
+            batches: served.batches.iter().map(|job| BatchRecord { job, met: job.is_met() }).collect(),
             rollout: &served.rollout,
             scalings: served.scaling.len() as u64,
             mfu: served.mfu,

@@ -3,6 +3,7 @@
 //! The doc comments here are the descriptions in the JSON schema, and what `docs/scenarios.md` explains at length.
 
 mod autoscaler;
+mod batch;
 mod classical;
 mod colocation;
 mod communication;
@@ -28,6 +29,7 @@ use crate::catalog::default_max_pods;
 use crate::units::ByteSize;
 
 pub use autoscaler::{AutoscalerFile, DecodePointFile, KedaFile, MetricFile, TimetableRowFile};
+pub use batch::BatchFile;
 pub use classical::{
     ClassicalLatencyFile, ClassicalPriorityFile, ClassicalRequestsFile, ClassicalServiceFile,
     ClassicalSloFile, LatencyPointFile, TimeoutActionFile,

@@ -3,6 +3,7 @@
 //! Problems go into the document under the path of their field, and resolving goes on, so that one reading finds as much
 //! as it can.
 
+mod batch;
 mod classical;
 mod cluster;
 mod colocation;

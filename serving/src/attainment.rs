@@ -76,7 +76,7 @@ pub fn breaches(windows: &[Window]) -> Vec<Breach> {
 }
 
 impl Served {
-    /// Windows from the beginning of the run to the last arrival.
+    /// Windows from the beginning of the run to the last arrival, of requests that are of no job.
     pub fn windows(&self) -> Vec<Window> {
         let mut windows: Vec<Window> = Vec::new();
         let mut of = |arrival_ns: u64, answered: u64, kept: u64| {
@@ -89,10 +89,10 @@ impl Served {
             window.answered += answered;
             window.kept += kept;
         };
-        for (_, outcome) in &self.outcomes {
+        for (_, outcome) in self.outcomes.iter().filter(|(_, one)| !self.is_of_job(one.request)) {
             of(outcome.arrival_ns, 1, u64::from(outcome.meets(&self.objective)));
         }
-        for refused in &self.refused {
+        for refused in self.refused.iter().filter(|one| !self.is_of_job(one.request)) {
             of(refused.arrival_ns, 0, 0);
         }
         windows

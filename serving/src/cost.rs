@@ -60,7 +60,9 @@ impl Served {
         let output_tokens = self.output_tokens();
         let prompt_tokens: u64 = outcomes().map(|one| u64::from(one.prompt_tokens)).sum();
         let promised = self.objective != Objective::default();
-        let kept = outcomes().filter(|one| promised && one.meets(&self.objective)).count() as u64;
+        let kept = outcomes()
+            .filter(|one| promised && !self.is_of_job(one.request) && one.meets(&self.objective))
+            .count() as u64;
         let by = |unit: f64, count: u64| (count > 0).then(|| dollars * unit / count as f64);
         Some(Cost {
             dollars,

@@ -82,6 +82,44 @@ impl AdaptersServed {
     }
 }
 
+/// A job of requests with a deadline.
+#[derive(Clone, PartialEq, Default, Debug, serde::Serialize)]
+pub struct BatchServed {
+    /// Its name.
+    pub name: String,
+    /// When it was submitted, seconds from the beginning.
+    pub submit_s: f64,
+    /// When it had to be done, likewise.
+    pub deadline_s: f64,
+    /// Its requests.
+    pub requests: u64,
+    /// Those that were answered.
+    pub answered: u64,
+    /// Those that got nothing.
+    pub refused: u64,
+    /// When the last answer was there, likewise.
+    pub last_s: f64,
+    /// Tokens of prompts that were answered.
+    pub prompt_tokens: u64,
+    /// Tokens of the answers.
+    pub output_tokens: u64,
+}
+
+impl BatchServed {
+    /// One of its requests was answered.
+    pub fn answered(&mut self, outcome: &Outcome) {
+        self.answered += 1;
+        self.last_s = self.last_s.max(outcome.last_token_ns as f64 / 1e9);
+        self.prompt_tokens += u64::from(outcome.prompt_tokens);
+        self.output_tokens += u64::from(outcome.output_tokens);
+    }
+
+    /// Whether all of it was answered in time.
+    pub fn is_met(&self) -> bool {
+        self.answered == self.requests && self.last_s <= self.deadline_s
+    }
+}
+
 /// What became of requests with an adapter.
 #[derive(Clone, Copy, PartialEq, Default, Debug)]
 pub struct AdapterServed {
@@ -187,6 +225,10 @@ pub struct Served {
     pub copied: Option<Copies>,
     /// Adapters, where requests ask for them.
     pub adapters: Option<AdaptersServed>,
+    /// Jobs of requests with a deadline.
+    pub batches: Vec<BatchServed>,
+    /// The job of each request, from 1; 0 for none. Nothing where there are no jobs.
+    pub job_of: Vec<u32>,
     /// What its autoscaler decided.
     pub scaling: Vec<ScalingEvent>,
     /// Parts of the requests that a new version got.
@@ -198,6 +240,11 @@ pub struct Served {
 }
 
 impl Served {
+    /// Whether a request is of a job: nobody waits for it, and what is promised is not promised to it.
+    pub fn is_of_job(&self, request: u32) -> bool {
+        self.job_of.get(request as usize).is_some_and(|&job| job > 0)
+    }
+
     /// What became of requests by adapter, from 0, which is none; nothing where there are no adapters.
     pub fn by_adapter(&self) -> Vec<AdapterServed> {
         let Some(adapters) = &self.adapters else { return Vec::new() };

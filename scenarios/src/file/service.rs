@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdmissionFile, AutoscalerFile, DisaggregationFile, DurationFile, KvStoreFile, LoraFile, RolloutFile,
-    RouterFile, SwapFile, is_default,
+    AdmissionFile, AutoscalerFile, BatchFile, DisaggregationFile, DurationFile, KvStoreFile, LoraFile,
+    RolloutFile, RouterFile, SwapFile, is_default,
 };
 use crate::units::ByteSize;
 
@@ -81,6 +81,9 @@ pub struct ServiceFile {
     pub swap: Option<SwapFile>,
     /// Where requests come from.
     pub requests: RequestsFile,
+    /// Jobs of requests that have to be done by some time, behind the others.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub batch: Vec<BatchFile>,
     /// Which replica gets a request.
     #[serde(default, skip_serializing_if = "is_default")]
     pub router: RouterFile,

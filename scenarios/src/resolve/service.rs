@@ -121,6 +121,7 @@ impl Resolver<'_, '_> {
         let startup = self.span(&format!("{path}.startup_s"), file.startup_s);
         let options = options(file);
         let lora = self.lora(path, file, seed);
+        let batches = self.batches(path, file, seed);
         Some(Service {
             name: file.name.clone(),
             model: model?,
@@ -144,6 +145,7 @@ impl Resolver<'_, '_> {
             }),
             lora,
             swap: None,
+            batches,
             requests: requests?,
             router: file.router,
             autoscaler: file.autoscaler.clone(),
@@ -533,7 +535,7 @@ pub(super) fn arrival(file: &RequestArrivalFile) -> RequestArrival {
     }
 }
 
-fn count_law(file: &CountFile) -> CountLaw {
+pub(super) fn count_law(file: &CountFile) -> CountLaw {
     match *file {
         CountFile::Constant { count } => CountLaw::Constant { count },
         CountFile::Uniform { min, max } => CountLaw::Uniform { min, max },

@@ -69,6 +69,8 @@ const REQUESTS: u64 = 1000;
 /// A service with `per_s` in place of `base`.
 pub(super) fn loaded(service: &Service, base: Load, per_s: f64, length: Length, seed: u64) -> Loaded {
     let mut service = service.clone();
+    // Nobody searches for what jobs of requests get.
+    service.batches.clear();
     if let Some(speculation) = &mut service.speculation {
         speculation.seed = seed;
     }
@@ -107,7 +109,8 @@ pub(super) fn calm(service: &Service) -> Option<Service> {
     let ServiceRequests::Open { config, .. } = &service.requests else { return None };
     let config =
         RequestGeneratorConfig { arrival: RequestArrival::Constant { rate_per_s: 1e-3 }, ..config.clone() };
-    Some(Service { requests: ServiceRequests::Open { config, count: CALM }, ..service.clone() })
+    let requests = ServiceRequests::Open { config, count: CALM };
+    Some(Service { requests, batches: Vec::new(), ..service.clone() })
 }
 
 /// A service that hardly anybody asks: to see where its replicas are placed.
@@ -118,5 +121,6 @@ pub(super) fn idle(service: &Service) -> Service {
         lengths: LengthsLaw::Independent { prompt: one.clone(), output: one },
         target: Target { model: String::new(), priority: 0, max_model_tokens: 2 },
     };
-    Service { requests: ServiceRequests::Open { config, count: 1 }, ..service.clone() }
+    let requests = ServiceRequests::Open { config, count: 1 };
+    Service { requests, batches: Vec::new(), ..service.clone() }
 }

@@ -1,6 +1,7 @@
 //! Models that are served: what a scenario says of them, their pods, and what becomes of their requests.
 
 mod autoscaler;
+mod batch;
 mod classical;
 mod controller;
 mod link;
@@ -31,6 +32,7 @@ pub use crate::file::{
     AutoscalerFile, BatcherFile, CapacityFile, EngineFile, KvStoreFile, KvTierFile, RolloutFile, RouterFile,
     TransferFile,
 };
+pub use batch::BatchJob;
 pub use classical::{ClassicalService, ClassicalServiceError, LatencyLaw, RooflineLaw, serve_classical};
 pub(crate) use classical::{LEVEL_TOKENS_MAX, level_law, pods};
 pub use controller::Placed;
@@ -81,6 +83,8 @@ pub struct Service {
     pub swap: Option<Swap>,
     /// Where requests come from.
     pub requests: ServiceRequests,
+    /// Jobs of requests with a deadline, behind the others.
+    pub batches: Vec<BatchJob>,
     /// Which replica gets a request.
     pub router: RouterFile,
     /// Who says how many replicas there are, if anybody does.

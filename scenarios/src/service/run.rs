@@ -3,9 +3,9 @@
 use foretell_serving::Outcome;
 use foretell_serving::classical_served::ClassicalServed;
 use foretell_serving::fleet::HandedOver;
-use foretell_serving::fleet::Parts;
+use foretell_serving::fleet::{Parts, Refused};
 use foretell_serving::metrics::{Capacity, Recorder, Summary, Totals};
-use foretell_serving::served::{Copies, HandOvers, Served, ServedBy};
+use foretell_serving::served::{BatchServed, Copies, HandOvers, Served, ServedBy};
 use foretell_sim::engine::Progress;
 use foretell_sim::log::{Observer, RunResult};
 
@@ -84,19 +84,16 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
     outcomes.sort_unstable_by_key(|&(_, outcome)| outcome.request);
     let first_ns = outcomes.iter().map(|(_, one)| one.arrival_ns).min().unwrap_or(0);
     let last_ns = recorder.last_ns;
-    // Engines that there are, on average from the first arrival to the last token.
-    let there_ns = running.serving.iter().map(|one| {
-        let until_ns = one.until_ns.unwrap_or(u64::MAX).min(last_ns);
-        until_ns.saturating_sub(one.ready_ns.max(first_ns)) as f64
-    });
-    let there_ns: f64 = there_ns.sum();
-    let engines = if last_ns > first_ns { there_ns / (last_ns - first_ns) as f64 } else { 0.0 };
+    let engines = mean_engines(&running.serving, first_ns, last_ns);
     let capacity = Capacity {
         engines: engines * f64::from(service.parallelism.data),
         block_tokens: service.engine.block_tokens,
         prefix_tokens,
     };
-    let summary = Summary::new(&recorder, &outcomes, &capacity, &service.objective, refused.len() as u64);
+    let (batches, job_of) = feed.take_batches(service);
+    let Judged { batches, others, turned_away } = judged(batches, &job_of, &outcomes, &refused);
+    let others = others.as_deref().unwrap_or(&outcomes);
+    let summary = Summary::new(&recorder, others, &capacity, &service.objective, turned_away);
     let (mfu, bandwidth_use) = uses(&running.serving, &summary, engines);
     Ok(Served {
         service: service.name.clone(),
@@ -112,6 +109,8 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
         handed_over,
         copied,
         adapters,
+        batches,
+        job_of,
         rollout,
         scaling: running.scaling,
         replicas: running
@@ -137,6 +136,52 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
         mfu,
         bandwidth_use,
     })
+}
+
+/// Engines that there are, on average from the first arrival to the last token.
+fn mean_engines(serving: &[Serving], first_ns: u64, last_ns: u64) -> f64 {
+    let there_ns = serving.iter().map(|one| {
+        let until_ns = one.until_ns.unwrap_or(u64::MAX).min(last_ns);
+        until_ns.saturating_sub(one.ready_ns.max(first_ns)) as f64
+    });
+    let there_ns: f64 = there_ns.sum();
+    if last_ns > first_ns { there_ns / (last_ns - first_ns) as f64 } else { 0.0 }
+}
+
+/// What became of jobs, and what did of the other requests.
+struct Judged {
+    batches: Vec<BatchServed>,
+    /// Requests that were answered and are of no job; none where there are no jobs.
+    others: Option<Vec<(u32, Outcome)>>,
+    /// How many of no job got nothing.
+    turned_away: u64,
+}
+
+fn judged(
+    mut batches: Vec<BatchServed>,
+    job_of: &[u32],
+    outcomes: &[(u32, Outcome)],
+    refused: &[Refused],
+) -> Judged {
+    if batches.is_empty() {
+        return Judged { batches, others: None, turned_away: refused.len() as u64 };
+    }
+    let job = |request: u32| (job_of.get(request as usize).copied().unwrap_or(0) as usize).checked_sub(1);
+    let mut others = Vec::new();
+    for &(replica, outcome) in outcomes {
+        match job(outcome.request).and_then(|number| batches.get_mut(number)) {
+            Some(batch) => batch.answered(&outcome),
+            None => others.push((replica, outcome)),
+        }
+    }
+    let mut turned_away = 0;
+    for one in refused {
+        match job(one.request).and_then(|number| batches.get_mut(number)) {
+            Some(batch) => batch.refused += 1,
+            None => turned_away += 1,
+        }
+    }
+    Judged { batches, others: Some(others), turned_away }
 }
 
 fn copies(service: &Service, handed_over: &HandedOver) -> Copies {

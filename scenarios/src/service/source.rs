@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use foretell_serving::served::BatchServed;
 use foretell_serving::{Arrivals, Request};
 use foretell_traces::TraceError;
 use foretell_traces::requests::generate::{ClosedLoop, RequestGenerator, Sessions};
 use foretell_traces::requests::{self, Open, RequestRecord, RequestSource};
 
+use super::batch::Batches;
 use super::lora::{Asked, with_adapter};
 use super::replica::ServiceError;
 use super::{Service, ServiceRequests};
@@ -31,6 +33,7 @@ pub(super) struct Feed {
     left: u64,
     block_tokens: u32,
     adapters: Option<Asked>,
+    batches: Batches,
     keys: Vec<u64>,
     error: Option<TraceError>,
 }
@@ -63,6 +66,7 @@ impl Feed {
             left,
             block_tokens: service.engine.block_tokens,
             adapters: Asked::of(service, seed)?,
+            batches: Batches::new(service, seed)?,
             keys: Vec::new(),
             error: None,
         };
@@ -100,7 +104,18 @@ impl Feed {
         }
     }
 
-    /// When the next one arrives, and whether it follows from another.
+    /// The jobs of a service, and the job of each request.
+    pub(super) fn take_batches(&mut self, service: &Service) -> (Vec<BatchServed>, Vec<u32>) {
+        std::mem::take(&mut self.batches).served(service)
+    }
+
+    /// When the next of a job is sent, if that is before any other arrives.
+    fn peek_job(&self) -> Option<(u64, usize)> {
+        let other_ns = self.peek().map(|(arrival_ns, _)| arrival_ns);
+        self.batches.next().filter(|&(at_ns, _)| other_ns.is_none_or(|other_ns| at_ns < other_ns))
+    }
+
+    /// When the next one arrives that is not of a job, and whether it follows from another.
     fn peek(&self) -> Option<(u64, bool)> {
         let open = self.open.as_ref().map(|record| record.arrival_ns);
         let following = self.following.keys().next().map(|&(arrival_ns, _)| arrival_ns);
@@ -114,12 +129,15 @@ impl Feed {
 
 impl Arrivals for Feed {
     fn next_ns(&mut self) -> Option<u64> {
-        self.peek().map(|(arrival_ns, _)| arrival_ns.max(self.ready_ns))
+        let job_ns = self.peek_job().map(|(at_ns, _)| at_ns);
+        job_ns.or_else(|| Some(self.peek()?.0)).map(|arrival_ns| arrival_ns.max(self.ready_ns))
     }
 
     fn take(&mut self) -> Option<Request<'_>> {
-        let (_, follows) = self.peek()?;
-        let record = if follows {
+        let job = self.peek_job().map(|(_, number)| number);
+        let record = if let Some(number) = job {
+            self.batches.take(number)?
+        } else if self.peek()?.1 {
             self.following.pop_first()?.1
         } else {
             let record = self.open.take()?;
@@ -129,6 +147,7 @@ impl Arrivals for Feed {
         self.keys = record.blocks_of(self.block_tokens).unwrap_or_default();
         let adapter = self.adapters.as_mut().map_or(0, |asked| asked.next(&record));
         with_adapter(&mut self.keys, adapter);
+        self.batches.taken(job);
         let index = self.taken;
         self.taken += 1;
         if record.session.is_some() {
@@ -154,6 +173,7 @@ impl Arrivals for Feed {
     }
 
     fn done(&mut self, request: u32, now_ns: u64) {
+        self.batches.done(request, now_ns);
         let Some(session) = self.sessions.get(request as usize).copied().flatten() else { return };
         if let Some(next) = self.source.on_finished(session, now_ns) {
             self.followed += 1;

@@ -1,5 +1,6 @@
 //! Scenario files from the outside: good ones resolve, bad ones say what is wrong and where.
 
+mod batch;
 mod classical;
 mod colocated;
 mod colocation;
@@ -347,7 +348,7 @@ fn library_scenarios_resolve() {
             "serving" | "batching" | "paged-kv" | "chunked-prefill" => (1, 8),
             "topology-aware" => (160, 1_280),
             "failures" => (2_080, 16_640),
-            "classical" | "autoscaling" => (2, 16),
+            "classical" | "autoscaling" | "batch-inference" => (2, 16),
             "canary" | "lora" => (4, 32),
             "gpu-cost" => (9, 72),
             "replica-loss" => (6, 48),
