@@ -270,7 +270,11 @@ impl Slurm {
 
     /// The next job of a pass that may be promised something.
     fn next_tested(&self, state: &ClusterState, pass: &mut Pass) -> Option<JobId> {
-        while pass.next < pass.line.len() {
+        loop {
+            if pass.next == pass.line.len() {
+                let next = self.waiting.next(pass.rest.as_mut()?)?;
+                pass.line.push(next);
+            }
             let id = pass.line[pass.next];
             pass.next += 1;
             let Some(job) = state.job(id).filter(|job| !job.is_ready()) else { continue };
@@ -286,14 +290,16 @@ impl Slurm {
             }
             return Some(id);
         }
-        None
     }
 
     /// Backfilling: every job in order starts if that delays no promise, or is promised a window. Where nobody in the rest
     /// of the line could start, promises are put off until somebody asks for them.
     fn backfill(&mut self, session: &mut Session<'_>, plugins: &mut Plugins, mut pass: Pass) {
         let state = session.state();
-        let jobs = pass.line.iter().filter_map(|&id| state.job(id)).filter(|job| !job.is_ready());
+        // Where the whole line is looked at, what is in it need not be known in order.
+        let rest = pass.rest.iter().flat_map(|_| self.waiting.jobs());
+        let line = pass.line.iter().copied().filter(|_| pass.rest.is_none());
+        let jobs = line.chain(rest).filter_map(|id| state.job(id)).filter(|job| !job.is_ready());
         let scoped = jobs.map(|job| (job, scope(self.partition(state, job))));
         let mut to_come = (!self.backfiller.draws(plugins)).then(|| self.backfiller.to_come(state, scoped));
         loop {
@@ -325,8 +331,9 @@ impl Slurm {
 
 /// A pass of backfilling.
 struct Pass {
-    /// The jobs that are looked at.
+    /// The jobs that are looked at, in order, and where more of them come from if these are not all.
     line: Vec<JobId>,
+    rest: Option<Line>,
     /// The position of the next.
     next: usize,
     /// How many of each user were tested.
@@ -406,14 +413,19 @@ impl Action for Slurm {
         }
         if self.config.backfill && is_blocked {
             let depth = self.config.max_job_test as usize;
-            while line.len() < depth
-                && let Some(id) = self.waiting.next(&mut pass)
-            {
-                line.push(id);
-            }
-            line.truncate(depth);
+            let rest = if line.len() + self.waiting.len() <= depth {
+                Some(pass)
+            } else {
+                while line.len() < depth
+                    && let Some(id) = self.waiting.next(&mut pass)
+                {
+                    line.push(id);
+                }
+                line.truncate(depth);
+                None
+            };
             let (now, latest) = (session.now, session.now + self.config.window);
-            let pass = Pass { line, next: 0, of_user: BTreeMap::new(), running, now, latest };
+            let pass = Pass { line, rest, next: 0, of_user: BTreeMap::new(), running, now, latest };
             self.backfill(session, plugins, pass);
         }
     }

@@ -4,10 +4,10 @@
 //! own, and the line of all is merged from the heads of those: nobody is looked at whose turn does not come.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use alloc::collections::binary_heap::PeekMut;
+use alloc::collections::{BTreeMap, BinaryHeap};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
-use core::ops::Bound::{Excluded, Unbounded};
 
 use foretell_framework::state::{ACCOUNT_ANNOTATION, JobSpec};
 use foretell_framework::{ClusterState, Job, JobId, Time};
@@ -51,14 +51,17 @@ type Place = (Time, u64, JobId);
 #[derive(Default)]
 pub(crate) struct Waiting {
     places: BTreeMap<JobId, (usize, Place)>,
-    groups: Vec<(Kind, BTreeSet<Place>)>,
+    /// Of each kind, those that wait, in order, each with its number among all that ever began to.
+    groups: Vec<(Kind, Vec<(Place, u64)>)>,
+    /// How many ever began to wait.
+    count: u64,
     group_of: BTreeMap<Kind, usize>,
     associations: Vec<Association>,
     association_of: BTreeMap<Association, usize>,
 }
 
-/// A job's turn: by tier and priority, highest first, then by submission. With its group.
-type Turn = Reverse<(Reverse<(u32, i64)>, Place, usize)>;
+/// A job's turn: by tier and priority, highest first, then by submission. With its group, and where it was in it.
+type Turn = Reverse<(Reverse<(u32, i64)>, Place, usize, usize)>;
 
 /// The line of all, as far as it was gone through.
 pub(crate) struct Line {
@@ -68,6 +71,8 @@ pub(crate) struct Line {
     terms: Vec<(u32, Terms)>,
     partitions: Vec<Option<usize>>,
     turns: BinaryHeap<Turn>,
+    /// How many had begun to wait: those that came later are not in it.
+    count: u64,
 }
 
 /// The weighted factors, and what the job brings (minus its nice value).
@@ -95,9 +100,9 @@ impl Line {
         sum as i64 + i64::from(terms.own_priority)
     }
 
-    fn queue_up(&mut self, group: usize, place: Place) {
-        let (tier, terms) = self.terms[group];
-        self.turns.push(Reverse((Reverse((tier, self.priority(&terms, place.0))), place, group)));
+    fn turn(&self, group: usize, position: usize, place: Place) -> Turn {
+        let (tier, terms) = &self.terms[group];
+        Reverse((Reverse((*tier, self.priority(terms, place.0))), place, group, position))
     }
 }
 
@@ -129,6 +134,16 @@ impl Waiting {
         self.places.contains_key(&job)
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Those that wait, in no order that means anything.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = JobId> {
+        self.groups.iter().flat_map(|(_, waiting)| waiting.iter().map(|&((.., job), _)| job))
+    }
+
     /// A job waits.
     pub(crate) fn insert(&mut self, state: &ClusterState, config: &SlurmConfig, id: JobId) {
         let Some(job) = state.job(id) else { return };
@@ -137,17 +152,24 @@ impl Waiting {
         let next = self.groups.len();
         let group = *self.group_of.entry(kind).or_insert(next);
         if group == next {
-            self.groups.push((kind, BTreeSet::new()));
+            self.groups.push((kind, Vec::new()));
         }
         let place = (job.spec.submitted, job.spec.sequence, id);
-        self.groups[group].1.insert(place);
+        let waiting = &mut self.groups[group].1;
+        if let Err(position) = waiting.binary_search_by_key(&place, |&(place, _)| place) {
+            self.count += 1;
+            waiting.insert(position, (place, self.count));
+        }
         self.places.insert(id, (group, place));
     }
 
     /// A job waits no more.
     pub(crate) fn remove(&mut self, job: JobId) {
         if let Some((group, place)) = self.places.remove(&job) {
-            self.groups[group].1.remove(&place);
+            let waiting = &mut self.groups[group].1;
+            if let Ok(position) = waiting.binary_search_by_key(&place, |&(place, _)| place) {
+                waiting.remove(position);
+            }
         }
     }
 
@@ -165,17 +187,20 @@ impl Waiting {
             terms: Vec::with_capacity(self.groups.len()),
             partitions: Vec::new(),
             turns: BinaryHeap::new(),
+            count: self.count,
         };
+        let mut turns = Vec::with_capacity(self.groups.len());
         for (group, (kind, waiting)) in self.groups.iter().enumerate() {
-            let Some(&place) = waiting.first() else {
+            let Some(&(place, _)) = waiting.first() else {
                 line.terms.push((0, Terms::default()));
                 continue;
             };
             let tier = kind.partition.map_or(1, |partition| config.partitions[partition].tier);
             line.terms.push((tier, self.terms(state, config, fair, kind)));
             line.partitions.push(kind.partition);
-            line.queue_up(group, place);
+            turns.push(line.turn(group, 0, place));
         }
+        line.turns = turns.into();
         line
     }
 
@@ -213,12 +238,23 @@ impl Waiting {
         }
     }
 
-    /// The next job of a line. Those that began to wait later, or wait no more, do no harm.
+    /// The next job of a line. Those that began to wait later are passed over, those that wait no more do no harm.
     pub(crate) fn next(&self, line: &mut Line) -> Option<JobId> {
-        let Reverse((_, place, group)) = line.turns.pop()?;
-        let after = self.groups[group].1.range((Excluded(place), Unbounded)).next();
-        if let Some(&next) = after {
-            line.queue_up(group, next);
+        let Reverse((_, place, group, position)) = *line.turns.peek()?;
+        let waiting = &self.groups[group].1;
+        // Mostly it is where it was.
+        let after = match waiting.get(position) {
+            Some(&(other, _)) if other == place => position + 1,
+            _ => waiting.partition_point(|&(other, _)| other <= place),
+        };
+        let was_there = |&(_, number): &&(Place, u64)| *number <= line.count;
+        let next = waiting[after..].iter().enumerate().find(|(_, entry)| was_there(entry));
+        let next = next.map(|(passed, &(next, _))| line.turn(group, after + passed, next));
+        if let Some(mut turn) = line.turns.peek_mut() {
+            match next {
+                Some(next) => *turn = next,
+                None => drop(PeekMut::pop(turn)),
+            }
         }
         Some(place.2)
     }

@@ -1,7 +1,7 @@
 //! The action of EASY and of conservative backfilling.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
@@ -52,6 +52,8 @@ pub struct Backfill {
     config: BackfillConfig,
     backfiller: Backfiller,
     lines: BTreeMap<QueueId, BTreeMap<OrderKey, JobId>>,
+    /// All lines in one order.
+    in_order: Vec<Candidate>,
     /// Whether something happened since the last cycle.
     changed: bool,
     seen_released: Stamp,
@@ -63,7 +65,7 @@ pub struct Backfill {
     boundary: Option<Time>,
     /// Jobs that run and would take more.
     partial: BTreeSet<JobId>,
-    /// Jobs that the last cycle had no need to promise anything yet, and when that was.
+    /// Jobs that the last cycle had no need to look at, and when that was: those that wait and have no promise are to have one.
     deferred: Vec<Candidate>,
     deferred_at: Time,
 }
@@ -83,6 +85,7 @@ impl Backfill {
             config,
             backfiller: Backfiller::new(Rc::clone(holds), Box::new(TaskByTask)),
             lines: BTreeMap::new(),
+            in_order: Vec::new(),
             changed: false,
             seen_released: Stamp::ZERO,
             left: Vec::new(),
@@ -101,10 +104,41 @@ impl Backfill {
         self
     }
 
+    fn insert(&mut self, queue: QueueId, key: OrderKey, job: JobId) {
+        self.lines.entry(queue).or_default().insert(key, job);
+        match self.position(key) {
+            Ok(position) => self.in_order[position] = (queue, key, job),
+            Err(position) => self.in_order.insert(position, (queue, key, job)),
+        }
+    }
+
     fn remove(&mut self, queue: QueueId, key: OrderKey) {
         if let Some(line) = self.lines.get_mut(&queue) {
             line.remove(&key);
         }
+        if let Ok(position) = self.position(key) {
+            self.in_order.remove(position);
+        }
+    }
+
+    /// Where a key is among all jobs, or would be.
+    fn position(&self, key: OrderKey) -> Result<usize, usize> {
+        self.in_order.binary_search_by_key(&key, |&(_, key, _)| key)
+    }
+
+    /// The jobs that are looked at, in order.
+    fn looked_at(&self) -> Vec<Candidate> {
+        let depth = (self.config.depth as usize).saturating_add(1);
+        if self.lines.values().all(|line| line.len() <= depth) {
+            return self.in_order.clone();
+        }
+        let lines = self.lines.iter();
+        let mut jobs: Vec<Candidate> = lines
+            .flat_map(|(&queue, line)| line.iter().take(depth).map(move |(&key, &job)| (queue, key, job)))
+            .collect();
+        // Lines are in order, so that a sort which looks for runs has little to do.
+        jobs.sort_by_key(|&(_, key, _)| key);
+        jobs
     }
 
     /// Starts a job, and takes it out of its line if it is complete.
@@ -134,26 +168,40 @@ impl Backfill {
         let mut heads: Vec<Candidate> = self.lines.iter().filter_map(head).collect();
         // Latest first, so that the next comes off the end.
         heads.sort_unstable_by_key(|&(_, key, _)| Reverse(key));
-        let mut behind: Vec<Candidate> = Vec::new();
-        let depth = self.config.depth as usize;
+        // By line, its head that waits.
+        let mut blocked: BTreeMap<QueueId, OrderKey> = BTreeMap::new();
         while let Some(candidate) = heads.pop() {
             let (queue, key, job) = candidate;
             let attempt = self.start(session, plugins, candidate);
-            let after = (core::ops::Bound::Excluded(key), core::ops::Bound::Unbounded);
-            let rest = self.lines.get(&queue).into_iter().flat_map(|line| line.range(after));
-            let mut rest = rest.map(|(&key, &job)| (queue, key, job));
             if attempt == Attempt::Failed {
-                behind.extend(rest.take(depth));
+                blocked.insert(queue, key);
                 self.backfiller.promise(session.state(), plugins, job, session.now, Time::MAX);
-            } else if let Some(next) = rest.next() {
+            } else if let Some(next) = self.behind(queue, key).next() {
                 let position = heads.partition_point(|&(_, key, _)| key > next.1);
                 heads.insert(position, next);
             }
         }
-        behind.sort_unstable_by_key(|&(_, key, _)| key);
+        let depth = self.config.depth as usize;
+        let is_behind = |&(queue, key, _): &Candidate| blocked.get(&queue).is_some_and(|&head| key > head);
+        let behind: Vec<Candidate> = if self.lines.values().all(|line| line.len() <= depth) {
+            self.in_order.iter().copied().filter(is_behind).collect()
+        } else {
+            let lines = blocked.iter().map(|(&queue, &head)| self.behind(queue, head).take(depth));
+            let mut behind: Vec<Candidate> = lines.flatten().collect();
+            // Lines are in order, so that a sort which looks for runs has little to do.
+            behind.sort_by_key(|&(_, key, _)| key);
+            behind
+        };
         for candidate in behind {
             self.start(session, plugins, candidate);
         }
+    }
+
+    /// The jobs of a line behind one of it.
+    fn behind(&self, queue: QueueId, key: OrderKey) -> impl Iterator<Item = Candidate> {
+        let after = (core::ops::Bound::Excluded(key), core::ops::Bound::Unbounded);
+        let rest = self.lines.get(&queue).into_iter().flat_map(move |line| line.range(after));
+        rest.map(move |(&key, &job)| (queue, key, job))
     }
 
     /// The time of the promise that comes first after an instant; never if none does.
@@ -170,9 +218,11 @@ impl Backfill {
 
     /// Makes the promises that were put off.
     fn catch_up(&mut self, state: &ClusterState, plugins: &mut Plugins) {
-        let mut deferred = core::mem::take(&mut self.deferred);
-        deferred.sort_unstable_by_key(|&(_, key, _)| key);
-        for (_, _, job) in deferred {
+        for (_, _, job) in core::mem::take(&mut self.deferred) {
+            let waits = state.job(job).is_some_and(|entry| !entry.is_complete());
+            if !waits || self.backfiller.holds().borrow().promise(job).is_some() {
+                continue;
+            }
             self.backfiller.promise_late(state, plugins, job, self.deferred_at, Time::MAX);
         }
     }
@@ -183,20 +233,12 @@ impl Backfill {
     /// most are not asked for before something comes that no promise foresaw, and makes all anew.
     fn conservative(&mut self, session: &mut Session<'_>, plugins: &mut Plugins) {
         let now = session.now;
-        let depth = (self.config.depth as usize).saturating_add(1);
-        let lines = self.lines.iter();
-        let mut jobs: Vec<Candidate> = lines
-            .flat_map(|(&queue, line)| line.iter().take(depth).map(move |(&key, &job)| (queue, key, job)))
-            .collect();
+        let jobs = self.looked_at();
         let early = core::mem::take(&mut self.left).into_iter().any(|expected| expected != now);
         if core::mem::take(&mut self.broken) || self.was_missed(now) {
             self.backfiller.holds().borrow_mut().clear();
         }
         let has_promises = self.backfiller.holds().borrow().promises().next().is_some();
-        if has_promises {
-            // Lines are in order, so that a sort which looks for runs has little to do.
-            jobs.sort_by_key(|&(_, key, _)| key);
-        }
         let promised = |backfiller: &Backfiller, job| {
             backfiller.holds().borrow().promise(job).map(|promise| promise.from)
         };
@@ -227,20 +269,14 @@ impl Backfill {
             let waiting = waiting.filter(|job| !job.is_complete());
             self.backfiller.to_come(session.state(), waiting.map(|job| (job, 0)))
         });
-        let mut merged = Merged::of(&jobs);
-        while !merged.is_empty() {
+        for (position, &candidate) in jobs.iter().enumerate() {
             if let Some(to_come) = &mut to_come
                 && !self.backfiller.may_begin_before(session.state(), to_come, now, next)
             {
-                let waits = |&(_, _, job): &Candidate| {
-                    session.state().job(job).is_some_and(|entry| !entry.is_complete())
-                        && promised(&self.backfiller, job).is_none()
-                };
-                self.deferred = merged.rest().filter(waits).collect();
+                self.deferred = jobs[position..].to_vec();
                 self.deferred_at = now;
                 break;
             }
-            let Some(candidate) = merged.next() else { break };
             let (_, _, job) = candidate;
             let Some(entry) = session.state().job(job).filter(|entry| !entry.is_complete()) else { continue };
             // One that runs already and would take more is promised nothing.
@@ -259,47 +295,6 @@ impl Backfill {
 
 /// A job that waits, with where it stands.
 type Candidate = (QueueId, OrderKey, JobId);
-
-/// Jobs of several lines in one order, as far as one goes through them.
-struct Merged<'a> {
-    jobs: &'a [Candidate],
-    /// The next of each line that is not gone through, with its position and where its line ends.
-    heads: BinaryHeap<Reverse<(OrderKey, usize, usize)>>,
-}
-
-impl<'a> Merged<'a> {
-    /// Of lines that stand one behind the other; wherever the order is broken, a line begins.
-    fn of(jobs: &'a [Candidate]) -> Self {
-        let mut heads = BinaryHeap::new();
-        let mut first = 0;
-        for line in jobs.chunk_by(|(_, key, _), (_, next, _)| key <= next) {
-            heads.push(Reverse((line[0].1, first, first + line.len())));
-            first += line.len();
-        }
-        Self { jobs, heads }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.heads.is_empty()
-    }
-
-    /// Those that are left, in no order that means anything.
-    fn rest(&self) -> impl Iterator<Item = Candidate> {
-        self.heads.iter().flat_map(|&Reverse((_, position, end))| self.jobs[position..end].iter().copied())
-    }
-}
-
-impl Iterator for Merged<'_> {
-    type Item = Candidate;
-
-    fn next(&mut self) -> Option<Candidate> {
-        let Reverse((_, position, end)) = self.heads.pop()?;
-        if position + 1 < end {
-            self.heads.push(Reverse((self.jobs[position + 1].1, position + 1, end)));
-        }
-        Some(self.jobs[position])
-    }
-}
 
 fn head((&queue, line): (&QueueId, &BTreeMap<OrderKey, JobId>)) -> Option<Candidate> {
     line.first_key_value().map(|(&key, &job)| (queue, key, job))
@@ -329,7 +324,7 @@ impl Action for Backfill {
             ClusterEvent::TasksReleased | ClusterEvent::TaskChanged(_) => (None, None),
         };
         if let Some((id, job)) = added.and_then(|id| Some((id, state.job(id)?))) {
-            self.lines.entry(job.spec.queue).or_default().insert(order_key(&self.order, &job.spec), id);
+            self.insert(job.spec.queue, order_key(&self.order, &job.spec), id);
             if job.placed() > 0 {
                 self.partial.insert(id);
             }

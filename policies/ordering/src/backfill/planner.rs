@@ -140,20 +140,19 @@ impl Planner {
             return true;
         }
         while let Some(kind) = rest.kinds.last_mut() {
-            let alike = kind.alike;
-            if let Some((at, node)) = kind.witness
-                && at < before
-                && self.timelines.fits_at(state, alike, at, node)
+            let Kind { alike, witness_at, witnesses, .. } = kind;
+            if witness_at
+                .is_some_and(|at| at < before && self.timelines.fits_at(state, *alike, at, witnesses))
             {
                 return true;
             }
             let Some(eligible) = self.eligible.get(&(alike.scope, alike.class)) else { return true };
-            let Some((at, node)) = self.timelines.first(state, alike, eligible, before) else {
+            let Some(at) = self.timelines.first(state, *alike, eligible, before, witnesses) else {
                 rest.is_plain = false;
                 return true;
             };
             if at < before {
-                kind.witness = (alike.count == 1).then_some((at, node));
+                *witness_at = Some(at);
                 return true;
             }
             rest.kinds.pop();
@@ -246,8 +245,9 @@ struct Kind {
     shape: ShapeId,
     min_member: u32,
     alike: Alike,
-    /// When and where there was room for one when it was last looked for.
-    witness: Option<(Time, usize)>,
+    /// When and on which nodes there was room for it when that was last looked for.
+    witness_at: Option<Time>,
+    witnesses: Vec<usize>,
 }
 
 impl Rest {
@@ -285,7 +285,8 @@ impl Rest {
         match *needs(state, job) {
             [(class, count)] if is_plain(state.class_spec(class)) && job.spec.tasks.len() == 1 => {
                 let alike = Alike { scope, class, count, span };
-                self.kinds.push(Kind { shape, min_member, alike, witness: None });
+                let (witness_at, witnesses) = (None, Vec::new());
+                self.kinds.push(Kind { shape, min_member, alike, witness_at, witnesses });
             }
             _ => self.is_plain = false,
         }

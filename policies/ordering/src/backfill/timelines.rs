@@ -38,9 +38,23 @@ pub(super) struct Timelines {
     /// Of each node, what was seen of its holds.
     holds_seen: Vec<u64>,
     all_holds_seen: u64,
-    /// Nodes on which shares of devices are held.
+    /// Nodes on which shares of devices are held, and how many they are.
     with_shares: Vec<bool>,
+    share_count: usize,
     fits: BTreeMap<(u32, ClassId), Fits>,
+    /// Where one task was last found to have room first.
+    starting: Vec<usize>,
+    buffers: Buffers,
+}
+
+/// What a [sweep](Timelines::sweep) works with, kept so that none allocates.
+#[derive(Default)]
+struct Buffers {
+    /// From when until when a task may start, and where.
+    windows: Vec<(Time, Time, usize)>,
+    instants: Vec<Time>,
+    open: Vec<(Time, usize)>,
+    rooms: Vec<(usize, u64)>,
 }
 
 /// When nodes have room for one task of a class.
@@ -72,6 +86,7 @@ impl Timelines {
             self.changes.resize(count, 0);
             self.holds_seen.resize(count, 0);
             self.with_shares.resize(count, false);
+            self.share_count = self.with_shares.iter().filter(|&&has_shares| has_shares).count();
             self.fits.clear();
             state.node_ids().for_each(|node| self.read(state, node));
         } else {
@@ -130,16 +145,23 @@ impl Timelines {
                 }
                 self.holds_seen[node] = holds.changes_of(id);
                 self.nodes[node].release();
-                self.with_shares[node] = false;
+                let mut has_shares = false;
                 for hold in holds.on_node(id) {
                     let spec = state.class_spec(hold.class);
-                    self.with_shares[node] |= !is_plain(spec);
+                    has_shares |= !is_plain(spec);
                     self.nodes[node].hold(self.clock, (hold.from, hold.until), spec, hold.count);
                 }
+                self.set_shares(node, has_shares);
                 self.change(node);
             }
         }
-        !self.with_shares.contains(&true)
+        self.share_count == 0
+    }
+
+    fn set_shares(&mut self, node: usize, has_shares: bool) {
+        let had = core::mem::replace(&mut self.with_shares[node], has_shares);
+        self.share_count += usize::from(has_shares);
+        self.share_count -= usize::from(had);
     }
 
     /// Takes note of a promise that was just added to what is held, which was up to date before.
@@ -147,7 +169,7 @@ impl Timelines {
         for &(id, class, count) in &promise.places {
             let (node, spec) = (id.index(), state.class_spec(class));
             self.nodes[node].hold(self.clock, (promise.from, promise.until), spec, count);
-            self.with_shares[node] |= !is_plain(spec);
+            self.set_shares(node, self.with_shares[node] || !is_plain(spec));
             self.holds_seen[node] = holds.changes_of(id);
             self.change(node);
         }
@@ -184,30 +206,46 @@ impl Timelines {
         fits.latest_seen = self.latest_change;
     }
 
-    /// The earliest instant at which tasks have room for their span, and the first node that has it if it is one task. If
-    /// that is not before `before`, any later instant may stand for it.
+    /// The earliest instant at which tasks have room for their span. If that is not before `before`, any later instant may
+    /// stand for it; if it is, `nodes` become some that have the room.
     pub(super) fn first(
         &mut self,
         state: &ClusterState,
         alike: Alike,
         eligible: &[bool],
         before: Time,
-    ) -> Option<(Time, usize)> {
+        nodes: &mut Vec<usize>,
+    ) -> Option<Time> {
         let task = state.class_spec(alike.class);
         self.refresh(alike, task, eligible);
         if alike.count == 1 {
-            return self.first_of_one(alike);
+            let from = self.first_of_one(alike)?;
+            nodes.clear();
+            nodes.extend(self.starting.first());
+            return Some(from);
         }
-        let first = |before: Option<Time>| {
+        let mut buffers = core::mem::take(&mut self.buffers);
+        let mut first = |before: Option<Time>| {
             let mut first = None;
-            self.sweep(alike, task, before, |at, _| {
-                first = Some((at, 0));
+            self.sweep(alike, task, before, &mut buffers, |at, rooms| {
+                first = Some(at);
+                let mut left = u64::from(alike.count);
+                nodes.clear();
+                for &(node, room) in rooms.iter().filter(|&&(_, room)| room > 0) {
+                    if left == 0 {
+                        break;
+                    }
+                    nodes.push(node);
+                    left = left.saturating_sub(room);
+                }
                 true
             });
             first
         };
-        let later = || self.has_room_in_the_end(alike, task).then_some((before, 0));
-        first(Some(before)).or_else(later).or_else(|| first(None))
+        let later = || self.has_room_in_the_end(alike, task).then_some(before);
+        let first = first(Some(before)).or_else(later).or_else(|| first(None));
+        self.buffers = buffers;
+        first
     }
 
     /// Whether tasks have room once nothing changes any more.
@@ -227,32 +265,41 @@ impl Timelines {
         false
     }
 
-    fn first_of_one(&self, Alike { scope, class, span, .. }: Alike) -> Option<(Time, usize)> {
+    /// The earliest instant at which one task has room for its span. All nodes that have it then are in `starting`.
+    fn first_of_one(&mut self, Alike { scope, class, span, .. }: Alike) -> Option<Time> {
         let fits = self.fits.get(&(scope, class))?;
-        let mut best = None;
         let mut best_at = Time::MAX;
+        self.starting.clear();
         for (node, &first) in fits.firsts.iter().enumerate() {
-            if self.clock.read(first) >= best_at {
+            if first == Time::MAX || self.clock.read(first) > best_at {
                 continue;
             }
             for &(start, end) in &fits.gaps[node] {
                 let start = self.clock.read(start);
-                if start >= best_at {
+                if start > best_at {
                     break;
                 }
                 if end >= start + span {
-                    (best, best_at) = (Some((start, node)), start);
+                    if start < best_at {
+                        best_at = start;
+                        self.starting.clear();
+                    }
+                    self.starting.push(node);
                     break;
                 }
             }
         }
-        best
+        (best_at < Time::MAX).then_some(best_at)
     }
 
-    /// Whether a node has room for one task of this kind from an instant on.
-    pub(super) fn fits_at(&self, state: &ClusterState, alike: Alike, at: Time, node: usize) -> bool {
-        let at = at.max(self.clock.now);
-        self.nodes[node].room(self.clock, state.class_spec(alike.class), at, at + alike.span) > 0
+    /// Whether these nodes together have room for tasks of this kind from an instant on.
+    pub(super) fn fits_at(&self, state: &ClusterState, alike: Alike, at: Time, nodes: &[usize]) -> bool {
+        let (at, task) = (at.max(self.clock.now), state.class_spec(alike.class));
+        let mut left = u64::from(alike.count);
+        nodes.iter().any(|&node| {
+            left = left.saturating_sub(self.nodes[node].room(self.clock, task, at, at + alike.span));
+            left == 0
+        })
     }
 
     /// Goes through the instants at which several tasks have room, up to `before` if there is such a bound, until one is taken.
@@ -262,13 +309,15 @@ impl Timelines {
         alike: Alike,
         task: &TaskSpec,
         before: Option<Time>,
+        Buffers { windows, instants, open, rooms }: &mut Buffers,
         mut take: impl FnMut(Time, &[(usize, u64)]) -> bool,
     ) {
         let is_asked_for = |at: Time| before.is_none_or(|before| at < before);
         let Alike { scope, class, count, span } = alike;
         let Some(fits) = self.fits.get(&(scope, class)) else { return };
-        let mut windows: Vec<(Time, Time, usize)> = Vec::new();
-        let mut instants: Vec<Time> = Vec::new();
+        windows.clear();
+        instants.clear();
+        open.clear();
         for (node, gaps) in fits.gaps.iter().enumerate() {
             for &(start, end) in gaps {
                 let start = self.clock.read(start);
@@ -288,11 +337,9 @@ impl Timelines {
         windows.sort_unstable();
         instants.sort_unstable();
         instants.dedup();
-        let mut windows = windows.into_iter().peekable();
-        let mut open: Vec<(Time, usize)> = Vec::new();
-        let mut rooms: Vec<(usize, u64)> = Vec::new();
-        for at in instants {
-            while let Some((_, last, node)) = windows.next_if(|&(start, ..)| start <= at) {
+        let mut windows = windows.iter().peekable();
+        for &at in &*instants {
+            while let Some(&(_, last, node)) = windows.next_if(|&&(start, ..)| start <= at) {
                 open.push((last, node));
             }
             open.retain(|&(last, _)| last >= at);
@@ -301,7 +348,7 @@ impl Timelines {
                 open.iter().map(|&(_, node)| (node, self.nodes[node].room(self.clock, task, at, at + span))),
             );
             let total = rooms.iter().fold(0_u64, |total, &(_, room)| total.saturating_add(room));
-            if total >= u64::from(count) && take(at, &rooms) {
+            if total >= u64::from(count) && take(at, rooms) {
                 return;
             }
         }
@@ -321,31 +368,26 @@ impl Timelines {
         let (clock, span) = (self.clock, alike.span);
         let is_in_time = |at: Time| at == clock.now || at <= latest;
         let (from, mut rooms) = if alike.count == 1 {
-            let (from, _) = self.first_of_one(alike)?;
-            let fits = self.fits.get(&(alike.scope, alike.class))?;
+            let from = self.first_of_one(alike)?;
             let mut best: Option<(u64, usize)> = None;
-            for (node, gaps) in fits.gaps.iter().enumerate() {
-                if clock.read(fits.firsts[node]) > from {
-                    continue;
-                }
-                let starts = |&(start, end): &(Time, Time)| clock.read(start) == from && end >= from + span;
-                if gaps.iter().any(starts) {
-                    let room = self.nodes[node].room(clock, task, from, from + span);
-                    if best.is_none_or(|best| room < best.0) {
-                        best = Some((room, node));
-                        if room == 1 {
-                            break;
-                        }
+            for &node in &self.starting {
+                let room = self.nodes[node].room(clock, task, from, from + span);
+                if best.is_none_or(|best| room < best.0) {
+                    best = Some((room, node));
+                    if room == 1 {
+                        break;
                     }
                 }
             }
             (from, best.into_iter().map(|(room, node)| (node, room)).collect::<Vec<_>>())
         } else {
             let mut found = None;
-            self.sweep(alike, task, None, |at, rooms| {
+            let mut buffers = core::mem::take(&mut self.buffers);
+            self.sweep(alike, task, None, &mut buffers, |at, rooms| {
                 found = Some((at, rooms.to_vec()));
                 true
             });
+            self.buffers = buffers;
             found?
         };
         if !is_in_time(from) {

@@ -64,12 +64,19 @@ impl Sample {
         let within = self.sums.get(to).zip(self.sums.get(from)).map_or(0, |(to, from)| to - from);
         let beyond = WINDOW_GPU_S * (count - to) as u64;
         let cost = round_to((within + beyond) as f64 / left, 1e5);
-        libm::round(ends * 1e6 / cost * 1e4) as u64
+        round(ends * 1e6 / cost * 1e4) as u64
     }
 }
 
 fn round_to(value: f64, scale: f64) -> f64 {
-    libm::round(value * scale) / scale
+    round(value * scale) / scale
+}
+
+/// To the next whole number, halves up, of what is not negative, as `libm` rounds.
+fn round(value: f64) -> f64 {
+    // Exact up to 2^53, and from there on all are whole.
+    let whole = value as u64 as f64;
+    if value - whole >= 0.5 { whole + 1.0 } else { whole }
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ pub struct Keyed {
     waiting: BTreeSet<(Key, Slot)>,
     /// By slot: its key while it waits.
     keys: Vec<Option<Key>>,
-    /// Of those that run, for a walk.
+    /// Those that run, where they are preempted, in the order of the last walk, and behind them those that started since.
     ranked: Vec<(Key, Slot)>,
 }
 
@@ -157,6 +157,12 @@ impl Keyed {
             self.waiting.remove(&(key, slot));
         }
     }
+
+    fn run_no_more(&mut self, slot: Slot) {
+        if let Some(position) = self.ranked.iter().position(|&(_, other)| other == slot) {
+            self.ranked.remove(position);
+        }
+    }
 }
 
 impl Discipline for Keyed {
@@ -172,27 +178,35 @@ impl Discipline for Keyed {
         self.wait(jobs, slot, now);
     }
 
-    fn started(&mut self, _jobs: &Jobs, slot: Slot, _now: Time) {
+    fn started(&mut self, jobs: &Jobs, slot: Slot, now: Time) {
         self.wait_no_more(slot);
+        if self.rank.preempts()
+            && let Some(service) = jobs.get(slot)
+        {
+            self.ranked.push((self.key(service, now), slot));
+        }
     }
 
     fn stopped(&mut self, jobs: &Jobs, slot: Slot, now: Time) {
+        self.run_no_more(slot);
         self.wait(jobs, slot, now);
     }
 
     fn ended(&mut self, service: &Service, slot: Slot, now: Time) {
         self.wait_no_more(slot);
+        self.run_no_more(slot);
         self.rank.ended(service, now);
     }
 
     fn walk(&mut self, jobs: &Jobs, now: Time, visit: &mut dyn FnMut(Slot) -> ControlFlow<()>) {
         let mut ranked = core::mem::take(&mut self.ranked);
-        ranked.clear();
-        if self.rank.preempts() {
-            let running = jobs.running().iter();
-            ranked.extend(running.filter_map(|&slot| Some((self.key(jobs.get(slot)?, now), slot))));
-            ranked.sort_unstable();
+        for (key, slot) in &mut ranked {
+            if let Some(service) = jobs.get(*slot) {
+                *key = self.key(service, now);
+            }
         }
+        // As time goes by few pass others, or none: a sort that looks for runs has little to do.
+        ranked.sort();
         let mut running = ranked.iter().copied().peekable();
         let mut waiting = self.waiting.iter().copied().peekable();
         loop {
