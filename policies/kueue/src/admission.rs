@@ -15,7 +15,7 @@ use foretell_framework::session::EvictionReason;
 use foretell_framework::state::{Job, QueueSpec};
 use foretell_framework::{
     Action, ClusterEvent, ClusterState, JobId, PlaceJob, Plugins, QueueBound, Reason, ResourceUse, Session,
-    Stamp, TaskStatus, Time,
+    ShapeId, Stamp, TaskStatus, Time,
 };
 
 use crate::cycle::{CycleConfig, Outcome, Verdict, run};
@@ -33,8 +33,8 @@ pub struct QuotaAdmission {
     queues: Vec<QueueSpec>,
     dimensions: usize,
     model: Option<Model>,
-    /// Per queue the jobs that wait, in order.
-    waiting: Vec<BTreeSet<Rank>>,
+    /// Per queue the jobs that wait.
+    waiting: Vec<Line>,
     /// Those that are not tried before something changes.
     set_aside: BTreeSet<JobId>,
     /// Jobs that hold quota.
@@ -42,13 +42,43 @@ pub struct QuotaAdmission {
     /// What of `admitted` was made workloads of when last looked, and those, in order of job.
     known: Vec<(JobId, Held)>,
     known_workloads: Vec<Workload>,
+    /// Jobs that were admitted or gave up quota since then.
+    outdated: Vec<JobId>,
     /// Of these, the ones that have tasks to place, in order of admission.
-    unplaced: BTreeSet<(Time, u64, JobId)>,
+    unplaced: Vec<(Time, u64, JobId)>,
     seen_released: Stamp,
 }
 
 /// Larger priority first, then those submitted earlier.
 type Rank = (Reverse<i32>, Time, u64, JobId);
+
+/// The jobs of a queue that wait.
+#[derive(Default)]
+struct Line {
+    /// In order.
+    jobs: BTreeSet<Rank>,
+    /// Those before this one are set aside; all, if there is none.
+    first: Option<Rank>,
+}
+
+impl Line {
+    fn insert(&mut self, rank: Rank) {
+        self.jobs.insert(rank);
+        self.first = Some(self.first.map_or(rank, |first| first.min(rank)));
+    }
+
+    /// Those that were set aside may be tried again.
+    fn rewind(&mut self) {
+        self.first = self.jobs.first().copied();
+    }
+
+    /// The first that may be tried.
+    fn head(&mut self, may_try: impl Fn(JobId) -> bool) -> Option<JobId> {
+        let rest = self.jobs.range(self.first?..);
+        self.first = rest.copied().find(|&(.., id)| may_try(id));
+        self.first.map(|(.., id)| id)
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Held {
@@ -59,6 +89,14 @@ struct Held {
 
 fn rank(id: JobId, job: &Job) -> Rank {
     (Reverse(job.spec.priority), job.spec.submitted, job.spec.sequence, id)
+}
+
+/// Whether a job that finds no place finds none after others got theirs either: its tasks do not go by where others are.
+fn only_loses_room(state: &ClusterState, job: &Job) -> bool {
+    job.spec.tasks.iter().all(|&(class, _)| {
+        let task = state.class_spec(class);
+        task.pod_affinity.is_empty() && task.topology_spread.is_empty()
+    })
 }
 
 /// Whether a job has something of a node.
@@ -80,14 +118,15 @@ impl QuotaAdmission {
             admitted: BTreeMap::new(),
             known: Vec::new(),
             known_workloads: Vec::new(),
-            unplaced: BTreeSet::new(),
+            outdated: Vec::new(),
+            unplaced: Vec::new(),
             seen_released: Stamp::ZERO,
         }
     }
 
-    fn line(&mut self, queue: usize) -> &mut BTreeSet<Rank> {
+    fn line(&mut self, queue: usize) -> &mut Line {
         if self.waiting.len() <= queue {
-            self.waiting.resize_with(queue + 1, BTreeSet::new);
+            self.waiting.resize_with(queue + 1, Line::default);
         }
         &mut self.waiting[queue]
     }
@@ -99,10 +138,17 @@ impl QuotaAdmission {
 
     fn admit(&mut self, state: &ClusterState, id: JobId, since: Time) {
         let Some(job) = state.job(id) else { return };
-        self.line(job.spec.queue.index()).remove(&rank(id, job));
+        self.line(job.spec.queue.index()).jobs.remove(&rank(id, job));
+        self.outdated.push(id);
         self.admitted.insert(id, Held { since, evicted: false });
         if !job.is_complete() {
-            self.unplaced.insert((since, job.spec.sequence, id));
+            self.is_to_be_placed((since, job.spec.sequence, id));
+        }
+    }
+
+    fn is_to_be_placed(&mut self, turn: (Time, u64, JobId)) {
+        if let Err(position) = self.unplaced.binary_search(&turn) {
+            self.unplaced.insert(position, turn);
         }
     }
 
@@ -110,9 +156,19 @@ impl QuotaAdmission {
     fn release(&mut self, state: &ClusterState, id: JobId) {
         let Some(held) = self.admitted.remove(&id) else { return };
         if let Some(job) = state.job(id) {
-            self.unplaced.remove(&(held.since, job.spec.sequence, id));
+            let turn = (held.since, job.spec.sequence, id);
+            if let Ok(position) = self.unplaced.binary_search(&turn) {
+                self.unplaced.remove(position);
+            }
         }
+        self.outdated.push(id);
+        self.try_all_again();
+    }
+
+    /// Those that were set aside are tried again.
+    fn try_all_again(&mut self) {
         self.set_aside.clear();
+        self.waiting.iter_mut().for_each(Line::rewind);
     }
 
     /// Builds the model anew if queues have changed.
@@ -131,7 +187,8 @@ impl QuotaAdmission {
         self.model = quotas::model(state).ok();
         self.known.clear();
         self.known_workloads.clear();
-        self.set_aside.clear();
+        self.outdated = self.admitted.keys().copied().collect();
+        self.try_all_again();
     }
 
     /// The job as a workload: one pod that requests what all its tasks do, of what its queue has quotas of.
@@ -168,18 +225,28 @@ impl QuotaAdmission {
 
     /// Makes workloads of the admitted jobs; those that are as they were are kept.
     fn look_at_admitted(&mut self, state: &ClusterState, model: &Model) {
-        let mut before = core::mem::take(&mut self.known)
-            .into_iter()
-            .zip(core::mem::take(&mut self.known_workloads))
-            .peekable();
-        for (&id, &held) in &self.admitted {
-            while before.next_if(|((known, _), _)| *known < id).is_some() {}
-            let kept = before.next_if(|(known, _)| *known == (id, held)).map(|(_, workload)| workload);
-            let Some(workload) = kept.or_else(|| Self::workload(state, model, id, Some(held))) else {
+        for id in core::mem::take(&mut self.outdated) {
+            let position = self.known.binary_search_by_key(&id, |&(known, _)| known);
+            let held = self.admitted.get(&id).copied();
+            if position.is_ok_and(|position| Some(self.known[position].1) == held) {
                 continue;
-            };
-            self.known.push((id, held));
-            self.known_workloads.push(workload);
+            }
+            let workload = held.and_then(|held| Some((held, Self::workload(state, model, id, Some(held))?)));
+            match (position, workload) {
+                (Ok(position), Some((held, workload))) => {
+                    self.known[position].1 = held;
+                    self.known_workloads[position] = workload;
+                }
+                (Err(position), Some((held, workload))) => {
+                    self.known.insert(position, (id, held));
+                    self.known_workloads.insert(position, workload);
+                }
+                (Ok(position), None) => {
+                    self.known.remove(position);
+                    self.known_workloads.remove(position);
+                }
+                (Err(_), None) => {}
+            }
         }
     }
 
@@ -194,15 +261,14 @@ impl QuotaAdmission {
             let mut ids: Vec<JobId> = self.known.iter().map(|&(id, _)| id).collect();
             let mut workloads = core::mem::take(&mut self.known_workloads);
             let mut heads = Vec::new();
-            for (index, line) in self.waiting.iter().enumerate() {
+            for (index, line) in self.waiting.iter_mut().enumerate() {
                 if !model.queues.get(index).is_some_and(|queue| queue.active) {
                     continue;
                 }
-                let may_try = |id: &JobId| !self.set_aside.contains(id) && !displaced.contains(id);
-                let head = line.iter().map(|&(.., id)| id).find(may_try);
-                let Some(id) = head else { continue };
+                let may_try = |id| !self.set_aside.contains(&id) && !displaced.contains(&id);
+                let Some(id) = line.head(may_try) else { continue };
                 // A head that blocks its queue is the first of all.
-                let is_first = line.first().is_some_and(|&(.., first)| first == id);
+                let is_first = line.jobs.first().is_some_and(|&(.., first)| first == id);
                 if model.queues[index].strict && !is_first {
                     continue;
                 }
@@ -247,6 +313,10 @@ impl QuotaAdmission {
                 break;
             }
         }
+        if !displaced.is_empty() {
+            // Their turn comes in the next cycle.
+            self.waiting.iter_mut().for_each(Line::rewind);
+        }
         self.model = Some(model);
     }
 
@@ -284,6 +354,7 @@ impl QuotaAdmission {
             }
             if let Some(held) = self.admitted.get_mut(&id) {
                 held.evicted = true;
+                self.outdated.push(id);
             }
         }
         transaction.commit();
@@ -298,19 +369,28 @@ impl QuotaAdmission {
     }
 
     fn place_all(&mut self, session: &mut Session<'_>, plugins: &mut Plugins) {
-        for &(since, sequence, id) in &self.unplaced.clone() {
-            if self.admitted.get(&id).is_none_or(|held| held.evicted) {
-                continue;
+        // Shapes of jobs that found no room in this cycle: others like them need not be tried.
+        let mut failing: Vec<(ShapeId, u32)> = Vec::new();
+        let draws = plugins.draws() || self.place.draws();
+        let Self { place, unplaced, admitted, .. } = self;
+        unplaced.retain(|&(.., id)| {
+            let like_it = session.state().job(id).filter(|job| !draws && job.placed() == 0);
+            let like_it = like_it.map(|job| (job.shape, job.spec.min_member));
+            if like_it.is_some_and(|like_it| failing.contains(&like_it))
+                || admitted.get(&id).is_none_or(|held| held.evicted)
+            {
+                return true;
             }
             let (mut transaction, random) = session.begin();
-            let is_complete = self.place.place(&mut transaction, plugins, random, id);
-            if transaction.state().job(id).is_some_and(Job::is_ready) {
+            let is_complete = place.place(&mut transaction, plugins, random, id);
+            let state = transaction.state();
+            if state.job(id).is_some_and(Job::is_ready) {
                 transaction.commit();
+            } else if state.job(id).is_some_and(|job| only_loses_room(state, job)) {
+                failing.extend(like_it);
             }
-            if is_complete {
-                self.unplaced.remove(&(since, sequence, id));
-            }
-        }
+            !is_complete
+        });
     }
 }
 
@@ -330,7 +410,7 @@ impl Action for QuotaAdmission {
                 self.release(state, id);
                 self.set_aside.remove(&id);
                 if let Some(job) = state.job(id) {
-                    self.line(job.spec.queue.index()).remove(&rank(id, job));
+                    self.line(job.spec.queue.index()).jobs.remove(&rank(id, job));
                 }
             }
             ClusterEvent::TaskWaiting(task) => {
@@ -338,7 +418,7 @@ impl Action for QuotaAdmission {
                 let (Some(job), Some(&held)) = (state.job(id), self.admitted.get(&id)) else { return };
                 if !held.evicted {
                     // It lost its node, not its quota.
-                    self.unplaced.insert((held.since, job.spec.sequence, id));
+                    self.is_to_be_placed((held.since, job.spec.sequence, id));
                 } else if !holds_nodes(job) {
                     self.release(state, id);
                     self.wait(state, id);
@@ -353,7 +433,7 @@ impl Action for QuotaAdmission {
         let released = session.state().released();
         if released > self.seen_released {
             self.seen_released = released;
-            self.set_aside.clear();
+            self.try_all_again();
         }
         self.admit_all(session);
         self.place_all(session, plugins);
@@ -372,7 +452,7 @@ impl Action for QuotaAdmission {
         if !queue.spec.open {
             return Some(Reason::QueueClosed { queue: queue.name.clone() });
         }
-        let first = self.waiting.get(job.spec.queue.index())?.first()?;
+        let first = self.waiting.get(job.spec.queue.index())?.jobs.first()?;
         if queue.spec.head_blocks && first.3 != id {
             return Some(Reason::BehindHead { head: first.2 });
         }
