@@ -190,7 +190,8 @@ impl Reorder {
         self.due.clear();
         let preempts = self.discipline.preempts();
         let mut free_milli = session.state().gpu_capacity_milli();
-        for &slot in self.jobs.running() {
+        let all_may_stop = preempts && !self.jobs.any_is_protected();
+        for &slot in if all_may_stop { &[][..] } else { self.jobs.running() } {
             let Some(service) = self.jobs.get(slot) else { continue };
             if service.is_protected || !preempts {
                 free_milli = free_milli.saturating_sub(service.gpu_milli);

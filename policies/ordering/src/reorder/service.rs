@@ -112,6 +112,8 @@ pub struct Jobs {
     arrivals: Vec<Slot>,
     /// Those that have their places.
     running: Vec<Slot>,
+    /// How many must not be displaced.
+    protected: usize,
     gpu_capacity_milli: u64,
 }
 
@@ -129,6 +131,11 @@ impl Jobs {
     /// Those that have their places, in no order that means anything.
     pub fn running(&self) -> &[Slot] {
         &self.running
+    }
+
+    /// Whether some must not be displaced.
+    pub(super) const fn any_is_protected(&self) -> bool {
+        self.protected > 0
     }
 
     /// All GPUs of the cluster, in thousandths.
@@ -179,6 +186,7 @@ impl Jobs {
             self.slots.push(None);
             self.slots.len() as Slot - 1
         });
+        self.protected += usize::from(service.is_protected);
         self.slots[slot as usize] = Some(service);
         self.arrivals.push(slot);
         Some(slot)
@@ -197,6 +205,7 @@ impl Jobs {
 
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Service> {
         let service = self.slots.get_mut(slot as usize)?.take()?;
+        self.protected -= usize::from(service.is_protected);
         // Most leave young.
         if let Some(position) = self.arrivals.iter().rposition(|&other| other == slot) {
             self.arrivals.remove(position);

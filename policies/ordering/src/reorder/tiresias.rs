@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::ops::ControlFlow;
 
 use foretell_framework::Time;
@@ -48,45 +49,91 @@ impl Default for TiresiasConfig {
     }
 }
 
+/// What one needs of a running job to see when it has used up its level.
+struct Clock {
+    slot: Slot,
+    level: usize,
+    gpu_milli: u64,
+    /// When it would have started had it run without a break since it was last promoted; modulo 2^64, for it may be before the
+    /// beginning of time.
+    origin_nanos: u64,
+}
+
+impl Clock {
+    const fn executed_nanos(&self, now: Time) -> u64 {
+        now.as_nanos().wrapping_sub(self.origin_nanos)
+    }
+
+    fn attained(&self, now: Time) -> u128 {
+        u128::from(self.executed_nanos(now)) * u128::from(self.gpu_milli)
+    }
+}
+
+/// By Gittins index, largest first, then by submission.
+type Ranked = (Reverse<u64>, Option<(Time, u64)>, Slot);
+
 /// Levels of attained GPU-time. A job enters at the first and is demoted as it attains the limits; within a level those
 /// that started first go first, and those that never started go last, in order of arrival.
 pub struct Tiresias {
     config: TiresiasConfig,
+    /// The limit of each level but the last, in thousandths of GPU-nanoseconds.
+    limits: Vec<u128>,
     levels: Vec<Vec<Slot>>,
     /// By slot.
     level_of: Vec<usize>,
+    /// Of jobs that run on a level with a limit, in no order that means anything.
+    clocks: Vec<Clock>,
+    /// How many of the first level come first because they have started.
+    started: usize,
     sample: Sample,
     /// How many jobs of each priority are there.
     priorities: BTreeMap<i32, u32>,
-    /// Whether one of the first level may have started behind others that never did.
-    unsorted: bool,
+    /// Those that started since they were last put before others that never did, and whether any may have been promoted.
+    starting: Vec<Slot>,
+    promoted: bool,
     /// To sort with.
     never_started: Vec<Slot>,
+    ranked: Vec<Ranked>,
 }
 
 impl Tiresias {
     /// With these parameters.
     pub fn new(config: TiresiasConfig) -> Self {
         let levels = vec![Vec::new(); config.limits_gpu_s.len() + 1];
+        let limits = config.limits_gpu_s.iter().map(|&limit| u128::from(limit) * GPU_SECOND).collect();
         Self {
             config,
+            limits,
             levels,
             level_of: Vec::new(),
+            clocks: Vec::new(),
+            started: 0,
             sample: Sample::default(),
             priorities: BTreeMap::new(),
-            unsorted: false,
+            starting: Vec::new(),
+            promoted: false,
             never_started: Vec::new(),
+            ranked: Vec::new(),
         }
     }
 
-    fn limit(&self, level: usize) -> Option<u128> {
-        self.config.limits_gpu_s.get(level).map(|&limit| u128::from(limit) * GPU_SECOND)
+    fn leave(&mut self, slot: Slot, level: usize) {
+        if let Some(position) = self.levels[level].iter().position(|&other| other == slot) {
+            self.levels[level].remove(position);
+            self.started -= usize::from(level == 0 && position < self.started);
+        }
     }
 
     fn move_to(&mut self, slot: Slot, level: usize) {
-        self.levels[self.level_of[slot as usize]].retain(|&other| other != slot);
+        self.leave(slot, self.level_of[slot as usize]);
         self.levels[level].push(slot);
         self.level_of[slot as usize] = level;
+    }
+
+    fn stop_clock(&mut self, slot: Slot) {
+        if let Some(position) = self.clocks.iter().position(|clock| clock.slot == slot) {
+            self.clocks.swap_remove(position);
+        }
     }
 
     fn is_to_be_promoted(&self, service: &Service, level: usize, now: Time) -> bool {
@@ -101,17 +148,21 @@ impl Tiresias {
 
     /// Demotes and promotes.
     fn change_levels(&mut self, jobs: &mut Jobs, now: Time) {
-        let has_had_enough = |&slot: &Slot| {
-            // Most have a long time behind them and are on the last level, which nobody leaves.
-            let limit = self.limit(self.level_of[slot as usize])?;
-            let service = jobs.get(slot)?;
-            (service.attained(now) >= limit).then_some((service.sequence, slot))
+        let has_had_enough = |clock: &Clock| {
+            let has = clock.attained(now) >= self.limits[clock.level];
+            has.then(|| Some((jobs.get(clock.slot)?.sequence, clock.slot))).flatten()
         };
         // In order of arrival, one level at a time, as published.
-        let mut demoted: Vec<(u64, Slot)> = jobs.running().iter().filter_map(has_had_enough).collect();
+        let mut demoted: Vec<(u64, Slot)> = self.clocks.iter().filter_map(has_had_enough).collect();
         demoted.sort_unstable();
-        for (_, slot) in demoted {
+        for &(_, slot) in &demoted {
             self.move_to(slot, self.level_of[slot as usize] + 1);
+        }
+        if !demoted.is_empty() {
+            self.clocks.retain_mut(|clock| {
+                clock.level = self.level_of[clock.slot as usize];
+                clock.level < self.limits.len()
+            });
         }
         if self.config.promote_after == 0 {
             return;
@@ -122,44 +173,59 @@ impl Tiresias {
             if self.is_to_be_promoted(service, self.level_of[slot as usize], now) {
                 service.promote(now);
                 self.move_to(slot, 0);
-                self.unsorted = true;
+                self.promoted = true;
             }
         }
     }
 
     fn rank_by_index(&mut self, jobs: &Jobs, now: Time) {
         self.sample.refresh();
-        let sample = &self.sample;
-        for level in &mut self.levels {
-            level.sort_by_cached_key(|&slot| {
+        let Self { sample, levels, ranked, .. } = self;
+        for level in levels {
+            // Jobs that have had as much stand together, those that have had nothing most of all.
+            let mut latest = None;
+            ranked.clear();
+            ranked.extend(level.iter().map(|&slot| {
                 let service = jobs.get(slot);
                 let attained = service.map_or(0, |service| service.attained(now) / GPU_SECOND);
-                let index = sample.index(u64::try_from(attained).unwrap_or(u64::MAX));
-                (core::cmp::Reverse(index), service.map(|service| (service.submitted, service.sequence)))
-            });
+                let attained = u64::try_from(attained).unwrap_or(u64::MAX);
+                let index = match latest {
+                    Some((known, index)) if known == attained => index,
+                    _ => sample.index(attained),
+                };
+                latest = Some((attained, index));
+                let arrival = service.map(|service| (service.submitted, service.sequence));
+                (Reverse(index), arrival, slot)
+            }));
+            // Few pass others from one time to the next: a sort that looks for runs has little to do.
+            ranked.sort();
+            level.clear();
+            level.extend(ranked.iter().map(|&(.., slot)| slot));
         }
     }
 
-    /// When a running job is looked at again for its demotion.
-    fn demotion_at(&self, service: &Service, level: usize, now: Time) -> Option<Time> {
-        let limit = self.limit(level)?;
-        let gpu_milli = u128::from(service.gpu_milli.max(1));
-        let executed = service.executed_since_promotion(now);
-        let wait = match self.config.demotion {
-            DemotionInstant::Exact => limit.saturating_sub(service.attained(now)).div_ceil(gpu_milli),
-            DemotionInstant::AsPublished => {
-                let left = limit.saturating_sub(u128::from(executed.as_nanos()) * 1000);
-                let second = u128::from(NANOS_PER_SECOND);
-                // Mostly small enough for a division that the machine has.
-                let seconds = match (u64::try_from(left), u64::try_from(gpu_milli)) {
-                    (Ok(left), Ok(gpu_milli)) => u128::from(left / gpu_milli / NANOS_PER_SECOND),
-                    _ => left / gpu_milli / second,
-                };
-                // At least one, or a limit of fewer seconds than GPUs would stop the clock.
-                seconds.max(1) * second
-            }
-        };
-        Some(now + Time::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX).max(1)))
+    /// When the next running job is looked at again for its demotion.
+    fn next_demotion(&self, now: Time) -> Option<Time> {
+        let second = u128::from(NANOS_PER_SECOND);
+        let mut soonest: Option<u128> = None;
+        for clock in &self.clocks {
+            let (limit, gpu_milli) = (self.limits[clock.level], u128::from(clock.gpu_milli.max(1)));
+            let wait = match self.config.demotion {
+                DemotionInstant::Exact => limit.saturating_sub(clock.attained(now)).div_ceil(gpu_milli),
+                DemotionInstant::AsPublished => {
+                    let left = limit.saturating_sub(u128::from(clock.executed_nanos(now)) * 1000);
+                    // A product costs less than a quotient, and few come before all others.
+                    if soonest.is_some_and(|soonest| left >= soonest * gpu_milli) {
+                        continue;
+                    }
+                    // At least one second, or a limit of fewer seconds than GPUs would stop the clock.
+                    (left / gpu_milli / second).max(1) * second
+                }
+            };
+            soonest = Some(soonest.map_or(wait, |soonest| soonest.min(wait)));
+        }
+        let wait = u64::try_from(soonest?).unwrap_or(u64::MAX).max(1);
+        Some(now + Time::from_nanos(wait))
     }
 }
 
@@ -186,14 +252,25 @@ impl Discipline for Tiresias {
         self.levels[0].push(slot);
     }
 
-    fn started(&mut self, _jobs: &Jobs, _slot: Slot, _now: Time) {
-        self.unsorted = true;
+    fn started(&mut self, jobs: &Jobs, slot: Slot, now: Time) {
+        self.starting.push(slot);
+        let level = self.level_of[slot as usize];
+        if level < self.limits.len()
+            && let Some(service) = jobs.get(slot)
+        {
+            let origin_nanos = now.as_nanos().wrapping_sub(service.executed_since_promotion(now).as_nanos());
+            self.clocks.push(Clock { slot, level, gpu_milli: service.gpu_milli, origin_nanos });
+        }
     }
 
-    fn stopped(&mut self, _jobs: &Jobs, _slot: Slot, _now: Time) {}
+    fn stopped(&mut self, _jobs: &Jobs, slot: Slot, _now: Time) {
+        self.stop_clock(slot);
+    }
 
     fn ended(&mut self, service: &Service, slot: Slot, now: Time) {
-        self.levels[self.level_of[slot as usize]].retain(|&other| other != slot);
+        self.leave(slot, self.level_of[slot as usize]);
+        self.stop_clock(slot);
+        self.starting.retain(|&other| other != slot);
         if let Some(count) = self.priorities.get_mut(&service.priority) {
             *count -= 1;
             if *count == 0 {
@@ -231,17 +308,10 @@ impl Discipline for Tiresias {
     }
 
     fn next_change(&self, jobs: &Jobs, now: Time) -> Option<Time> {
-        let demotion = |&slot: &Slot| {
-            let level = self.level_of[slot as usize];
-            if level == self.config.limits_gpu_s.len() {
-                return None;
-            }
-            self.demotion_at(jobs.get(slot)?, level, now)
-        };
-        let demotions = jobs.running().iter().filter_map(demotion);
+        let demotion = self.next_demotion(now);
         let after = self.config.promote_after;
         if after == 0 {
-            return demotions.min();
+            return demotion;
         }
         let promotion = |(slot, service): (Slot, &Service)| {
             let executed = service.executed_since_promotion(now);
@@ -251,19 +321,34 @@ impl Discipline for Tiresias {
             // One that is due already, having waited on the first level, is promoted when something happens, as published.
             (waits && left > Time::ZERO).then(|| now + left)
         };
-        demotions.chain(jobs.iter().filter_map(promotion)).min()
+        demotion.into_iter().chain(jobs.iter().filter_map(promotion)).min()
     }
 
     fn decided(&mut self, jobs: &Jobs) {
-        if !core::mem::take(&mut self.unsorted) {
+        let promoted = core::mem::take(&mut self.promoted);
+        // By index all are sorted anew before they are looked at.
+        if self.config.gittins || !promoted && self.starting.is_empty() {
+            self.starting.clear();
             return;
         }
         // Those that never started, all of them on the first level, go behind those that did.
-        let has_started = |slot: &Slot| jobs.get(*slot).is_none_or(Service::has_started);
-        let first = &mut self.levels[0];
-        self.never_started.clear();
-        self.never_started.extend(first.iter().copied().filter(|slot| !has_started(slot)));
-        first.retain(has_started);
-        first.append(&mut self.never_started);
+        let Self { levels, starting, started, never_started, .. } = self;
+        let has_started = |slot: &Slot| {
+            if promoted { jobs.get(*slot).is_none_or(Service::has_started) } else { starting.contains(slot) }
+        };
+        let first = &mut levels[0];
+        let begin = if promoted { 0 } else { *started };
+        never_started.clear();
+        never_started.extend(first[begin..].iter().copied().filter(|slot| !has_started(slot)));
+        let mut end = begin;
+        for position in begin..first.len() {
+            if has_started(&first[position]) {
+                first[end] = first[position];
+                end += 1;
+            }
+        }
+        first[end..].copy_from_slice(never_started);
+        *started = end;
+        starting.clear();
     }
 }
