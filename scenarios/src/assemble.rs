@@ -13,8 +13,8 @@ use foretell_fabric::collectives::EstimateError;
 use foretell_fabric::sharing::SharingError;
 use foretell_manifests::SchedulerConfig;
 use foretell_registry::{
-    AdvanceReservation, BackfillConfig, Kept, LateJobs, OrderingConfig, PolicyConfig, PolicyError,
-    SlurmConfig, TiresiasConfig, VolcanoError,
+    AdvanceReservation, BackfillConfig, KaiConfig, Kept, LateJobs, OrderingConfig, PolicyConfig, PolicyError,
+    SlurmConfig, TiresiasConfig, UsageConfig, VolcanoError,
 };
 use foretell_sim::engine::{Budget, Progress};
 use foretell_sim::framework::spec::NodeAffinity;
@@ -250,6 +250,7 @@ impl Plan {
             aging: scenario.scheduler.aging_per_point.map(time),
             reservations: scenario.reservations.iter().map(reservation).collect(),
             ordering: OrderingConfig { gpu_cost_per_h, ..ordering(&scenario) },
+            kai: kai(&scenario),
             solver: Some(simplex),
             ..PolicyConfig::default()
         };
@@ -540,6 +541,7 @@ fn ordering(scenario: &Scenario) -> OrderingConfig {
         interval,
         late_jobs,
         gpu_cost_per_h: _,
+        past_usage: _,
     } = &scenario.scheduler.ordering;
     OrderingConfig {
         quantum: time(*quantum),
@@ -558,6 +560,12 @@ fn ordering(scenario: &Scenario) -> OrderingConfig {
         },
         ..OrderingConfig::default()
     }
+}
+
+fn kai(scenario: &Scenario) -> KaiConfig {
+    let Some(past) = scenario.scheduler.ordering.past_usage else { return KaiConfig::default() };
+    let usage = UsageConfig { half_life: past.half_life.map(time), window: time(past.window) };
+    KaiConfig { usage_factor: past.factor, usage, ..KaiConfig::default() }
 }
 
 /// Saturates: `Duration::MAX` stands for "never".

@@ -52,7 +52,7 @@ pub use reservation::ReservationFile;
 pub use rollout::{RollbackFile, RolloutFile, RolloutStepFile, VersionFile};
 pub use run::{
     BudgetFile, CheckpointFile, CheckpointInterval, GpuChoice, LateJobs, MetricsFile, OrderingFile,
-    PreemptionFile, ProfileFile, RestartStepFile, Retry, SchedulerFile,
+    PastUsageFile, PreemptionFile, ProfileFile, RestartStepFile, Retry, SchedulerFile,
 };
 pub use service::{
     BatcherFile, CapacityFile, ClosedUsersFile, CompilationFile, CountFile, EngineFile, KvCacheFile,

@@ -25,8 +25,10 @@ use foretell_manifests::SchedulerConfig;
 use foretell_registry::PolicyConfig;
 
 use crate::document::Document;
-use crate::file::{MetricsFile, OrderingFile, RestartStepFile, ScenarioFile, SchedulerFile};
-use crate::scenario::{Budget, Cycle, Metrics, Ordering, Preemption, Scenario, Scheduler, Timeline};
+use crate::file::{MetricsFile, OrderingFile, PastUsageFile, RestartStepFile, ScenarioFile, SchedulerFile};
+use crate::scenario::{
+    Budget, Cycle, Metrics, Ordering, PastUsage, Preemption, Scenario, Scheduler, Timeline,
+};
 use crate::solver::simplex;
 use crate::suggest;
 
@@ -289,7 +291,17 @@ impl Resolver<'_, '_> {
                 .map(|interval_s| self.positive_span("scheduler.ordering.interval_s", interval_s)),
             late_jobs: file.late_jobs,
             gpu_cost_per_h: self.gpu_costs(&file.gpu_cost_per_h),
+            past_usage: file.past_usage.map(|past| self.past_usage(past)),
         }
+    }
+
+    fn past_usage(&mut self, PastUsageFile { factor, half_life_s, window_s }: PastUsageFile) -> PastUsage {
+        const PATH: &str = "scheduler.ordering.past_usage";
+        if !(factor.is_finite() && factor >= 0.0) {
+            self.problem(&format!("{PATH}.factor"), format!("expected 0 or more, got {factor}"), None);
+        }
+        let half_life = half_life_s.map(|span_s| self.positive_span(&format!("{PATH}.half_life_s"), span_s));
+        PastUsage { factor, half_life, window: self.positive_span(&format!("{PATH}.window_s"), window_s) }
     }
 
     fn gpu_costs(&mut self, costs: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {

@@ -445,6 +445,19 @@ pub struct Ordering {
     pub late_jobs: LateJobs,
     /// What an hour of a GPU costs, by model.
     pub gpu_cost_per_h: BTreeMap<String, f64>,
+    /// `kai`: how what queues had in the past lowers what they get.
+    pub past_usage: Option<PastUsage>,
+}
+
+/// How what queues had in the past lowers what they get.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PastUsage {
+    /// How much it counts.
+    pub factor: f64,
+    /// After how long what was held counts half; all of the window counts alike if `None`.
+    pub half_life: Option<Duration>,
+    /// How far back anything counts.
+    pub window: Duration,
 }
 
 /// When scheduling cycles start.

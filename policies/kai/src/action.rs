@@ -16,6 +16,7 @@ use alloc::vec::Vec;
 use crate::config::KaiConfig;
 use crate::cycle::{Cycle, Moved};
 use crate::model::{FIRST_NEW_GROUP, Model, Status};
+use crate::usage::{Past, Usage};
 
 /// KAI-Scheduler's cycle: all its verbs, over one picture of the cluster.
 pub struct Kai {
@@ -24,6 +25,8 @@ pub struct Kai {
     stale_since: BTreeMap<JobId, Time>,
     /// The picture of the last cycle; none before the first.
     model: Option<Model>,
+    /// What queues had, where the past counts.
+    usage: Usage,
     /// No cycle begins before.
     next: Time,
 }
@@ -41,8 +44,9 @@ struct Order {
 
 impl Kai {
     /// A cycle with this configuration.
-    pub const fn new(config: KaiConfig) -> Self {
-        Self { config, stale_since: BTreeMap::new(), model: None, next: Time::ZERO }
+    pub fn new(config: KaiConfig) -> Self {
+        let usage = Usage::default();
+        Self { config, stale_since: BTreeMap::new(), model: None, usage, next: Time::ZERO }
     }
 
     /// Plugins for a profile of this action. It filters and scores for itself: they only say what an empty cluster would
@@ -68,15 +72,22 @@ impl Kai {
 
     fn decide(&mut self, session: &Session<'_>) -> Vec<Order> {
         let state = session.state();
-        let (now, usage_factor) = (session.now, self.config.usage_factor);
+        let (now, factor) = (session.now, self.config.usage_factor);
+        let measures = factor != 0.0;
+        let usage = if measures { self.usage.at(now, self.config.usage) } else { Vec::new() };
+        let past = Past { factor, usage: &usage };
         let mut model = match self.model.take() {
-            Some(model) => model.read_again(state, now, usage_factor),
-            None => Model::read(state, now, usage_factor),
+            Some(model) => model.read_again(state, now, past),
+            None => Model::read(state, now, past),
         };
         self.remember_stale(&mut model);
         let mut cycle = Cycle { state, config: &self.config, model, moved: Vec::new() };
         cycle.run();
         let Cycle { model, moved, .. } = cycle;
+        if measures {
+            let held = model.queues.iter().map(|queue| &queue.allocated);
+            self.usage.set(now, self.config.usage, held, &model.total);
+        }
         let order = |Moved { task, before, after, reason, beneficiary }: Moved| Order {
             task: model.tasks[task].id,
             node: after.node.map(|node| model.nodes[node].id),

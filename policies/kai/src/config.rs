@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 
 use foretell_framework::Time;
 
+use crate::usage::UsageConfig;
+
 /// A verb of a cycle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verb {
@@ -76,6 +78,8 @@ pub struct KaiConfig {
     pub prefers: NodePreferences,
     /// How much past usage counts when what nobody deserves is divided (`kValue`).
     pub usage_factor: f64,
+    /// How past usage is measured, if it counts.
+    pub usage: UsageConfig,
     /// How full of its share a queue may become by reclaiming, relative to those that it reclaims from
     /// (`reclaimerUtilizationMultiplier`), at least 1.
     pub saturation_multiplier: f64,
@@ -104,6 +108,7 @@ impl Default for KaiConfig {
             gpu_sharing: Strategy::Binpack,
             prefers: NodePreferences { shared_gpus: true, available: true, resource_type: true },
             usage_factor: 0.0,
+            usage: UsageConfig::default(),
             saturation_multiplier: 1.0,
             allows_consolidating_reclaim: true,
             max_consolidation_victims: 16,

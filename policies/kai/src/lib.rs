@@ -34,7 +34,9 @@ mod reclaim;
 mod shadow;
 mod solve;
 mod turns;
+mod usage;
 mod verbs;
 
 pub use action::Kai;
 pub use config::{KaiConfig, NodePreferences, Strategy, Verb};
+pub use usage::UsageConfig;

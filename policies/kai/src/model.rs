@@ -15,8 +15,11 @@ use crate::node::{ACTIVE, Node, PIPELINED, RELEASING, account_on};
 use crate::order::JobKey;
 use crate::read::Basis;
 
-/// CPU in thousandths of a core, memory in bytes, GPUs in thousandths: what queues are measured by.
-pub(crate) type Amounts = [i64; 3];
+/// What queues are measured by.
+pub(crate) const RESOURCES: usize = 3;
+
+/// CPU in thousandths of a core, memory in bytes, GPUs in thousandths.
+pub(crate) type Amounts = [i64; RESOURCES];
 
 /// Position of CPU in amounts and in a node's dimensions.
 pub(crate) const CPU: usize = 0;

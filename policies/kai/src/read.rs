@@ -18,6 +18,7 @@ use crate::model::{
 };
 use crate::node::Node;
 use crate::nodes::suits;
+use crate::usage::Past;
 
 /// What, if it changes, asks for a new picture of the cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,8 +47,8 @@ impl Basis {
 }
 
 impl Model {
-    /// The cluster as it is, with the fair share of every queue. `usage_factor` is KAI's `kValue`.
-    pub(crate) fn read(state: &ClusterState, now: Time, usage_factor: f64) -> Self {
+    /// The cluster as it is, with the fair share of every queue.
+    pub(crate) fn read(state: &ClusterState, now: Time, past: Past<'_>) -> Self {
         let mut model = Self::new(now);
         model.basis = Basis::of(state);
         let dimensions = model.basis.dimensions;
@@ -63,15 +64,15 @@ impl Model {
         for (id, job) in state.jobs() {
             model.add_job(state, id, &job.spec, job.tasks());
         }
-        model.seen(state, usage_factor);
+        model.seen(state, past);
         model
     }
 
     /// The same of a picture that was made before: only jobs that changed since are read again.
-    pub(crate) fn read_again(mut self, state: &ClusterState, now: Time, usage_factor: f64) -> Self {
+    pub(crate) fn read_again(mut self, state: &ClusterState, now: Time, past: Past<'_>) -> Self {
         let broke = |node: NodeId| healthy_gpus(state, node) != self.nodes[node.index()].healthy_gpus;
         if self.basis != Basis::of(state) || state.changed_since(self.seen_nodes).any(broke) {
-            return Self::read(state, now, usage_factor);
+            return Self::read(state, now, past);
         }
         self.begin(now);
         self.add_classes(state);
@@ -90,15 +91,15 @@ impl Model {
                 self.add_job(state, id, &entry.spec, entry.tasks());
             }
         }
-        self.seen(state, usage_factor);
+        self.seen(state, past);
         self
     }
 
     /// Ends the reading of a state.
-    fn seen(&mut self, state: &ClusterState, usage_factor: f64) {
+    fn seen(&mut self, state: &ClusterState, past: Past<'_>) {
         self.seen_nodes = state.stamp();
         self.seen_jobs = state.jobs_stamp();
-        self.divide_shares(usage_factor);
+        self.divide_shares(past);
     }
 
     fn add_node(&mut self, state: &ClusterState, id: NodeId, dimensions: usize) {
@@ -285,26 +286,26 @@ impl Model {
     }
 
     /// Divides the cluster between the queues, from the top down.
-    fn divide_shares(&mut self, usage_factor: f64) {
+    fn divide_shares(&mut self, past: Past<'_>) {
         let mut levels: Vec<(Amounts, Vec<usize>)> = vec![(self.total, self.roots.clone())];
         while let Some((total, siblings)) = levels.pop() {
             for resource in [CPU, MEMORY, GPU] {
                 // Whole units are whole GPUs.
                 let unit = if resource == GPU { WHOLE as f64 } else { 1.0 };
-                let claimant = |(order, &queue): (usize, &usize)| {
-                    let queue = &self.queues[queue];
+                let claimant = |(order, &index): (usize, &usize)| {
+                    let queue = &self.queues[index];
                     let in_units = |amount: i64| amount as f64 / unit;
                     let claim = Claim {
                         deserved: queue.deserved[resource].map(in_units),
                         limit: queue.limit[resource].map(in_units),
                         over_quota_weight: queue.over_quota_weight[resource],
                         request: in_units(queue.request[resource]),
-                        usage: 0.0,
+                        usage: past.usage.get(index).map_or(0.0, |usage| usage[resource]),
                     };
                     Claimant { priority: queue.priority, order, claim, share: 0.0 }
                 };
                 let mut claimants: Vec<Claimant> = siblings.iter().enumerate().map(claimant).collect();
-                divide(total[resource] as f64 / unit, usage_factor, &mut claimants);
+                divide(total[resource] as f64 / unit, past.factor, &mut claimants);
                 for (&queue, claimant) in siblings.iter().zip(claimants) {
                     self.queues[queue].fair_share[resource] = libm::round(claimant.share * unit) as i64;
                 }

@@ -38,7 +38,8 @@ use foretell_framework::{
     TypicalTasks,
 };
 use foretell_gang::{Coscheduling, CoschedulingConfig};
-use foretell_kai::{Kai, KaiConfig};
+use foretell_kai::Kai;
+pub use foretell_kai::{KaiConfig, UsageConfig};
 pub use foretell_kueue::CycleConfig;
 use foretell_kueue::{Preemptor, QuotaAdmission};
 use foretell_ordering::{

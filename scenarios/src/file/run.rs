@@ -80,6 +80,30 @@ pub struct OrderingFile {
     /// `gavel-cost`: what an hour of a GPU costs, by model, in any currency.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub gpu_cost_per_h: BTreeMap<String, f64>,
+    /// `kai`: how what queues had in the past lowers what they get; not at all if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub past_usage: Option<PastUsageFile>,
+}
+
+/// How what queues had in the past lowers what they get of what nobody deserves (KAI-Scheduler's time-based fair share).
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PastUsageFile {
+    /// How much the past counts (`kValue`).
+    #[schemars(range(min = 0))]
+    pub factor: f64,
+    /// After how long what was held counts half; all of the window counts alike if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub half_life_s: Option<f64>,
+    /// How far back anything counts.
+    #[serde(default = "week_s")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub window_s: f64,
+}
+
+const fn week_s() -> f64 {
+    604_800.0
 }
 
 /// What becomes of jobs whose deadline cannot be met.
@@ -113,6 +137,7 @@ impl Default for OrderingFile {
             interval_s: None,
             late_jobs: LateJobs::default(),
             gpu_cost_per_h: BTreeMap::new(),
+            past_usage: None,
         }
     }
 }

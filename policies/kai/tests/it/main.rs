@@ -3,4 +3,5 @@
 mod again;
 mod cycle;
 mod division;
+mod usage;
 mod verbs;
