@@ -13,6 +13,7 @@ mod scenario;
 mod schedule;
 mod search;
 mod serve;
+mod side_by_side;
 mod topology;
 mod trace;
 mod train;

@@ -3,12 +3,9 @@ use std::path::PathBuf;
 use clap::Args;
 use foretell_reports::{Manifest, PolicyRuns};
 use foretell_scenarios::registry::{self, Durations, Scaling};
-use foretell_scenarios::service::{ClassicalServed, Served};
-use foretell_scenarios::sim::log::{RunResult, RunSummary};
-use foretell_scenarios::{Plan, RunError, Scenario, load};
-use rayon::prelude::*;
+use foretell_scenarios::{Scenario, load};
 
-use crate::progress::{Bars, JobsDone, show_time};
+use crate::side_by_side::run_all;
 use crate::{CommandResult, Outcome, environment, output};
 
 #[derive(Args)]
@@ -138,50 +135,4 @@ fn told(scenario: &Scenario) -> String {
     ]);
     let lines = lines.filter(|(names, _)| !names.is_empty());
     lines.map(|(names, what)| format!(" {what}: {names}\n")).collect::<Vec<_>>().concat()
-}
-
-/// Policies and seeds side by side; results in the order of the scenario, whichever finishes first.
-fn run_all(scenario: &Scenario) -> Result<Vec<PolicyRuns>, RunError> {
-    let policies = scenario.scheduler.policies.clone();
-    let seeds = scenario.seed..scenario.seed.saturating_add(scenario.seeds);
-    let plans: Vec<Plan> = seeds
-        .into_par_iter()
-        .map(|seed| Plan::new(Scenario { seed, ..scenario.clone() }))
-        .collect::<Result<_, _>>()?;
-    let bars = Bars::new(policies.iter().map(String::as_str));
-    // All policies with the first seed come first: those are whole, of the others only figures are kept.
-    let all: Vec<(&Plan, &String)> =
-        plans.iter().flat_map(|plan| policies.iter().map(move |policy| (plan, policy))).collect();
-    let run = |(index, (plan, policy)): (usize, (&Plan, &String))| {
-        let bar = bars.add(policy, plan.jobs(), "jobs");
-        let mut jobs_done = JobsDone::new(bar.clone());
-        let mut progress = |progress| show_time(&bar, progress);
-        let kept = if index < policies.len() {
-            let run = plan.run_and_serve(policy, &mut jobs_done, &mut progress);
-            run.map(|whole| Kept::Whole(Box::new(whole)))
-        } else {
-            plan.run(policy, &mut jobs_done, &mut progress)
-                .map(|result| Kept::Figures(Box::new(result.summary)))
-        };
-        bar.finish_and_clear();
-        kept
-    };
-    let kept: Vec<Kept> = all.into_par_iter().enumerate().map(run).collect::<Result<_, _>>()?;
-    let mut runs: Vec<PolicyRuns> = Vec::with_capacity(policies.len());
-    for (index, kept) in kept.into_iter().enumerate() {
-        match kept {
-            Kept::Whole(whole) => {
-                let (first, services, classical) = *whole;
-                runs.push(PolicyRuns { first, others: Vec::new(), services, classical });
-            }
-            Kept::Figures(summary) => runs[index % policies.len()].others.push(*summary),
-        }
-    }
-    Ok(runs)
-}
-
-/// What is kept of a run.
-enum Kept {
-    Whole(Box<(RunResult, Vec<Served>, Vec<ClassicalServed>)>),
-    Figures(Box<RunSummary>),
 }

@@ -272,6 +272,27 @@ impl Plan {
         self.jobs
     }
 
+    /// Whether a run of this policy with another seed may decide otherwise than the one that gave `result`. If not, only what is
+    /// sampled of reasons to wait may differ.
+    ///
+    /// What the seed has a say on: jobs that are made up, what fails, what shares links and GPUs, requests, the errors of estimates where
+    /// somebody looks at them, and what the policy draws.
+    pub fn depends_on_seed(&self, policy: &str, result: &RunResult) -> bool {
+        let Scenario { scheduler, workload, reservations, services, classical_services, .. } = &self.scenario;
+        let Scenario { fabric, communication, colocation, faults, .. } = &self.scenario;
+        let is_told = scheduler.profiles.contains_key(policy)
+            || foretell_registry::durations(policy) == foretell_registry::Durations::Told
+            || !reservations.is_empty();
+        result.has_drawn
+            || is_told && scheduler.estimate_error > 0.0
+            || !matches!(workload, Workload::Trace(_))
+            || !(services.is_empty() && classical_services.is_empty())
+            || fabric.is_some()
+            || communication.is_some()
+            || colocation.is_some()
+            || faults.is_some()
+    }
+
     /// The scenario.
     pub const fn scenario(&self) -> &Scenario {
         &self.scenario

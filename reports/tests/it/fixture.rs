@@ -135,6 +135,7 @@ pub(crate) fn tiny_run() -> RunResult {
             },
         ],
         summary: summary("fifo+fgd"),
+        has_drawn: false,
     }
 }
 

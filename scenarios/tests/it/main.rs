@@ -17,6 +17,7 @@ mod queues;
 mod reservations;
 mod rollout;
 mod search;
+mod seeds;
 mod services;
 mod slurm;
 mod swap;

@@ -106,6 +106,7 @@ impl Metrics {
             other.total_cmp(waited).then(kind.cmp(other_kind))
         });
         let (queues, users) = (self.queues.names, self.users.names);
+        let has_drawn = counts.has_drawn;
         let run = summary::Run { policy, seed, nodes, gpus, counts, reasons, waits };
         let first_submit = self.first_submit.unwrap_or(end);
         let makespan = self.last_end.map_or(Time::ZERO, |last_end| last_end.since(first_submit));
@@ -115,7 +116,7 @@ impl Metrics {
             tally.faults
         });
         let (timeline, evictions) = (self.timeline.rows, self.evictions);
-        RunResult { queues, users, jobs: self.jobs, timeline, evictions, faults, summary }
+        RunResult { queues, users, jobs: self.jobs, timeline, evictions, faults, summary, has_drawn }
     }
 
     /// A job was submitted, started, resized, stopped or ended.

@@ -296,4 +296,6 @@ pub struct RunResult {
     pub faults: Vec<FaultResult>,
     /// The figures.
     pub summary: RunSummary,
+    /// Whether the policy drew at random.
+    pub has_drawn: bool,
 }

@@ -75,6 +75,11 @@ impl Scheduler {
         now + self.latency
     }
 
+    /// Whether anything was drawn at random so far.
+    pub(super) fn has_drawn(&self) -> bool {
+        [&self.random, &self.explain_random].into_iter().any(|random| random.get_word_pos() > 0)
+    }
+
     /// Why each of some jobs waits.
     pub(super) fn explain_each(
         &mut self,

@@ -225,7 +225,8 @@ where
         self.report_waiting();
         self.report_running();
         self.report_losses();
-        Ok(Counts { events: stats.events, cycles: self.scheduler.cycles })
+        let has_drawn = self.scheduler.has_drawn();
+        Ok(Counts { events: stats.events, cycles: self.scheduler.cycles, has_drawn })
     }
 
     /// Takes the next job from the workload and schedules its arrival.
@@ -462,6 +463,8 @@ pub struct Counts {
     pub events: u64,
     /// Scheduling cycles.
     pub cycles: u64,
+    /// Whether the policy drew at random.
+    pub has_drawn: bool,
 }
 
 impl<W, E> Model for Simulation<'_, W, E>
