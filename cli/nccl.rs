@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use foretell_scenarios::catalog::Catalog;
 use foretell_scenarios::fabric::collectives::{
     Calibration, Choice, Collective, Environment, EstimateError, VARIABLES, Variable, choose, tune,
+    tune_paths,
 };
 use foretell_scenarios::fabric::contention::{Neighbours, Placement, Shared, Spread};
 use foretell_scenarios::fabric::hardware::{Gpu, Interconnect, Machine, Network, Ranks};
@@ -41,25 +42,26 @@ struct ContentionArgs {
     #[arg(long, value_name = "JOBS", value_parser = clap::value_parser!(u32).range(2..=10_000))]
     contend: Option<u32>,
     /// Nodes on a leaf.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 16, requires = "contend", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     nodes_per_leaf: u32,
     /// What comes into a leaf from below over what goes up.
-    #[arg(long, value_name = "RATIO", default_value_t = 1.0)]
+    #[arg(long, value_name = "RATIO", default_value_t = 1.0, requires = "contend")]
     oversubscription: f64,
     /// Hang NIC i of all nodes of a unit of leaves on leaf i.
-    #[arg(long)]
+    #[arg(long, requires = "contend")]
     rails: bool,
     /// Let jobs share nodes: beside the GPUs of `--gpus-of-node` further jobs have as many of the others, in order.
     #[arg(long, requires_all = ["contend", "gpus_of_node"])]
     share_nodes: bool,
     /// Deal the nodes out to the jobs like cards, rather than in a row for each.
-    #[arg(long)]
+    #[arg(long, requires = "contend")]
     dealt: bool,
-    /// Choose ways by a hash of so many queue pairs for each flow, rather than by free links.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=128))]
+    /// Choose ways by a hash of so many queue pairs for each flow, rather than by free links; `NCCL_IB_QPS_PER_CONNECTION` gives each so
+    /// many times as many.
+    #[arg(long, value_name = "N", requires = "contend", value_parser = clap::value_parser!(u32).range(1..=128))]
     queue_pairs: Option<u32>,
     /// The seed of the hash.
-    #[arg(long, value_name = "N", default_value_t = 42)]
+    #[arg(long, value_name = "N", default_value_t = 42, requires = "contend")]
     seed: u64,
 }
 
@@ -141,6 +143,9 @@ struct MachineArgs {
     network: Option<String>,
 }
 
+/// No card is as fast, 10^9 bits per second.
+const MAX_NIC_GBPS: f64 = 1e6;
+
 /// Largest size: 2^50 bytes are more than all memory that ranks have.
 const MAX_BYTES: u64 = 1 << 50;
 
@@ -178,7 +183,7 @@ fn run_table(args: &NcclArgs) -> CommandResult {
         None => alone(&choices),
         Some(jobs) => {
             let parts = if args.contention.share_nodes { parts(&args.machine)? } else { Vec::new() };
-            beside(&args.contention, jobs, &choices, &environment.applied_to(&machine), &parts)?
+            beside(&args.contention, jobs, &choices, &environment.applied_to(&machine), &parts, &environment)?
         }
     };
     output::print(&format!("{heading}\n{printed}"))?;
@@ -247,6 +252,7 @@ fn beside(
     choices: &[(u64, Choice)],
     machine: &Machine,
     parts: &[Part],
+    environment: &Environment,
 ) -> Result<String, Box<dyn std::error::Error>> {
     if !(LEAST_OVERSUBSCRIPTION..=1e6).contains(&args.oversubscription) {
         let got = args.oversubscription;
@@ -260,7 +266,10 @@ fn beside(
     }
     let spread = if args.dealt { Spread::Dealt } else { Spread::Packed };
     let routing = match args.queue_pairs {
-        Some(queue_pairs) => Routing::Ecmp { seed: args.seed, queue_pairs },
+        Some(queue_pairs) => {
+            let queue_pairs = queue_pairs * environment.queue_pairs().unwrap_or(1);
+            Routing::Ecmp { seed: args.seed, queue_pairs }
+        }
         None => Routing::Adaptive,
     };
     let Some((_, first)) = choices.first() else { return Ok(String::new()) };
@@ -282,7 +291,7 @@ fn beside(
     }
     let spec = args.network(&node, nodes as u32);
     let neighbours = if parts.is_empty() {
-        Neighbours::new(ranks, first.collective(), jobs, &spec, spread, routing)?
+        Neighbours::new(ranks, first.collective(), jobs, &spec, spread, routing, environment)?
     } else {
         let placement = |job: u32| {
             let group = job / on_nodes;
@@ -294,7 +303,7 @@ fn beside(
             Placement { nodes: (0..ranks.nodes).map(node).collect(), rails }
         };
         let placements: Vec<Placement> = (0..jobs).map(placement).collect();
-        Neighbours::placed(ranks, first.collective(), &placements, &spec, routing)?
+        Neighbours::placed(ranks, first.collective(), &placements, &spec, routing, environment)?
     };
     let mut rows = Vec::new();
     for (bytes, choice) in choices {
@@ -372,8 +381,14 @@ fn figure(value: f64) -> String {
 }
 
 fn run_tune(args: &MachineArgs) -> CommandResult {
-    let Asked { machine, ranks, collective, .. } = asked(args)?;
-    let advice = tune(&machine, ranks, collective, &Calibration::default())?;
+    let Asked { machine, ranks, collective, graph } = asked(args)?;
+    let mut advice = tune(&machine, ranks, collective, &Calibration::default())?;
+    if let Some(graph) = &graph {
+        // What its paths ask for is more than what its class does.
+        let of_paths = tune_paths(graph, &args.gpus_of_node, ranks.nodes);
+        advice.retain(|known| of_paths.iter().all(|other| other.variable != known.variable));
+        advice.extend(of_paths);
+    }
     output::print(&heading(&machine, ranks, collective))?;
     if advice.is_empty() {
         output::print("nothing to set: NCCL's own choices are the best known here")?;
@@ -422,6 +437,7 @@ fn asked(args: &MachineArgs) -> Result<Asked, Box<dyn std::error::Error>> {
             nics: 0,
             nic_gb_per_s: 0.0,
             network: None,
+            cpu: None,
         },
     };
     if let Some(name) = &args.gpu {
@@ -439,8 +455,10 @@ fn asked(args: &MachineArgs) -> Result<Asked, Box<dyn std::error::Error>> {
     }
     machine.nics = args.nics.unwrap_or(machine.nics);
     if let Some(rate) = args.nic_gbps {
-        if !(rate.is_finite() && rate > 0.0) {
-            return Err(format!("--nic-gbps: expected a number above 0, got {rate}").into());
+        if !(rate > 0.0 && rate <= MAX_NIC_GBPS) {
+            return Err(
+                format!("--nic-gbps: expected a number above 0, at most {MAX_NIC_GBPS}, got {rate}").into()
+            );
         }
         machine.nic_gb_per_s = rate / 8.0;
     }

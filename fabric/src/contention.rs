@@ -6,7 +6,7 @@
 
 use thiserror::Error;
 
-use crate::collectives::{Algorithm, Calibration, Choice, Collective, Estimate};
+use crate::collectives::{Algorithm, Calibration, Choice, Collective, Environment, Estimate};
 use crate::hardware::Ranks;
 use crate::network::{
     AllToAllRails, LinkTier, LinkWeight, Loads, Network, NetworkSpec, RouteError, Routing, SpecError,
@@ -63,20 +63,7 @@ pub struct Shared {
 
 /// Bytes over all NICs of a node in one direction, for each byte of bus bandwidth, under an algorithm of the choice.
 pub fn sent(choice: &Choice, algorithm: Option<Algorithm>) -> f64 {
-    let ranks = choice.ranks();
-    let (all, nodes, per_node) = (ranks.count(), f64::from(ranks.nodes), f64::from(ranks.per_node));
-    let factor = choice.collective().bus_factor(all);
-    match algorithm {
-        // Two nodes: each sends all data once. More: those in the middle of one tree are leaves of the other.
-        Some(Algorithm::Tree | Algorithm::NvlsTree) => f64::from(ranks.nodes.min(3) - 1) / factor,
-        // Once to the switches that reduce.
-        Some(Algorithm::Nvls) => 1.0 / factor,
-        None if choice.collective() == Collective::AllToAll => {
-            per_node * (nodes - 1.0) * per_node / f64::from(all - 1)
-        }
-        // Every byte of the bus crosses every boundary once; or one rank of each node sends to the next node.
-        Some(Algorithm::Ring) | None => 1.0,
-    }
+    choice.sent(algorithm)
 }
 
 /// Where a job is.
@@ -100,7 +87,7 @@ pub struct Neighbours {
 }
 
 impl Neighbours {
-    /// So many jobs of a placement that run a collective at once, on a network of all their nodes.
+    /// So many jobs of a placement, all in an environment, that run a collective at once, on a network of all their nodes.
     pub fn new(
         ranks: Ranks,
         collective: Collective,
@@ -108,6 +95,7 @@ impl Neighbours {
         spec: &NetworkSpec,
         spread: Spread,
         routing: Routing,
+        environment: &Environment,
     ) -> Result<Self, ContentionError> {
         if ranks.nodes < 2 {
             return Err(ContentionError::OneNode);
@@ -125,7 +113,7 @@ impl Neighbours {
             Placement { nodes: (0..ranks.nodes).map(node).collect(), rails: rails.clone() }
         };
         let placements: Vec<Placement> = (0..jobs).map(placement).collect();
-        Self::placed(ranks, collective, &placements, spec, routing)
+        Self::placed(ranks, collective, &placements, spec, routing, environment)
     }
 
     /// Jobs at these places that run a collective at once. Those on the same nodes share what NICs they have in common.
@@ -135,16 +123,19 @@ impl Neighbours {
         placements: &[Placement],
         spec: &NetworkSpec,
         routing: Routing,
+        environment: &Environment,
     ) -> Result<Self, ContentionError> {
         if ranks.nodes < 2 {
             return Err(ContentionError::OneNode);
         }
         let network = Network::new(spec)?;
         let mut sums = Loads::new(&network, routing);
+        let talk = if environment.uses_proxies() { AllToAllRails::Same } else { AllToAllRails::All };
         let mut loads = Vec::new();
         for Placement { nodes, rails } in placements {
             loads.push(match collective {
-                Collective::AllToAll => sums.all_to_all(nodes, rails, AllToAllRails::Same)?,
+                Collective::AllToAll => sums.all_to_all(nodes, rails, talk)?,
+                _ if environment.changes_rails() => sums.ring_across(nodes, rails)?,
                 _ => sums.ring(nodes, rails)?,
             });
         }

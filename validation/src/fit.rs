@@ -9,20 +9,22 @@ const STEPS: usize = 40;
 /// Differences of a constant for the derivative, as a share of its range.
 const DIFFERENCE: f64 = 1e-4;
 
-/// How far a constant is held to what is expected of it: the weight of a departure by its whole range.
-const PRIOR_WEIGHT: f64 = 0.2;
-
 /// Errors above this count linearly, not squared: measurements have outliers.
 const LINEAR_ABOVE: f64 = 0.1;
 
-/// The constants whose residuals are least, found from what is expected of them by Levenberg and Marquardt's method.
-pub(crate) fn least_squares(priors: &[Prior], of_rows: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
+/// The constants whose residuals are least, found from what is expected of them by Levenberg and Marquardt's method. `prior_weight` is how
+/// far they are held to that: the weight of a departure by the whole range of one.
+pub(crate) fn least_squares(
+    priors: &[Prior],
+    prior_weight: f64,
+    of_rows: impl Fn(&[f64]) -> Vec<f64>,
+) -> Vec<f64> {
     let range = |one: usize| priors[one].2 - priors[one].1;
     // Residuals of measurements, then of constants, in units of their ranges.
     let residuals = |values: &[f64]| -> Vec<f64> {
         let mut all = of_rows(values);
         all.extend(
-            values.iter().enumerate().map(|(one, value)| PRIOR_WEIGHT * (value - priors[one].0) / range(one)),
+            values.iter().enumerate().map(|(one, value)| prior_weight * (value - priors[one].0) / range(one)),
         );
         all
     };

@@ -2,91 +2,71 @@
 
 crate::fitted_constants! {
     /// Microseconds of a call: GPUs without NVLink.
-    LaunchPcie: 10.0 in 1.0 to 40.0, fitted 12.1952;
+    LaunchPcie: 10.0 in 1.0 to 40.0, fitted 9.2443;
     /// The same with NVLink, before Ampere.
-    LaunchVolta: 25.0 in 8.0 to 60.0, fitted 60.0000;
+    LaunchVolta: 25.0 in 8.0 to 60.0, fitted 27.0574;
     /// Ampere.
-    LaunchAmpere: 25.0 in 8.0 to 60.0, fitted 40.1324;
+    LaunchAmpere: 25.0 in 8.0 to 60.0, fitted 27.2608;
     /// Hopper.
-    LaunchHopper: 14.0 in 8.0 to 60.0, fitted 28.2284;
+    LaunchHopper: 14.0 in 8.0 to 60.0, fitted 14.6775;
     /// Blackwell.
-    LaunchBlackwell: 14.0 in 8.0 to 60.0, fitted 8.0000;
-    /// Microseconds of the network beside NCCL's own: InfiniBand.
-    NetworkInfiniBand: 3.0 in 0.0 to 8.0, fitted 8.0000;
+    LaunchBlackwell: 14.0 in 8.0 to 60.0, fitted 13.8786;
+    /// Microseconds of a step between nodes beside NCCL's own: InfiniBand.
+    NetworkInfiniBand: 3.0 in 0.0 to 8.0, fitted 3.0648;
     /// RoCE.
-    NetworkRoce: 5.0 in 0.0 to 100.0, fitted 22.1229;
-    /// EFA under Hopper and later.
-    NetworkEfa: 25.0 in 0.0 to 100.0, fitted 44.6400;
-    /// EFA of earlier instances.
-    NetworkEfaEarly: 80.0 in 0.0 to 200.0, fitted 75.3712;
+    NetworkRoce: 5.0 in 0.0 to 50.0, fitted 7.9687;
+    /// EFA.
+    NetworkEfa: 25.0 in 0.0 to 100.0, fitted 24.1450;
+    /// EFA of instances with A100.
+    NetworkEfaAmpere: 25.0 in 0.0 to 200.0, fitted 43.1982;
     /// TCP.
-    NetworkTcp: 300.0 in 0.0 to 600.0, fitted 366.7266;
+    NetworkTcp: 150.0 in 0.0 to 300.0, fitted 152.8394;
     /// GPUDirect-TCPX.
-    NetworkTcpX: 400.0 in 0.0 to 1000.0, fitted 487.8586;
+    NetworkTcpX: 300.0 in 0.0 to 600.0, fitted 355.8467;
     /// GPUDirect-TCPXO.
-    NetworkTcpXo: 50.0 in 0.0 to 200.0, fitted 57.1221;
-    /// What NCCL's latency counts: LL.
-    StepsLl: 1.0 in 0.2 to 3.0, fitted 0.2000;
-    /// LL128.
-    StepsLl128: 1.0 in 0.2 to 3.0, fitted 0.2666;
-    /// Simple.
-    StepsSimple: 1.0 in 0.2 to 3.0, fitted 0.3888;
-    /// The square-root term: rings under LL.
-    RampRingLl: 0.1 in 0.0 to 1.2, fitted 0.1189;
-    /// Rings under LL128.
-    RampRingLl128: 0.3 in 0.0 to 2.0, fitted 0.2721;
-    /// Rings under Simple.
-    RampRingSimple: 0.3 in 0.0 to 2.0, fitted 0.0984;
+    NetworkTcpXo: 50.0 in 0.0 to 200.0, fitted 52.2049;
+    /// The square-root term: rings.
+    RampRing: 0.1 in 0.0 to 1.2, fitted 0.1038;
     /// Trees under LL.
-    RampTreeLl: 0.1 in 0.0 to 1.2, fitted 0.4752;
+    RampTreeLl: 0.1 in 0.0 to 1.2, fitted 0.1174;
     /// Trees under LL128.
-    RampTreeLl128: 0.5 in 0.0 to 2.0, fitted 0.8860;
+    RampTreeLl128: 0.5 in 0.0 to 2.0, fitted 0.6989;
     /// Trees under Simple.
-    RampTreeSimple: 0.5 in 0.0 to 2.0, fitted 0.4483;
+    RampTreeSimple: 0.5 in 0.0 to 2.0, fitted 0.4036;
     /// NVLink SHARP.
-    RampNvls: 0.5 in 0.0 to 2.0, fitted 0.2804;
+    RampNvls: 0.5 in 0.0 to 2.0, fitted 0.4830;
     /// Trees over NVLink SHARP.
-    RampNvlsTree: 0.8 in 0.0 to 2.0, fitted 1.0767;
+    RampNvlsTree: 0.5 in 0.0 to 2.0, fitted 0.6230;
     /// From rank to rank.
-    RampPeers: 0.05 in 0.0 to 1.0, fitted 0.1652;
+    RampPeers: 0.05 in 0.0 to 1.0, fitted 0.0777;
     /// Share of NCCL's bandwidth: rings on one node with NVLink, before Ampere.
-    RingVolta: 1.03 in 0.8 to 1.2, fitted 1.1380;
+    RingVolta: 1.03 in 0.8 to 1.2, fitted 1.0364;
     /// Ampere.
-    RingAmpere: 1.03 in 0.8 to 1.2, fitted 0.9325;
+    RingAmpere: 1.03 in 0.8 to 1.2, fitted 0.9723;
     /// Hopper.
-    RingHopper: 1.03 in 0.8 to 1.2, fitted 1.0190;
+    RingHopper: 1.03 in 0.8 to 1.2, fitted 1.0216;
     /// Blackwell.
-    RingBlackwell: 1.03 in 0.8 to 1.2, fitted 0.9674;
+    RingBlackwell: 1.03 in 0.8 to 1.2, fitted 1.0249;
     /// Rings on several nodes.
-    RingNodes: 1.03 in 0.8 to 1.2, fitted 1.0071;
+    RingNodes: 1.03 in 0.8 to 1.2, fitted 1.0160;
     /// Trees.
-    Tree: 1.0 in 0.7 to 1.2, fitted 0.9944;
+    Tree: 1.0 in 0.7 to 1.2, fitted 0.9907;
     /// NVLink SHARP.
-    Nvls: 1.05 in 0.8 to 1.2, fitted 1.0235;
+    Nvls: 1.05 in 0.8 to 1.2, fitted 1.0325;
     /// Trees over NVLink SHARP.
-    NvlsTree: 1.0 in 0.7 to 1.2, fitted 1.1291;
+    NvlsTree: 1.0 in 0.7 to 1.2, fitted 1.0211;
     /// What a rack leaves of either.
-    NvlsRack: 0.9 in 0.7 to 1.1, fitted 0.8265;
+    NvlsRack: 0.9 in 0.7 to 1.1, fitted 0.8903;
     /// GPUs without NVLink.
-    Pcie: 0.95 in 0.7 to 1.2, fitted 1.0608;
+    Pcie: 0.95 in 0.7 to 1.2, fitted 1.0018;
     /// From rank to rank by NVLink or PCIe.
-    Peers: 0.94 in 0.7 to 1.1, fitted 0.9445;
-    /// From rank to rank by the network.
-    PeersNetwork: 0.6 in 0.2 to 1.1, fitted 0.4465;
-    /// Share of that which a network has: EFA.
-    ShareEfa: 1.0 in 0.7 to 1.1, fitted 0.9762;
-    /// RoCE.
-    ShareRoce: 0.95 in 0.7 to 1.1, fitted 0.9728;
+    Peers: 0.94 in 0.7 to 1.1, fitted 0.9351;
     /// GPUDirect-TCPX.
-    ShareTcpX: 0.65 in 0.3 to 1.1, fitted 0.6388;
-    /// GPUDirect-TCPXO.
-    ShareTcpXo: 1.0 in 0.7 to 1.1, fitted 0.9882;
-    /// TCP.
-    ShareTcp: 1.0 in 0.7 to 1.1, fitted 0.9340;
+    ShareTcpX: 0.65 in 0.3 to 1.1, fitted 0.6255;
     /// Share that a bridge between cards has of what NCCL takes it for.
-    Bridge: 0.5 in 0.2 to 1.1, fitted 0.4749;
-    /// Share that the way through host memory has, between sockets.
-    HostMemory: 0.25 in 0.1 to 1.1, fitted 0.2033;
+    Bridge: 0.5 in 0.2 to 1.1, fitted 0.4747;
+    /// Share that the way through host memory has between sockets for `GeForce` cards of PCIe 3.
+    HostMemory: 0.25 in 0.1 to 1.1, fitted 0.1740;
     /// Share that a NIC has to which data goes through host memory.
-    StagedNic: 0.5 in 0.2 to 1.1, fitted 0.5009;
+    StagedNic: 0.5 in 0.2 to 1.1, fitted 0.5091;
 }

@@ -17,6 +17,10 @@ pub struct Candidate {
     pub protocol: Protocol,
     /// Latency by NCCL's model, microseconds.
     pub latency_us: f64,
+    /// What its steps take one after the other, without what NCCL adds to make it choose well, microseconds.
+    pub steps_us: f64,
+    /// Steps between nodes that follow one another.
+    pub network_steps: u32,
     /// Bandwidth of the bus (busbw of nccl-tests) by NCCL's model, GB/s.
     pub bus_gb_per_s: f64,
     /// What NCCL reckons it takes, microseconds: what it chooses by.
@@ -50,11 +54,12 @@ fn ring_steps(collective: Collective, ranks: Ranks) -> (u32, u32) {
 }
 
 /// What network calls cost beside the hop: hosts with AMD's CPUs take twice as long. Those of A100s mostly are AMD's.
-fn post_us(machine: &Machine, nodes: u32) -> f64 {
-    match machine.gpu.architecture {
+fn post_us(machine: &Machine, nodes: u32, told_us: Option<f64>) -> f64 {
+    match (told_us, machine.gpu.architecture) {
         _ if nodes <= 1 => 0.0,
-        Architecture::Ampere => 2.0,
-        _ => 1.0,
+        (Some(told_us), _) => told_us,
+        (None, Architecture::Ampere) => 2.0,
+        (None, _) => 1.0,
     }
 }
 
@@ -77,6 +82,7 @@ pub fn candidates(
         collective,
         bytes,
         channels: Channels::of(machine, ranks, environment.max_channels()),
+        post_us: post_us(machine, ranks.nodes, environment.network_overhead_us()),
     };
     let mut found = Vec::new();
     for protocol in Protocol::ALL {
@@ -99,6 +105,21 @@ pub fn candidates(
     found
 }
 
+/// Latency of a candidate.
+#[derive(Clone, Copy)]
+struct Latency {
+    reckoned_us: f64,
+    steps_us: f64,
+    network_steps: u32,
+}
+
+impl Latency {
+    /// All of it by steps.
+    const fn of(us: f64, network_steps: u32) -> Self {
+        Self { reckoned_us: us, steps_us: us, network_steps }
+    }
+}
+
 struct Model<'a> {
     machine: &'a Machine,
     /// By NVLink domain.
@@ -106,11 +127,17 @@ struct Model<'a> {
     collective: Collective,
     bytes: u64,
     channels: Channels,
+    /// What NCCL takes a call of the network to cost.
+    post_us: f64,
 }
 
 impl Model<'_> {
     fn hop_in_node(&self) -> Hop {
-        if self.machine.interconnect.is_nvlink() { Hop::NvLink } else { Hop::Pcie }
+        match self.machine.interconnect {
+            kind if kind.is_nvlink() => Hop::NvLink,
+            Interconnect::Nics => Hop::Network,
+            _ => Hop::Pcie,
+        }
     }
 
     fn count(&self) -> f64 {
@@ -153,9 +180,16 @@ impl Model<'_> {
         let mut latency_us = if is_rooted {
             base + if ranks.nodes > 1 { between } else { in_node }
         } else {
-            let post = post_us(machine, ranks.nodes) * if protocol == Protocol::Simple { 3.0 } else { 1.0 };
+            let post = self.post_us * if protocol == Protocol::Simple { 3.0 } else { 1.0 };
             base + f64::from(steps - steps_between) * in_node.max(post) + f64::from(steps_between) * between
         };
+        // A broadcast goes down the ring once.
+        let (in_node_steps, network_steps) = if is_rooted {
+            (ranks.count() - ranks.nodes, ranks.nodes - 1)
+        } else {
+            (steps - steps_between, steps_between)
+        };
+        let steps_us = base + f64::from(in_node_steps) * in_node + f64::from(network_steps) * between;
         let per_rank = self.bytes / u64::from(self.channels.count.max(1) * ranks.count());
         let is_plateau = protocol == Protocol::Simple
             && self.collective == Collective::AllReduce
@@ -170,7 +204,14 @@ impl Model<'_> {
         } else {
             self.channels.bound
         };
-        self.candidate(Algorithm::Ring, protocol, latency_us, bus, 1.0, bound)
+        self.candidate(
+            Algorithm::Ring,
+            protocol,
+            Latency { reckoned_us: latency_us, steps_us, network_steps },
+            bus,
+            1.0,
+            bound,
+        )
     }
 
     fn tree(&self, protocol: Protocol) -> Candidate {
@@ -206,7 +247,7 @@ impl Model<'_> {
         self.candidate(
             Algorithm::Tree,
             protocol,
-            latency_us,
+            Latency::of(latency_us, 2 * ranks.nodes.ilog2()),
             bus,
             tree_correction(protocol, self.bytes),
             bound,
@@ -229,13 +270,14 @@ impl Model<'_> {
         let sharp = algorithm_gb_per_s * self.factor();
         let hop = |hop, algorithm| hop_latency_us(hop, algorithm)[Protocol::Simple as usize];
         let in_node = hop(Hop::NvLink, Algorithm::Nvls);
-        let candidate = |algorithm, latency_us, bus, bound| {
-            self.candidate(algorithm, Protocol::Simple, latency_us, bus, 1.0, bound)
+        let candidate = |algorithm, latency_us, network_steps, bus, bound| {
+            let latency = Latency::of(latency_us, network_steps);
+            self.candidate(algorithm, Protocol::Simple, latency, bus, 1.0, bound)
         };
         if ranks.nodes == 1 {
             let ring = self.count() * self.channels.in_node_gb_per_s;
             let gains = sharp >= NVLS_LEAST_GAIN * ring;
-            let nvls = candidate(Algorithm::Nvls, in_node, sharp, Bound::NvLinkSharp);
+            let nvls = candidate(Algorithm::Nvls, in_node, 0, sharp, Bound::NvLinkSharp);
             return if gains { vec![nvls] } else { Vec::new() };
         }
         let is_rack = machine.interconnect == Interconnect::Nvl72;
@@ -254,12 +296,18 @@ impl Model<'_> {
             let nic = between * if ranks.nodes == 2 { 2.0 } else { 1.0 };
             let (bus, bound) =
                 least(&[(sharp, Bound::NvLinkSharp), (nic, Bound::Nic), (most, Bound::Channel)]);
-            let depth = 2.0 * f64::from(ranks.nodes.ilog2()) * hop(Hop::Network, Algorithm::NvlsTree);
-            found.push(candidate(Algorithm::NvlsTree, in_node + depth, bus, bound));
+            let network_steps = 2 * ranks.nodes.ilog2();
+            let depth = f64::from(network_steps) * hop(Hop::Network, Algorithm::NvlsTree);
+            found.push(candidate(Algorithm::NvlsTree, in_node + depth, network_steps, bus, bound));
         }
         if machine.network == Some(Network::InfiniBandSharp) && environment.has_network_sharp() {
-            let (bus, bound) = least(&[(sharp, Bound::NvLinkSharp), (between, Bound::Nic)]);
-            found.push(candidate(Algorithm::Nvls, in_node + hop(Hop::Network, Algorithm::Nvls), bus, bound));
+            // The NICs alone, where rings must fit on NVLink too: 386 GB/s measured on twelve nodes with eight of 50.
+            let nic = machine.nic_gb_per_s.min(machine.gpu.pcie_gb_per_s);
+            let most = nic * f64::from(machine.nics);
+            let (bus, bound) = least(&[(sharp, Bound::NvLinkSharp), (most, Bound::Nic)]);
+            let latency_us = in_node + hop(Hop::Network, Algorithm::Nvls);
+            // Up to the switches and down again.
+            found.push(candidate(Algorithm::Nvls, latency_us, 2, bus, bound));
         }
         found
     }
@@ -268,12 +316,22 @@ impl Model<'_> {
         &self,
         algorithm: Algorithm,
         protocol: Protocol,
-        latency_us: f64,
+        latency: Latency,
         bus_gb_per_s: f64,
         correction: f64,
         bound: Bound,
     ) -> Candidate {
+        let Latency { reckoned_us: latency_us, steps_us, network_steps } = latency;
         let reckoned_us = latency_us + self.bytes as f64 * self.factor() / (bus_gb_per_s * correction * 1e3);
-        Candidate { algorithm, protocol, latency_us, bus_gb_per_s, reckoned_us, bound }
+        Candidate {
+            algorithm,
+            protocol,
+            latency_us,
+            steps_us,
+            network_steps,
+            bus_gb_per_s,
+            reckoned_us,
+            bound,
+        }
     }
 }

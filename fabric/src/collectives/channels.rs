@@ -5,6 +5,7 @@
 
 use super::constants::{speeds_between_nodes, speeds_in_node};
 use crate::hardware::{Interconnect, Machine, Ranks};
+use crate::node::Cpu;
 
 /// What binds a collective.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -15,8 +16,12 @@ pub enum Bound {
     NvLinkSharp,
     /// The PCIe slot of each GPU.
     Pcie,
-    /// The way from socket to socket, and through host memory.
+    /// The way through host memory.
+    HostMemory,
+    /// The link between sockets.
     SocketLink,
+    /// What threads of the host send over sockets.
+    Sockets,
     /// The NICs of each node.
     Nic,
     /// What a channel of this algorithm carries at most.
@@ -32,7 +37,9 @@ impl Bound {
             Self::NvLink => "NVLink of each GPU",
             Self::NvLinkSharp => "reduction in the NVLink switches",
             Self::Pcie => "the PCIe slot of each GPU",
+            Self::HostMemory => "the way through host memory, by the PCIe slot of each GPU",
             Self::SocketLink => "the link between sockets, through host memory",
+            Self::Sockets => "what threads of the host send over TCP",
             Self::Nic => "the NICs of each node",
             Self::Channel => "what one channel of the algorithm carries",
             Self::ChannelCount => "the number of channels that the environment allows",
@@ -61,9 +68,6 @@ const MAX_CHANNELS: u32 = 32;
 /// NICs that channels of a node are spread over where a rack is one node to NCCL: those of two trays.
 const NVL72_CHANNELS: u32 = 8;
 
-/// A socket link as NCCL reckons those of Skylake, GB/s.
-const SOCKET_LINK_GB_PER_S: f64 = 10.0;
-
 /// What NCCL takes a transfer between GPUs through an Intel host bridge to cost.
 const HOST_BRIDGE_OVERHEAD: f64 = 1.2;
 
@@ -85,16 +89,29 @@ fn most(speeds: &[f64], each: f64, total: f64, limit: u32) -> (u32, f64) {
     (count(speed).max(1), speed)
 }
 
-/// What a GPU can exchange with the others of its node, GB/s, and what binds it.
-pub(super) fn in_node(machine: &Machine) -> (f64, Bound) {
+/// What the link between the sockets of a machine carries in each direction, GB/s.
+pub(super) fn socket_gb_per_s(machine: &Machine) -> f64 {
+    let cpu = machine.cpu.unwrap_or_else(|| Cpu::of_time(machine.gpu.architecture));
+    cpu.socket_gb_per_s() / cpu.bridge_overhead()
+}
+
+/// What each of so many GPUs can exchange with the others of its node, GB/s, and what binds it.
+pub(super) fn in_node(machine: &Machine, per_node: u32) -> (f64, Bound) {
     let pcie = machine.gpu.pcie_gb_per_s;
+    // Into host memory and out of it.
+    let host = pcie / HOST_BRIDGE_OVERHEAD / 2.0;
     match machine.interconnect {
         kind if kind.is_nvlink() => (machine.gpu.nvlink_gb_per_s, Bound::NvLink),
         Interconnect::PcieCrossSocket => {
-            // In and out of host memory, and over the link between the sockets.
-            (pcie.min(SOCKET_LINK_GB_PER_S) / HOST_BRIDGE_OVERHEAD / 2.0, Bound::SocketLink)
+            // A ring crosses the link between the sockets once in each direction.
+            let link = socket_gb_per_s(machine);
+            if link < host { (link, Bound::SocketLink) } else { (host, Bound::HostMemory) }
         }
-        Interconnect::PcieHost => (pcie / HOST_BRIDGE_OVERHEAD / 2.0, Bound::Pcie),
+        Interconnect::PcieHost => (host, Bound::HostMemory),
+        Interconnect::Nics => {
+            let nics = f64::from(machine.nics) * machine.nic_gb_per_s / f64::from(per_node.max(1));
+            if nics < pcie { (nics, Bound::Nic) } else { (pcie, Bound::Pcie) }
+        }
         _ => (pcie, Bound::Pcie),
     }
 }
@@ -103,7 +120,7 @@ impl Channels {
     /// The channels of a job, at most `max_channels`.
     pub fn of(machine: &Machine, ranks: Ranks, max_channels: u32) -> Self {
         let architecture = machine.gpu.architecture;
-        let (total, bound) = in_node(machine);
+        let (total, bound) = in_node(machine, ranks.per_node);
         if ranks.nodes <= 1 {
             let (count, speed) = most(speeds_in_node(architecture), total, total, max_channels);
             return Self {

@@ -16,7 +16,7 @@ pub struct Variable {
 }
 
 /// Every variable that is known here.
-pub const VARIABLES: [Variable; 25] = {
+pub const VARIABLES: [Variable; 31] = {
     const fn variable(name: &'static str, takes: &'static str, does: &'static str) -> Variable {
         Variable { name, takes, does }
     }
@@ -25,7 +25,7 @@ pub const VARIABLES: [Variable; 25] = {
         variable(
             "NCCL_ALGO",
             "list of Ring, Tree, NVLS, NVLSTree; ^ excludes; per collective as func:list;func:list",
-            "algorithms that may be chosen",
+            "algorithms that may be chosen; CollnetDirect, CollnetChain and PAT are known, but not modelled",
         ),
         variable(
             "NCCL_PROTO",
@@ -38,7 +38,11 @@ pub const VARIABLES: [Variable; 25] = {
             "LOC, NVL, PIX, PXB, PHB, SYS or 0 to 5",
             "the farthest that GPUs reach each other directly",
         ),
-        variable("NCCL_SHM_DISABLE", "0 or 1", NOTHING),
+        variable(
+            "NCCL_SHM_DISABLE",
+            "0 or 1",
+            "1: GPUs of a node that reach each other through host memory alone use the NICs",
+        ),
         variable("NCCL_IB_DISABLE", "0 or 1", "1: sockets in place of RDMA"),
         variable(
             "NCCL_SOCKET_IFNAME",
@@ -52,8 +56,12 @@ pub const VARIABLES: [Variable; 25] = {
             "LOC: what goes to NICs goes through host memory",
         ),
         variable("NCCL_NET_GDR_READ", "0 or 1", NOTHING),
-        variable("NCCL_CROSS_NIC", "0, 1 or 2", NOTHING),
-        variable("NCCL_PXN_DISABLE", "0 or 1", NOTHING),
+        variable("NCCL_CROSS_NIC", "0, 1 or 2", "1: under --contend rings change rails from node to node"),
+        variable(
+            "NCCL_PXN_DISABLE",
+            "0 or 1",
+            "1: under --contend alltoall sends from every NIC to every NIC",
+        ),
         variable("NCCL_NVLS_ENABLE", "0, 1 or 2", "0: no NVLink SHARP"),
         variable(
             "NCCL_COLLNET_ENABLE",
@@ -66,11 +74,29 @@ pub const VARIABLES: [Variable; 25] = {
         variable("NCCL_MAX_CTAS", "1 to 64", "the most channels"),
         variable("NCCL_BUFFSIZE", "bytes", NOTHING),
         variable("NCCL_NTHREADS", "64 to 512", NOTHING),
-        variable("NCCL_IB_QPS_PER_CONNECTION", "1 to 128", NOTHING),
+        variable(
+            "NCCL_IB_QPS_PER_CONNECTION",
+            "1 to 128",
+            "hashed ways of each flow, where routes are hashed",
+        ),
         variable("NCCL_IB_SPLIT_DATA_ON_QPS", "0 or 1", NOTHING),
         variable("NCCL_IB_ADAPTIVE_ROUTING", "0 or 1", NOTHING),
-        variable("NCCL_SOCKET_NTHREADS", "1 to 16", NOTHING),
-        variable("NCCL_NSOCKS_PERTHREAD", "1 to 16", NOTHING),
+        variable(
+            "NCCL_SOCKET_NTHREADS",
+            "1 to 16",
+            "threads of each connection over TCP, each of 5 GB/s at most",
+        ),
+        variable("NCCL_NSOCKS_PERTHREAD", "1 to 16", "sockets of each thread, each of 2.5 GB/s at most"),
+        variable(
+            "NCCL_NET_OVERHEAD",
+            "nanoseconds",
+            "what NCCL takes a call of the network to cost when it chooses",
+        ),
+        variable("NCCL_PAT_ENABLE", "0 or 1", "accepted; PAT (one GPU for each node) is not modelled"),
+        variable("NCCL_P2P_NET_CHUNKSIZE", "bytes", NOTHING),
+        variable("NCCL_TOPO_FILE", "path", "accepted, not read: the node type says what hangs where"),
+        variable("NCCL_GRAPH_FILE", "path", "accepted, not read: channels follow from what binds"),
+        variable("NCCL_TUNER_PLUGIN", "name", "accepted, not loaded: the choice is NCCL's own"),
     ]
 };
 
@@ -129,14 +155,29 @@ pub struct Environment {
     reaches_peers: Reach,
     uses_rdma: bool,
     uses_gpu_direct: bool,
+    uses_host_memory: bool,
     nvls: bool,
     network_sharp: bool,
+    changes_rails: bool,
+    uses_proxies: bool,
     max_channels: u32,
+    queue_pairs: Option<u32>,
+    sockets: Sockets,
+    network_overhead_us: Option<f64>,
     /// Which NICs RDMA uses.
     nics: NicFilter,
     /// Which sockets use.
     interfaces: NicFilter,
     without_effect: Vec<&'static str>,
+}
+
+/// What sends over TCP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Sockets {
+    /// Threads of each connection.
+    pub(super) threads: u32,
+    /// Sockets of each thread.
+    pub(super) of_thread: u32,
 }
 
 /// How far GPUs reach each other directly.
@@ -162,9 +203,15 @@ impl Default for Environment {
             reaches_peers: Reach::Switches,
             uses_rdma: true,
             uses_gpu_direct: true,
+            uses_host_memory: true,
             nvls: true,
             network_sharp: true,
+            changes_rails: false,
+            uses_proxies: true,
             max_channels: 64,
+            queue_pairs: None,
+            sockets: Sockets { threads: 1, of_thread: 1 },
+            network_overhead_us: None,
             nics: NicFilter::default(),
             interfaces: NicFilter::default(),
             without_effect: Vec::new(),
@@ -238,10 +285,12 @@ impl Environment {
         };
         match name {
             "NCCL_ALGO" => {
-                self.algorithms = allowed(value, &Algorithm::ALL.map(Algorithm::name)).ok_or_else(bad)?;
+                let known = ["CollnetDirect", "CollnetChain", "PAT"];
+                self.algorithms =
+                    allowed(value, &Algorithm::ALL.map(Algorithm::name), &known).ok_or_else(bad)?;
             }
             "NCCL_PROTO" => {
-                self.protocols = allowed(value, &Protocol::ALL.map(Protocol::name)).ok_or_else(bad)?;
+                self.protocols = allowed(value, &Protocol::ALL.map(Protocol::name), &[]).ok_or_else(bad)?;
             }
             "NCCL_P2P_DISABLE" => {
                 if flag()? {
@@ -268,6 +317,13 @@ impl Environment {
                     _ => return Err(bad()),
                 };
             }
+            "NCCL_SHM_DISABLE" => self.uses_host_memory = !flag()?,
+            "NCCL_CROSS_NIC" => self.changes_rails = number(0, 2)? == 1,
+            "NCCL_PXN_DISABLE" => self.uses_proxies = !flag()?,
+            "NCCL_IB_QPS_PER_CONNECTION" => self.queue_pairs = Some(number(1, 128)?),
+            "NCCL_SOCKET_NTHREADS" => self.sockets.threads = number(1, 16)?,
+            "NCCL_NSOCKS_PERTHREAD" => self.sockets.of_thread = number(1, 16)?,
+            "NCCL_NET_OVERHEAD" => self.network_overhead_us = Some(f64::from(number(0, u32::MAX)?) / 1e3),
             "NCCL_NVLS_ENABLE" => self.nvls = number(0, 2)? > 0,
             "NCCL_COLLNET_ENABLE" => self.network_sharp = flag()?,
             "NCCL_MAX_NCHANNELS" | "NCCL_MAX_CTAS" => {
@@ -275,12 +331,10 @@ impl Environment {
             }
             _ => {
                 match name {
-                    "NCCL_BUFFSIZE" => number(1, u32::MAX).map(|_| ()),
+                    "NCCL_BUFFSIZE" | "NCCL_P2P_NET_CHUNKSIZE" => number(1, u32::MAX).map(|_| ()),
+                    "NCCL_TOPO_FILE" | "NCCL_GRAPH_FILE" | "NCCL_TUNER_PLUGIN" => Ok(()),
                     "NCCL_NTHREADS" => number(64, 512).map(|_| ()),
-                    "NCCL_IB_QPS_PER_CONNECTION" => number(1, 128).map(|_| ()),
                     "NCCL_MIN_NCHANNELS" | "NCCL_MIN_CTAS" => number(1, 64).map(|_| ()),
-                    "NCCL_SOCKET_NTHREADS" | "NCCL_NSOCKS_PERTHREAD" => number(1, 16).map(|_| ()),
-                    "NCCL_CROSS_NIC" => number(0, 2).map(|_| ()),
                     _ => flag().map(|_| ()),
                 }?;
                 self.without_effect.push(variable.name);
@@ -338,6 +392,30 @@ impl Environment {
         self.max_channels
     }
 
+    pub(super) const fn sockets(&self) -> Sockets {
+        self.sockets
+    }
+
+    /// What NCCL takes a call of the network to cost, where it is told.
+    pub(super) const fn network_overhead_us(&self) -> Option<f64> {
+        self.network_overhead_us
+    }
+
+    /// Queue pairs of each connection, where it is told.
+    pub const fn queue_pairs(&self) -> Option<u32> {
+        self.queue_pairs
+    }
+
+    /// Whether rings go from one rail to another between nodes.
+    pub const fn changes_rails(&self) -> bool {
+        self.changes_rails
+    }
+
+    /// Whether data change rails inside a node on their way to another (PXN).
+    pub const fn uses_proxies(&self) -> bool {
+        self.uses_proxies
+    }
+
     /// The machine as NCCL sees it under these variables.
     pub fn applied_to(&self, machine: &Machine) -> Machine {
         let mut machine = machine.clone();
@@ -348,7 +426,7 @@ impl Environment {
             machine.network = machine.network.map(|_| Network::Tcp);
         }
         machine.interconnect = match (self.reaches_peers, machine.interconnect) {
-            (Reach::Nowhere, Interconnect::PcieCrossSocket) => Interconnect::PcieCrossSocket,
+            (Reach::Nowhere, kind @ (Interconnect::PcieCrossSocket | Interconnect::Nics)) => kind,
             (Reach::Nowhere, kind) if kind.is_nvlink() || kind != Interconnect::PcieHost => {
                 Interconnect::PcieHost
             }
@@ -356,12 +434,16 @@ impl Environment {
             (Reach::HostBridge | Reach::Anywhere, Interconnect::PcieHost) => Interconnect::PcieHostPeer,
             (_, kind) => kind,
         };
+        let by_host = matches!(machine.interconnect, Interconnect::PcieHost | Interconnect::PcieCrossSocket);
+        if by_host && !self.uses_host_memory {
+            machine.interconnect = Interconnect::Nics;
+        }
         machine
     }
 }
 
-/// A list of names, or lists by collective.
-fn allowed<const N: usize>(value: &str, names: &[&str; N]) -> Option<Allowed<N>> {
+/// A list of names, or lists by collective. Of `known` names nothing is there to be allowed or not.
+fn allowed<const N: usize>(value: &str, names: &[&str; N], known: &[&str]) -> Option<Allowed<N>> {
     let mut found = Vec::new();
     for part in value.split(';').filter(|part| !part.trim().is_empty()) {
         let (function, list) = match part.split_once(':') {
@@ -371,8 +453,11 @@ fn allowed<const N: usize>(value: &str, names: &[&str; N]) -> Option<Allowed<N>>
         let list = list.trim();
         let (excludes, list) = list.strip_prefix('^').map_or((false, list), |rest| (true, rest));
         let mut allowed = [excludes; N];
-        for name in list.split(',') {
-            let index = names.iter().position(|known| known.eq_ignore_ascii_case(name.trim()))?;
+        for name in list.split(',').map(str::trim) {
+            if known.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+                continue;
+            }
+            let index = names.iter().position(|known| known.eq_ignore_ascii_case(name))?;
             allowed[index] = !excludes;
         }
         found.push((function, allowed));

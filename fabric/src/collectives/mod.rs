@@ -16,6 +16,7 @@ mod channels;
 mod constants;
 mod environment;
 mod estimate;
+mod timing;
 mod tune;
 
 use std::fmt;
@@ -26,7 +27,7 @@ pub use candidates::{Candidate, candidates};
 pub use channels::{Bound, Channels};
 pub use environment::{Environment, EnvironmentError, VARIABLES, Variable};
 pub use estimate::{Choice, Estimate, EstimateError, choose, estimate};
-pub use tune::{Advice, tune};
+pub use tune::{Advice, tune, tune_paths};
 
 use crate::hardware::{UnknownName, find, name_of};
 

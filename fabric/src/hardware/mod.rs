@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 pub use gpu::{Architecture, Gpu};
 
+use crate::node::Cpu;
+
 /// What joins the GPUs of a node.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Interconnect {
@@ -25,11 +27,13 @@ pub enum Interconnect {
     PcieHostPeer,
     /// Two sockets, through which GPUs reach each other by host memory.
     PcieCrossSocket,
+    /// Nothing: what goes from GPU to GPU goes by the NICs of the node.
+    Nics,
 }
 
 impl Interconnect {
     /// Every kind, with its name.
-    pub const ALL: [(&'static str, Self); 8] = [
+    pub const ALL: [(&'static str, Self); 9] = [
         ("nvswitch", Self::NvSwitch),
         ("nvlink-mesh", Self::NvLinkMesh),
         ("nvlink-bridge", Self::NvLinkBridge),
@@ -38,6 +42,7 @@ impl Interconnect {
         ("pcie-host", Self::PcieHost),
         ("pcie-host-p2p", Self::PcieHostPeer),
         ("pcie-cross-socket", Self::PcieCrossSocket),
+        ("nics", Self::Nics),
     ];
 
     /// Its name.
@@ -153,6 +158,8 @@ pub struct Machine {
     pub nic_gb_per_s: f64,
     /// What the NICs are on; `None` if there are none.
     pub network: Option<Network>,
+    /// The CPUs, by whose links sockets reach each other; `None` for those that are usual beside the GPUs.
+    pub cpu: Option<Cpu>,
 }
 
 /// GPUs in one NVLink domain of a rack.

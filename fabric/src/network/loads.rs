@@ -59,12 +59,23 @@ impl<'a> Loads<'a> {
     /// Weights are per byte that crosses one boundary between nodes, over all its rails: a ring of bus bandwidth x puts
     /// x times the weight on the link. In order of links. One node has no boundary.
     pub fn ring(&mut self, nodes: &[u32], rails: &[u32]) -> Result<Vec<LinkWeight>, RouteError> {
+        self.ring_by(nodes, rails, 0)
+    }
+
+    /// A ring whose flows each go to the next rail of the next node (`NCCL_CROSS_NIC=1`): where NIC i of all nodes hangs on leaf i, they
+    /// leave it.
+    pub fn ring_across(&mut self, nodes: &[u32], rails: &[u32]) -> Result<Vec<LinkWeight>, RouteError> {
+        self.ring_by(nodes, rails, 1)
+    }
+
+    fn ring_by(&mut self, nodes: &[u32], rails: &[u32], shift: usize) -> Result<Vec<LinkWeight>, RouteError> {
         let part = per_rail(rails)?;
         let mut sum = Ok(());
         if nodes.len() > 1 {
             let boundaries = nodes.iter().zip(nodes.iter().cycle().skip(1));
-            sum = boundaries.flat_map(|pair| rails.iter().map(move |&rail| (pair, rail))).try_for_each(
-                |((&node, &next), rail)| self.add(self.nic(node, rail)?, self.nic(next, rail)?, part),
+            let lanes = || rails.iter().zip(rails.iter().cycle().skip(shift));
+            sum = boundaries.flat_map(|pair| lanes().map(move |lane| (pair, lane))).try_for_each(
+                |((&node, &next), (&from, &to))| self.add(self.nic(node, from)?, self.nic(next, to)?, part),
             );
         }
         self.finish(sum)

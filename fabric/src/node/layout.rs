@@ -6,7 +6,7 @@ use petgraph::graph::{NodeIndex, UnGraph};
 use thiserror::Error;
 
 use super::{Link, LinkKind, NodeGraph, Vertex};
-use crate::hardware::{Gpu, UnknownName, find};
+use crate::hardware::{Architecture, Gpu, UnknownName, find};
 
 /// Where a device hangs in the PCIe tree, from the root: its NUMA node, a host bridge of that, a root port of the bridge, a switch
 /// below it. Numbers of groups; what they are matters only for whether two devices share them.
@@ -42,6 +42,25 @@ impl Cpu {
         ("power9", Self::Power9),
         ("arm", Self::Arm),
     ];
+
+    /// Those that are usual beside GPUs of a generation.
+    pub const fn of_time(architecture: Architecture) -> Self {
+        match architecture {
+            Architecture::Pascal => Self::Broadwell,
+            Architecture::Volta => Self::Skylake,
+            Architecture::Ampere => Self::Amd,
+            Architecture::Hopper => Self::SapphireRapids,
+            Architecture::Blackwell => Self::EmeraldRapids,
+        }
+    }
+
+    /// What NCCL takes a transfer between GPUs through its host bridges to cost, as a multiple.
+    pub const fn bridge_overhead(self) -> f64 {
+        match self {
+            Self::Broadwell | Self::Skylake | Self::SapphireRapids | Self::EmeraldRapids => 1.2,
+            Self::Amd | Self::Power9 | Self::Arm => 1.0,
+        }
+    }
 
     /// What NCCL reckons a link between two sockets to carry in each direction, GB/s (2.30.7, `topo.h`).
     pub const fn socket_gb_per_s(self) -> f64 {
@@ -86,7 +105,7 @@ pub struct Layout {
     pub nic_gb_per_s: f64,
     /// NVLinks between the GPUs.
     pub nvlinks: NvLinks,
-    /// The CPUs; Skylake's links if they are not known.
+    /// The CPUs; those that are usual beside its GPUs if they are not known.
     pub cpu: Option<Cpu>,
     /// NVLink between each GPU and its CPU in place of PCIe, GB/s.
     pub chip_to_chip_gb_per_s: Option<f64>,
@@ -130,7 +149,10 @@ impl NodeGraph {
         let cards =
             layout.nics.iter().zip(&nics).map(|(&place, &vertex)| Device { place, vertex, link: card });
         let devices: Vec<Device> = devices.chain(cards).collect();
-        let cpus = add_cpus(&mut graph, &devices, layout.cpu);
+        let cpus = {
+            let cpu = layout.cpu.unwrap_or_else(|| Cpu::of_time(layout.gpu.architecture));
+            add_cpus(&mut graph, &devices, cpu)
+        };
         let mut by_port: BTreeMap<[u32; 3], Vec<&Device>> = BTreeMap::new();
         for device in &devices {
             let [numa, bridge, port, _] = device.place;
@@ -147,17 +169,13 @@ impl NodeGraph {
 }
 
 /// A vertex for each NUMA node, each joined to each.
-fn add_cpus(
-    graph: &mut UnGraph<Vertex, Link>,
-    devices: &[Device],
-    cpu: Option<Cpu>,
-) -> BTreeMap<u32, NodeIndex> {
+fn add_cpus(graph: &mut UnGraph<Vertex, Link>, devices: &[Device], cpu: Cpu) -> BTreeMap<u32, NodeIndex> {
     let mut cpus: BTreeMap<u32, NodeIndex> = BTreeMap::new();
     for device in devices {
         let numa = device.place[0];
         cpus.entry(numa).or_insert_with(|| graph.add_node(Vertex::Cpu(numa)));
     }
-    let gb_per_s = cpu.unwrap_or(Cpu::Skylake).socket_gb_per_s();
+    let gb_per_s = cpu.socket_gb_per_s();
     let all: Vec<NodeIndex> = cpus.values().copied().collect();
     for (position, &one) in all.iter().enumerate() {
         for &other in &all[position + 1..] {

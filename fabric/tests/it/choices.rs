@@ -64,6 +64,7 @@ fn machine(gpu: &str, interconnect: &str, nics: u32, nic_gbit_per_s: u32, networ
         nics,
         nic_gb_per_s: f64::from(nic_gbit_per_s) / 8.0,
         network: (network != "none").then(|| network.parse().unwrap()),
+        cpu: None,
     }
 }
 

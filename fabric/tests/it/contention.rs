@@ -43,8 +43,16 @@ fn among(
     spread: Spread,
     routing: Routing,
 ) -> Result<Shared, ContentionError> {
-    Neighbours::new(choice.ranks(), choice.collective(), jobs, spec, spread, routing)?
-        .share(choice, &calibration())
+    Neighbours::new(
+        choice.ranks(),
+        choice.collective(),
+        jobs,
+        spec,
+        spread,
+        routing,
+        &Environment::default(),
+    )?
+    .share(choice, &calibration())
 }
 
 fn shared(choice: &Choice, jobs: u32, oversubscription: f64, spread: Spread) -> Shared {
@@ -137,9 +145,16 @@ fn jobs_need_their_nodes_and_choices_their_jobs() {
     let few = among(&ring, 1 << 31, &leaves(8, 1.0), Spread::Dealt, Routing::Adaptive);
     assert_eq!(few, Err(ContentionError::TooFewNodes { needed: 1 << 33, nodes: 8 }));
     let spec = leaves(8, 1.0);
-    let neighbours =
-        Neighbours::new(ring.ranks(), Collective::AllReduce, 2, &spec, Spread::Packed, Routing::Adaptive)
-            .unwrap();
+    let neighbours = Neighbours::new(
+        ring.ranks(),
+        Collective::AllReduce,
+        2,
+        &spec,
+        Spread::Packed,
+        Routing::Adaptive,
+        &Environment::default(),
+    )
+    .unwrap();
     let other = choice(2, Collective::AllReduce, "Ring");
     assert_eq!(neighbours.share(&other, &calibration()), Err(ContentionError::AnotherJob));
 }
@@ -159,9 +174,15 @@ fn jobs_on_parts_of_nodes_share_their_nics() {
                 .map(|(rails, nodes)| Placement { nodes: nodes.to_vec(), rails: rails.to_vec() })
                 .collect();
             let spec = NetworkSpec { nics_per_node, ..leaves(4, 1.0) };
-            let neighbours =
-                Neighbours::placed(ranks, Collective::AllReduce, &placements, &spec, Routing::Adaptive)
-                    .unwrap();
+            let neighbours = Neighbours::placed(
+                ranks,
+                Collective::AllReduce,
+                &placements,
+                &spec,
+                Routing::Adaptive,
+                &environment,
+            )
+            .unwrap();
             let found = neighbours.share(&ring, &calibration()).unwrap();
             let rate = found.estimate.limit_gb_per_s;
             assert!((rate / expected - 1.0).abs() < 1e-9, "{rails:?} {nodes:?}: {rate}");
@@ -182,4 +203,28 @@ fn jobs_on_parts_of_nodes_share_their_nics() {
     check(4, &[low, low, low], &[[0, 1], [0, 2], [0, 3]], 100.0 / 3.0, &[LinkTier::Nic]);
     // Other nodes.
     check(4, &[low, low], &[[0, 1], [2, 3]], 96.0, &[]);
+}
+
+/// Where NIC i of all nodes hangs on leaf i, rings stay on their leaves, and alltoall too; told otherwise, they take the spines.
+#[test]
+fn variables_take_collectives_off_their_rails() {
+    let spec = NetworkSpec {
+        shape: Shape::LeafSpine {
+            attachment: Attachment::ByRail { nodes_per_unit: 4 },
+            spines: Uplinks { switches: 4, width: Width::Oversubscription(8.0) },
+        },
+        ..leaves(4, 1.0)
+    };
+    let full = |collective, variable: &str| {
+        let environment = Environment::parse([variable]).unwrap();
+        let job = choice(4, collective, "Ring");
+        let (ranks, routing) = (job.ranks(), Routing::Adaptive);
+        let neighbours =
+            Neighbours::new(ranks, collective, 1, &spec, Spread::Packed, routing, &environment).unwrap();
+        neighbours.share(&job, &calibration()).unwrap().full
+    };
+    assert_eq!(full(Collective::AllReduce, "NCCL_CROSS_NIC=2"), []);
+    assert_eq!(full(Collective::AllReduce, "NCCL_CROSS_NIC=1"), [LinkTier::Leaf]);
+    assert_eq!(full(Collective::AllToAll, "NCCL_PXN_DISABLE=0"), []);
+    assert_eq!(full(Collective::AllToAll, "NCCL_PXN_DISABLE=1"), [LinkTier::Leaf]);
 }

@@ -19,5 +19,6 @@ fn dgx_a100() -> Machine {
         nics: 8,
         nic_gb_per_s: 25.0,
         network: Some(Network::InfiniBand),
+        cpu: None,
     }
 }

@@ -31,6 +31,9 @@ pub enum MachineError {
     NotASet,
 }
 
+/// NVLink-C2C of each of two GPUs to their Grace CPU in each direction, GB/s: half of 450 (NVIDIA's data sheet of GB200: 900 in both).
+const GRACE_GB_PER_S: f64 = 225.0;
+
 impl NodeType {
     /// The node as NCCL sees it; `None` without GPUs, or with some that NCCL's model does not know.
     pub fn machine(&self) -> Option<Machine> {
@@ -50,6 +53,7 @@ impl NodeType {
             nics: self.network.map_or(0, |network| network.nics),
             nic_gb_per_s: self.network.map_or(0.0, |network| network.nic_bytes_per_s / 1e9),
             network: self.network.and_then(|network| network.kind),
+            cpu: self.cpu,
         })
     }
 
@@ -102,7 +106,7 @@ impl NodeType {
             nics,
             nic_gb_per_s: self.network.map_or(f64::INFINITY, |network| network.nic_bytes_per_s / 1e9),
             cpu: self.cpu,
-            chip_to_chip_gb_per_s: None,
+            chip_to_chip_gb_per_s: (self.interconnect == Some(Interconnect::Nvl72)).then_some(GRACE_GB_PER_S),
         };
         NodeGraph::new(&layout).ok()
     }

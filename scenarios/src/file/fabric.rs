@@ -44,7 +44,8 @@ pub struct FabricFile {
     /// How flows choose among equal ways.
     #[serde(default)]
     pub routing: FabricRouting,
-    /// Queue pairs of a flow, each of which goes its own hashed way; 1 if absent.
+    /// Queue pairs of a flow, each of which goes its own hashed way; 1 if absent. `NCCL_IB_QPS_PER_CONNECTION` in `environment` gives
+    /// so many times as many.
     #[schemars(range(min = 1, max = 128))]
     pub queue_pairs: Option<u32>,
     /// Variables of NCCL that all jobs run with.

@@ -86,7 +86,13 @@ impl Resolver<'_, '_> {
         }?;
         let routing = match file.routing {
             FabricRouting::Adaptive => Routing::Adaptive,
-            FabricRouting::Ecmp => Routing::Ecmp { seed, queue_pairs: file.queue_pairs.unwrap_or(1) },
+            FabricRouting::Ecmp => {
+                let of_connection = environment.as_ref().and_then(collectives::Environment::queue_pairs);
+                Routing::Ecmp {
+                    seed,
+                    queue_pairs: file.queue_pairs.unwrap_or(1) * of_connection.unwrap_or(1),
+                }
+            }
         };
         let degraded = file.degraded.iter().enumerate();
         let degraded = degraded.flat_map(|(i, link)| self.degraded(i, link, &network, nodes)).collect();

@@ -2,10 +2,8 @@
 
 use std::fmt::Write as _;
 
-use foretell_sim::framework::interconnect::LinkLevel;
-
-use super::{Part, describe, fabric, types, whole};
-use crate::catalog::{Interconnect, NodeType};
+use super::{Part, describe, fabric, quoted, types, whole};
+use crate::catalog::NodeType;
 use crate::{Fabric, Scenario};
 
 /// The cluster of a scenario: a tree of its domains, and beside it a graph for each type of node whose links are known.
@@ -54,46 +52,10 @@ fn switches(fabric: &Fabric, dot: &mut String) {
     dot.push_str("  }\n");
 }
 
-/// GPUs with their NVLinks, and the network cards nearest to them.
+/// What a node is made of, and what joins it.
 fn inside(index: usize, name: &str, node_type: &NodeType, dot: &mut String) {
-    let Some(links) = &node_type.links else { return };
     let label = format!("{name}: {}", describe(node_type));
     let _ = writeln!(dot, "  subgraph cluster_{index} {{\n    label={};", quoted(&label));
-    let gpus = links.gpus();
-    for gpu in 0..gpus {
-        let _ = writeln!(dot, "    type{index}_gpu{gpu} [label=\"GPU{gpu}\"];");
-    }
-    for nic in 0..links.nics() {
-        let _ = writeln!(dot, "    type{index}_nic{nic} [label=\"NIC{nic}\", shape=ellipse];");
-    }
-    let has_switch = matches!(node_type.interconnect, Some(Interconnect::Nvswitch | Interconnect::Nvl72));
-    if has_switch {
-        let _ = writeln!(dot, "    type{index}_nvswitch [label=\"NVSwitch\", shape=hexagon];");
-    }
-    for gpu in 0..gpus {
-        let others = (0..gpu).map(|other| (other, links.link(gpu, other).level()));
-        for (other, level) in others.filter(|_| !has_switch) {
-            if let LinkLevel::Nvlink(_) = level {
-                let _ =
-                    writeln!(dot, "    type{index}_gpu{other} -- type{index}_gpu{gpu} [label=\"{level}\"];");
-            }
-        }
-        if has_switch {
-            let first = usize::from(gpu == 0);
-            let label = if gpus > 1 { links.link(gpu, first).level().to_string() } else { String::new() };
-            let _ = writeln!(dot, "    type{index}_gpu{gpu} -- type{index}_nvswitch [label=\"{label}\"];");
-        }
-        for nic in links.nearest_nics(gpu) {
-            let path = links.nic_path(gpu, nic);
-            let _ = writeln!(
-                dot,
-                "    type{index}_gpu{gpu} -- type{index}_nic{nic} [label=\"{path}\", style=dashed];"
-            );
-        }
-    }
+    super::inside::dot(&format!("type{index}"), node_type, dot);
     dot.push_str("  }\n");
-}
-
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }

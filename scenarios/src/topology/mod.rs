@@ -4,6 +4,7 @@
 
 mod dot;
 mod fabric;
+mod inside;
 mod svg;
 mod text;
 
@@ -126,6 +127,11 @@ fn describe(node_type: &NodeType) -> String {
         format!(", {} NICs of {} Gbit/s{kind}", network.nics, network.nic_bytes_per_s * 8.0 / 1e9)
     });
     format!("{gpus}{interconnect}{nics}")
+}
+
+/// A text as Graphviz takes it.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
 #[cfg(test)]

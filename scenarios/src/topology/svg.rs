@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Part, describe, fabric, types, whole};
+use super::{Part, describe, fabric, inside, types, whole};
 use crate::Scenario;
 
 const BOX_HEIGHT: f64 = 44.0;
@@ -29,12 +29,31 @@ pub fn svg(scenario: &Scenario) -> String {
     let mut right = MARGIN;
     let tree = place(&whole, 0, &mut right);
     let mut legend: Vec<String> = scenario.fabric.as_ref().map(fabric::lines).unwrap_or_default();
-    let types = types(scenario).into_iter();
-    legend.extend(types.map(|(name, node_type)| format!("{name}: {}", describe(node_type))));
+    let types = types(scenario);
+    legend.extend(types.iter().map(|(name, node_type)| format!("{name}: {}", describe(node_type))));
     let widest = legend.iter().map(|line| letters(line)).fold(letters(&scenario.name) * 1.5, f64::max);
     let width = (right - GAP + MARGIN).max(widest + 2.0 * MARGIN).max(480.0);
     let tree_height = depth(&tree) as f64 * ROW_HEIGHT + BOX_HEIGHT;
-    let height = TOP + tree_height + MARGIN + LEGEND_ROW * legend.len() as f64 + MARGIN;
+    let mut bottom = TOP + tree_height + MARGIN + LEGEND_ROW * legend.len() as f64;
+    let mut insides = String::new();
+    let mut widest_inside: f64 = 0.0;
+    for (name, node_type) in &types {
+        let Some((picture, width, height)) = inside::svg(node_type, MARGIN, bottom + 2.0 * LEGEND_ROW) else {
+            continue;
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            insides,
+            "<text x=\"{MARGIN}\" y=\"{:.1}\" font-size=\"13\" font-weight=\"bold\" fill=\"#222\">inside {}</text>",
+            bottom + LEGEND_ROW,
+            escaped(name)
+        );
+        insides.push_str(&picture);
+        bottom += 2.0 * LEGEND_ROW + height;
+        widest_inside = widest_inside.max(width);
+    }
+    let width = width.max(widest_inside + 2.0 * MARGIN);
+    let height = bottom + MARGIN;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\" \
          font-family=\"sans-serif\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
@@ -58,6 +77,7 @@ pub fn svg(scenario: &Scenario) -> String {
             escaped(line)
         );
     }
+    svg.push_str(&insides);
     svg.push_str("</svg>\n");
     svg
 }

@@ -118,11 +118,11 @@ fn what_is_said_of_routing_and_nccl_is_kept() {
     let found = fabric(
         8,
         "shape = \"leaf_spine\"\nnodes_per_leaf = 4\nrouting = \"ecmp\"\nqueue_pairs = 4\n\
-         environment = { NCCL_ALGO = \"Ring\", NCCL_CROSS_NIC = \"0\" }",
+         environment = { NCCL_ALGO = \"Ring\", NCCL_BUFFSIZE = \"1\", NCCL_IB_QPS_PER_CONNECTION = \"2\" }",
     );
-    // The seed of the scenario.
-    assert_eq!(found.routing, Routing::Ecmp { seed: 42, queue_pairs: 4 });
-    assert_eq!(found.environment.without_effect(), ["NCCL_CROSS_NIC"]);
+    // The seed of the scenario; each of the four connections has two queue pairs.
+    assert_eq!(found.routing, Routing::Ecmp { seed: 42, queue_pairs: 8 });
+    assert_eq!(found.environment.without_effect(), ["NCCL_BUFFSIZE"]);
     let plain = fabric(8, "shape = \"leaf_spine\"\nnodes_per_leaf = 4");
     assert_eq!(plain.routing, Routing::Adaptive);
     assert!(read(crate::GOOD, &[]).unwrap().fabric.is_none());

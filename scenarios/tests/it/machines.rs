@@ -2,6 +2,7 @@
 
 use foretell_scenarios::catalog::{Catalog, Interconnect, MachineError};
 use foretell_scenarios::fabric::hardware;
+use foretell_scenarios::fabric::node::PathType;
 
 /// GB/s of NVLink that rings find, what joins the GPUs, and their network cards.
 fn machine(node_type: &str, gpus: &[u32]) -> (f64, &'static str, u32) {
@@ -86,4 +87,12 @@ fn trays_of_a_rack_are_one_domain() {
     assert_eq!(machine.interconnect, hardware::Interconnect::Nvl72);
     let ranks = hardware::Ranks { per_node: 4, nodes: 18 }.by_domain(machine.interconnect);
     assert_eq!((ranks.per_node, ranks.nodes), (72, 1));
+    // Inside a tray: NVLink to the other, and over the CPU to the cards beside it.
+    let graph = Catalog::builtin().node_type("gb200-nvl72").unwrap().graph().unwrap();
+    assert_eq!(graph.gpu_path(0, 3).unwrap().kind, PathType::Nvl);
+    assert_eq!(
+        (graph.nearest_nics(0), graph.nic_path(0, 1, false).unwrap().kind),
+        (vec![0, 1], PathType::P2c)
+    );
+    assert_eq!(graph.nic_path(0, 2, false).unwrap().kind, PathType::Sys);
 }

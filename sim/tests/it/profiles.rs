@@ -17,6 +17,7 @@ fn machines() -> Arc<Machines> {
         nics: 8,
         nic_gb_per_s: 25.0,
         network: Some(hardware::Network::InfiniBand),
+        cpu: None,
     };
     Arc::new(Machines {
         by_model: vec![(GpuModelId::new(0), machine)],

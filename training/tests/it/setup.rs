@@ -43,6 +43,7 @@ impl Job {
                 nics: 8,
                 nic_gb_per_s: 25.0,
                 network: Some(Network::InfiniBand),
+                cpu: None,
             },
             ranks,
             network_share: 1.0,

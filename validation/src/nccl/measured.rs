@@ -140,6 +140,7 @@ fn measurement(row: CsvRow) -> Result<Measurement, String> {
         nics: row.nics_per_node,
         nic_gb_per_s: row.nic_gbps / 8.0,
         network,
+        cpu: None,
     };
     let ranks = Ranks { per_node: row.gpus_per_node, nodes: row.nodes };
     let environment = environment(&row.algo);

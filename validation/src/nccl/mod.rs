@@ -84,9 +84,12 @@ pub fn run(data: &Path, selection: Selection, progress: &Progress<'_>) -> Result
         format!("  {name:<16}{fitted} / {left_out} of {count} measurements\n")
     }));
     summary.extend(skipped.iter().map(|(case, reason)| format!("skipped {case}: {reason}\n")));
+    let bases = bases(&usable, &calibration);
+    summary.push_str(&sentence_of(&bases));
     if selection.fit {
-        summary.push_str("\nfitted constants:\n");
-        summary.push_str(&print(&calibration));
+        summary
+            .push_str("\nfitted constants, what was expected, and the rows and cases that they rest on:\n");
+        summary.extend(bases.iter().map(Basis::line));
     }
     // Worst first.
     outcomes.sort_by(|one, other| {
@@ -278,7 +281,7 @@ fn short(name: &str) -> &str {
 
 /// The median in per cent.
 fn percent(errors: &[f64]) -> String {
-    format!("{:.1}", median(errors) * 100.0)
+    if errors.is_empty() { "-".to_owned() } else { format!("{:.1}", median(errors) * 100.0) }
 }
 
 /// The middle value, or the mean of the two there; not a number if there is none.
@@ -292,10 +295,74 @@ fn median(values: &[f64]) -> f64 {
     }
 }
 
-fn print(calibration: &Calibration) -> String {
-    let line = |parameter: Parameter| format!("    {:.4}, // {parameter:?}\n", calibration.get(parameter));
-    Parameter::ALL.into_iter().map(line).collect()
+/// What a constant rests on.
+struct Basis<'a> {
+    parameter: Parameter,
+    value: f64,
+    rows: usize,
+    cases: Vec<&'a str>,
 }
+
+impl Basis<'_> {
+    fn is_on_bound(&self) -> bool {
+        let (_, least, most) = self.parameter.prior();
+        (self.value - least).min(most - self.value) < 1e-6 * (most - least)
+    }
+
+    fn line(&self) -> String {
+        let Self { parameter, value, rows, cases } = self;
+        let (prior, least, most) = parameter.prior();
+        let on_bound = if self.is_on_bound() { ", on its bound" } else { "" };
+        let one = if let [case] = cases[..] { format!(": {case}") } else { String::new() };
+        format!(
+            "  {value:9.4} {parameter:?} ({prior} in {least} to {most}{on_bound}),\n            {rows} rows of {}{one}\n",
+            cases.len()
+        )
+    }
+}
+
+/// What each constant rests on: rows whose prediction it changes.
+fn bases<'a>(rows: &[&'a Measurement], calibration: &Calibration) -> Vec<Basis<'a>> {
+    let basis = |parameter: Parameter| {
+        let (_, least, most) = parameter.prior();
+        let (value, step) = (calibration.get(parameter), 0.01 * (most - least));
+        let mut moved = calibration.clone();
+        moved.set(parameter, if value + step <= most { value + step } else { value - step });
+        let rests = |row: &&&Measurement| {
+            let (before, after) = (row.estimate(calibration).time_us, row.estimate(&moved).time_us);
+            (after / before - 1.0).abs() > 1e-9
+        };
+        let of_it: Vec<&&Measurement> = rows.iter().filter(rests).collect();
+        let mut cases: Vec<&str> = of_it.iter().map(|row| row.case.as_str()).collect();
+        cases.sort_unstable();
+        cases.dedup();
+        Basis { parameter, value, rows: of_it.len(), cases }
+    };
+    Parameter::ALL.into_iter().map(basis).collect()
+}
+
+/// Constants that rest on little, or that want to be where they may not.
+fn sentence_of(bases: &[Basis<'_>]) -> String {
+    let such = |what: &str, is_such: &dyn Fn(&Basis<'_>) -> bool| {
+        let mut text = format!("{what}:");
+        let mut width = text.len();
+        for basis in bases.iter().filter(|basis| is_such(basis)) {
+            let name = format!(" {:?}", basis.parameter);
+            if width + name.len() > WIDTH {
+                text.push_str("\n ");
+                width = 1;
+            }
+            width += name.len();
+            text.push_str(&name);
+        }
+        if text.ends_with(':') { text + " none\n" } else { text + "\n" }
+    };
+    let on_few = format!("{} constants; on one case or none rest", bases.len());
+    such(&on_few, &|basis| basis.cases.len() < 2) + &such("on a bound lie", &|basis| basis.is_on_bound())
+}
+
+/// Letters in a line of text.
+const WIDTH: usize = 79;
 
 #[cfg(test)]
 mod tests {
@@ -323,6 +390,7 @@ mod tests {
             "cw_gb200_20rack",
             "dstack_a3high",
             "cw_gb200_2rack",
+            "cw_gb200_1rack",
         ];
         for row in report.rows.iter().filter(|row| !row.passed) {
             let Cell::Text(case) = &row.cells[0] else { panic!("{row:?}") };
@@ -356,6 +424,11 @@ mod tests {
         assert!(error(SizeClass::Small, &fitted) <= 0.5);
         // What is expected without a measurement is near already.
         assert!(error(SizeClass::Large, &Calibration::prior()) <= 0.08);
+    }
+
+    #[test]
+    fn no_rows_are_no_error() {
+        assert_eq!((percent(&[]), percent(&[0.1])), ("-".to_owned(), "10.0".to_owned()));
     }
 
     #[test]

@@ -301,7 +301,7 @@ fn machine(device: &Device, row: &CsvRow) -> Result<Machine, String> {
     let network = [("EFA", Network::Efa), ("RoCE", Network::Roce), ("TCP", Network::Tcp)];
     let network = network.iter().find(|(part, _)| text.contains(part));
     let network = network.map_or(Network::InfiniBand, |&(_, network)| network);
-    Ok(Machine { gpu, gpus, interconnect, nics, nic_gb_per_s: gbps / 8.0, network: Some(network) })
+    Ok(Machine { gpu, gpus, interconnect, nics, nic_gb_per_s: gbps / 8.0, network: Some(network), cpu: None })
 }
 
 /// Number and Gbit/s of the NICs of a node: `8x200Gb/s`, `400Gb/s per GPU`, `1600 Gbps node-node`, `25Gb/s`.
