@@ -91,8 +91,8 @@ fn communication_cells(rows: &mut Rows<'_, impl Write>, job: &JobResult) {
         None => rows.raw(b""),
     }
     rows.seconds(communication.held_back().as_nanos());
-    rows.decimal(communication.leaf_bytes(), 0);
-    rows.decimal(communication.spine_bytes(), 0);
+    rows.raw(communication.leaf_bytes().to_string().as_bytes());
+    rows.raw(communication.spine_bytes().to_string().as_bytes());
 }
 
 /// Writes one row per fault and job that it hit, or one where it hit none, in order of time.

@@ -149,7 +149,7 @@ fn elastic(summary: &RunSummary, width: u16) -> Option<String> {
 /// What communication did to jobs; nothing where none says what it communicates.
 fn communication(summary: &RunSummary, width: u16) -> Option<String> {
     let communication = summary.communication?;
-    let terabytes = |bytes: u64| quantity(bytes as f64 / 1e12);
+    let terabytes = |bytes: u128| quantity(bytes as f64 / 1e12);
     let mut table = new_table(width);
     let slowdown = |value: f64| fixed(value, 3);
     let (leaf, spine) = (terabytes(communication.leaf_bytes), terabytes(communication.spine_bytes));

@@ -124,8 +124,8 @@ pub struct CommunicationRecord {
     pub step_slowdown_mean: f64,
     pub step_slowdown_p99: f64,
     pub held_back: f64,
-    pub leaf_bytes: u64,
-    pub spine_bytes: u64,
+    pub leaf_bytes: u128,
+    pub spine_bytes: u128,
 }
 
 /// See [`JobCounts`].
