@@ -1,15 +1,17 @@
 //! `foretell train`: how long a step of a training job takes, what its GPUs hold, and how best to split it.
 
+mod emit;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use foretell_scenarios::catalog::{Catalog, Gpu, NodeType};
-use foretell_scenarios::fabric::collectives::{self, Collective, Environment, tune};
+use foretell_scenarios::fabric::collectives::{self, Environment};
 use foretell_scenarios::fabric::hardware::{Machine, Network, Ranks};
 use foretell_scenarios::training::memory::{GIB, advice, capacity};
 use foretell_scenarios::training::model::{Kind, Model};
-use foretell_scenarios::training::plan::{Attention, DataParallel, Plan, Prefetch, Recompute};
+use foretell_scenarios::training::plan::{Attention, Loss, Plan, Recompute};
 use foretell_scenarios::training::search::{Fixed, Found, least, pareto, plans};
 use foretell_scenarios::training::{Calibration, Device, Memory, ModelCatalog, Precision, Setup, Step};
 use serde_json::json;
@@ -63,6 +65,9 @@ struct JobArgs {
     /// Kernels one by one, as a framework runs them without a compiler.
     #[arg(long)]
     eager: bool,
+    /// How the loss over the vocabulary is computed. [default: in-place]
+    #[arg(long, value_enum)]
+    loss: Option<LossArg>,
     /// Attention that writes its scores.
     #[arg(long)]
     unfused_attention: bool,
@@ -98,7 +103,16 @@ enum PrecisionArg {
 enum RecomputeArg {
     None,
     Selective,
+    Alternate,
     Full,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum LossArg {
+    /// Gradients overwrite scores, as in Megatron and fused kernels.
+    InPlace,
+    /// Operation by operation, as in plain `PyTorch`.
+    Eager,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -139,8 +153,8 @@ pub(crate) fn run(args: &TrainArgs) -> CommandResult {
         return does_not_fit(&asked, &setup, fixed);
     };
     match args.emit {
-        Some(Emit::FsdpConfig) => output::print(&fsdp_config(&best.plan)?)?,
-        Some(Emit::NcclEnv) => output::print(&nccl_environment(&asked, &best.plan)?)?,
+        Some(Emit::FsdpConfig) => output::print(&emit::fsdp_config(best)?)?,
+        Some(Emit::NcclEnv) => output::print(&emit::nccl_environment(&asked, &best.plan)?)?,
         None => {
             output::print(&report(args, &asked, best))?;
             if !fixed.is_split {
@@ -216,6 +230,9 @@ impl Asked {
             plan.gradient_bytes = plan.precision.bytes();
         }
         plan.is_fused = !args.eager;
+        if args.loss == Some(LossArg::Eager) {
+            plan.loss = Loss::Eager;
+        }
         if args.unfused_attention {
             plan.attention = Attention::Unfused;
         }
@@ -296,6 +313,7 @@ impl RecomputeArg {
         match self {
             Self::None => Recompute::None,
             Self::Selective => Recompute::Selective,
+            Self::Alternate => Recompute::Alternate,
             Self::Full => Recompute::Full,
         }
     }
@@ -388,6 +406,9 @@ fn report(args: &JobArgs, asked: &Asked, best: &Found) -> String {
         let _ = writeln!(text, "{name:<22}{value}");
     };
     line("step", duration(step.time_s));
+    if step.squeezed > 0.0 {
+        line("memory is short", "gathering waits for the allocator, not for the network".to_owned());
+    }
     line(rate, format!("{:.1}", step.tokens_per_s_per_gpu));
     line(
         "MFU",
@@ -490,71 +511,6 @@ fn does_not_fit(asked: &Asked, setup: &Setup<'_>, fixed: Fixed) -> CommandResult
     Ok(Outcome::CheckFailed)
 }
 
-/// The block that FSDP's trainers read.
-fn fsdp_config(plan: &Plan) -> Result<String, String> {
-    if plan.tensor * plan.context * plan.pipeline * plan.expert > 1 {
-        return Err(format!(
-            "--emit fsdp-config: `{plan}` is more than FSDP: expected a strategy such as fsdp or fsdp-hybrid"
-        ));
-    }
-    let strategy = match plan.data_parallel {
-        DataParallel::HybridSharded { group: 1.. } => {
-            return Err("--emit fsdp-config: expected groups of a node: fsdp-hybrid".to_owned());
-        }
-        DataParallel::FullySharded => "FULL_SHARD",
-        DataParallel::GradientSharded => "SHARD_GRAD_OP",
-        DataParallel::HybridSharded { .. } => "HYBRID_SHARD",
-        DataParallel::Replicated => "NO_SHARD",
-        DataParallel::OptimizerSharded | DataParallel::ParameterServer { .. } => {
-            return Err(format!(
-                "--emit fsdp-config: `{plan}` is not FSDP: expected a strategy such as fsdp or fsdp-hybrid"
-            ));
-        }
-    };
-    let prefetch = match plan.backward_prefetch {
-        Prefetch::Before => "BACKWARD_PRE",
-        Prefetch::After => "BACKWARD_POST",
-        Prefetch::None => "NONE",
-    };
-    let (mixed, precision) = match plan.precision {
-        Precision::Fp32 => ("DEFAULT", "fp32"),
-        Precision::Fp16 => ("PURE", "amp_fp16"),
-        Precision::Bf16 => ("PURE", "amp_bf16"),
-        Precision::Fp8 => ("PURE", "amp_fp8"),
-    };
-    Ok(format!(
-        "fsdp_config:\n  sharding_strategy: {strategy}\n  mixed_precision: {mixed}\n  \
-         activation_checkpointing: {}\n  backward_prefetch: {prefetch}\n  forward_prefetch: {}\n  \
-         limit_all_gathers: true\n  sync_module_states: true\n\
-         precision: {precision}\ndevice_train_microbatch_size: {}\nglobal_train_batch_size: {}",
-        plan.recompute == Recompute::Full,
-        plan.forward_prefetch,
-        plan.micro_batch,
-        plan.global_batch
-    ))
-}
-
-fn nccl_environment(asked: &Asked, plan: &Plan) -> Result<String, Box<dyn std::error::Error>> {
-    if asked.ranks.count() < 2 {
-        return Err("--emit nccl-env: one GPU has no collectives".into());
-    }
-    let calibration = collectives::Calibration::default();
-    let collective = match plan.data_parallel {
-        DataParallel::FullySharded | DataParallel::GradientSharded => Collective::AllGather,
-        _ => Collective::AllReduce,
-    };
-    let machine = asked.environment.applied_to(&asked.machine);
-    let advice = tune(&machine, asked.ranks, collective, &calibration)?;
-    if advice.is_empty() {
-        return Ok("# nothing to set: NCCL's own choices are the best known here".to_owned());
-    }
-    let lines: Vec<String> = advice
-        .into_iter()
-        .map(|advice| format!("# {}\n{}={}", advice.reason, advice.variable, advice.value))
-        .collect();
-    Ok(lines.join("\n"))
-}
-
 fn to_json(args: &JobArgs, asked: &Asked, best: &Found, found: &[Found]) -> serde_json::Value {
     let one = |found: &Found| {
         let Found { plan, step, memory } = found;
@@ -577,6 +533,7 @@ fn to_json(args: &JobArgs, asked: &Asked, best: &Found, found: &[Found]) -> serd
             "pipeline_s": step.pipeline_s,
             "optimizer_s": step.optimizer_s,
             "memory_bytes": memory.total(),
+            "squeezed": step.squeezed,
         })
     };
     json!({

@@ -163,6 +163,10 @@ impl Layers<'_> {
         let is_full = self.plan.recompute == Recompute::Full;
         let recompute_s = match self.plan.recompute {
             Recompute::Full => forward_s,
+            Recompute::Alternate => {
+                let ffn = if self.model.is_gated { 1.0 / 3.0 } else { 0.5 };
+                moved + 0.5 * attention.products + ffn * ffn_s + attention.core_again
+            }
             // With flash attention what lies between products.
             Recompute::Selective if self.plan.attention == Attention::Flash => moved,
             Recompute::Selective => attention.core_again,

@@ -22,6 +22,7 @@
 pub mod device;
 mod groups;
 pub mod kernels;
+mod kinds;
 mod law;
 mod layer;
 pub mod memory;

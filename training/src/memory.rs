@@ -7,7 +7,7 @@
 
 use crate::device::{Device, Precision};
 use crate::model::{Kind, Transformer};
-use crate::plan::{Attention, DataParallel, Plan, Recompute};
+use crate::plan::{Attention, DataParallel, Loss, Plan, Recompute};
 use crate::step::Setup;
 
 /// What a GPU holds at its peak, bytes.
@@ -19,7 +19,7 @@ pub struct Memory {
     pub gradients: f64,
     /// The optimizer's states.
     pub optimizer: f64,
-    /// Weights and gradients of units that are gathered for a while.
+    /// What is gathered for a while: weights and gradients of units, sequences that are split otherwise.
     pub gathered: f64,
     /// What the backward pass needs of the forward pass.
     pub activations: f64,
@@ -27,6 +27,8 @@ pub struct Memory {
     pub logits: f64,
     /// The context of the device, NCCL's buffers, work spaces.
     pub buffers: f64,
+    /// What the allocator reserves and cannot use: blocks of sizes that nobody asks for at the moment.
+    pub gaps: f64,
 }
 
 /// Bytes of a GiB.
@@ -41,9 +43,22 @@ const COMMUNICATOR_BYTES: f64 = 0.375 * GIB;
 /// What a device leaves of its memory: firmware and error correction (80 GB cards have 79.3 GiB).
 const USABLE: f64 = 0.991;
 
-/// Above this share of what is usable a job fails sooner or later: the allocator leaves gaps. The largest micro-batches of llm-foundry,
-/// which were tried to the limit, come to just that by this reckoning.
-const SAFE: f64 = 0.98;
+/// What the allocator reserves and cannot use, of what is allocated: 3 to 8 % are reported of jobs with a fixed shape.
+const GAPS: f64 = 0.05;
+
+/// Bytes for each score of the vocabulary, beside those of its precision's: in place its gradient, in 16 bits too.
+const IN_PLACE_BYTES: f64 = 2.0;
+
+/// Bytes for each score where the loss is computed operation by operation: at the widest moment of the backward pass its logarithm of
+/// softmax, the gradient of that and what becomes of it are there in 32 bits.
+const EAGER_BYTES: f64 = 12.0;
+
+/// The same where the vocabulary is split over GPUs: exponentials are there too.
+const EAGER_SPLIT_BYTES: f64 = 16.0;
+
+/// Copies of a layer's whole sequence that are there under sequence parallelism while it computes backward: the gathered inputs of both groups
+/// of products, and a gradient before it is reduced and split.
+const GATHERED_SEQUENCES: f64 = 3.0;
 
 impl Memory {
     /// All of it.
@@ -55,18 +70,20 @@ impl Memory {
             + self.activations
             + self.logits
             + self.buffers
+            + self.gaps
     }
 
     /// The parts with their names, as tables show them.
-    pub const fn parts(&self) -> [(&'static str, f64); 7] {
+    pub const fn parts(&self) -> [(&'static str, f64); 8] {
         [
             ("weights", self.weights),
             ("gradients", self.gradients),
             ("optimizer", self.optimizer),
-            ("gathered units", self.gathered),
+            ("gathered", self.gathered),
             ("activations", self.activations),
             ("logits", self.logits),
             ("buffers", self.buffers),
+            ("allocator's gaps", self.gaps),
         ]
     }
 
@@ -76,9 +93,9 @@ impl Memory {
     }
 }
 
-/// What a job may use of a device, bytes: 98 % of what is usable.
+/// What a job may use of a device, bytes.
 pub fn capacity(device: &Device) -> f64 {
-    device.memory_bytes * USABLE * SAFE
+    device.memory_bytes * USABLE
 }
 
 /// What would make a job fit that does not, the least change first; each alone may not suffice.
@@ -107,15 +124,77 @@ pub fn advice(setup: &Setup<'_>) -> Vec<String> {
             plan.data_parallel = DataParallel::FullySharded;
         });
     }
-    try_plan("sharded states, a micro-batch of 1 and every layer recomputed".to_owned(), &|plan| {
-        plan.data_parallel = DataParallel::FullySharded;
-        plan.micro_batch = 1;
-        plan.recompute = Recompute::Full;
-    });
-    // Four ways say enough; of micro-batches the largest that fits is the first.
-    let mut seen_micro = false;
-    found.retain(|what| !what.starts_with("a micro-batch") || !std::mem::replace(&mut seen_micro, true));
+    for tensor in [2, 4, 8] {
+        if plan.tensor == 1 && plan.data.is_multiple_of(tensor) && setup.ranks.per_node.is_multiple_of(tensor)
+        {
+            try_plan(format!("tensor parallelism (tp{tensor}-sp)"), &|plan| {
+                (plan.tensor, plan.data) = (tensor, plan.data / tensor);
+                plan.is_sequence_parallel = true;
+            });
+        }
+    }
+    // All that saves memory, of what is not so already.
+    let parts: Vec<&str> = [
+        ("sharded states", plan.data_parallel == DataParallel::FullySharded || plan.copies() == 1),
+        ("a micro-batch of 1", plan.micro_batch == 1),
+        ("every layer recomputed", plan.recompute == Recompute::Full),
+    ]
+    .into_iter()
+    .filter_map(|(part, is_so)| (!is_so).then_some(part))
+    .collect();
+    if found.is_empty() {
+        let all = parts.join(" and ");
+        let mut changed = plan.clone();
+        (changed.data_parallel, changed.micro_batch) = (DataParallel::FullySharded, 1);
+        changed.recompute = Recompute::Full;
+        if parts.len() > 1
+            && changed.check(setup.model).is_ok()
+            && memory(&Setup { plan: &changed, ..*setup }).fits(setup.device)
+        {
+            found.push(all);
+        }
+    }
+    // Of micro-batches the largest that fits is the first, of tensor parallelism the least.
+    for kind in ["a micro-batch", "tensor parallelism"] {
+        let mut seen = false;
+        found.retain(|what| !what.starts_with(kind) || !std::mem::replace(&mut seen, true));
+    }
     found
+}
+
+/// Copies of a block's weights, in the numbers that are computed with, that the allocator comes to reserve for what FSDP gathers and reduces: three
+/// are gathered, two are gradients, two wait to be reduced; what one stream has freed another cannot have before it has passed that point. How many
+/// there are in all follows from which jobs of llm-foundry are slow.
+const STREAMED_BLOCKS: f64 = 10.0;
+
+/// What is never whole enough to be given out: from the same jobs.
+const SPLINTERS_BYTES: f64 = 3.6 * GIB;
+
+/// Blocks that are missing where every block has to be allocated anew.
+const MISSING_BLOCKS: f64 = 0.5;
+
+/// Of the blocks that sharded data parallelism gathers, the share for which there is no room beside what else is reserved: from 0 to 1. The
+/// allocator gives memory back to the device and asks for it again then, and every time waits for all that was begun.
+pub(crate) fn squeezed(setup: &Setup<'_>) -> f64 {
+    let plan = setup.plan;
+    let is_sharded =
+        matches!(plan.data_parallel, DataParallel::FullySharded | DataParallel::HybridSharded { .. });
+    let Kind::Transformer(model) = &setup.model.kind else { return 0.0 };
+    if !is_sharded || plan.pipeline > 1 || plan.copies() == 1 {
+        return 0.0;
+    }
+    let held = memory(setup);
+    // Gradients of the only micro-batch come when activations go.
+    let gradients = if plan.micro_batches() > 1 { 0.0 } else { held.gradients };
+    let layer = if model.expert_layers() > 0 {
+        model.shared_layer_parameters() + model.routed_layer_parameters() / f64::from(plan.expert)
+    } else {
+        model.dense_layer_parameters()
+    };
+    let block_bytes = layer / f64::from(plan.tensor) * plan.precision.bytes();
+    let wanted = held.total() - held.gaps - held.gathered - gradients + STREAMED_BLOCKS * block_bytes;
+    let missing = wanted - (setup.device.memory_bytes * USABLE - SPLINTERS_BYTES);
+    (missing / (MISSING_BLOCKS * block_bytes)).clamp(0.0, 1.0)
 }
 
 /// What the fullest GPU of a job holds.
@@ -160,9 +239,12 @@ pub fn memory(setup: &Setup<'_>) -> Memory {
     }
     let is_sharded = gradients_split && (plan.copies() > 1 || weights_split);
     let gathered = if is_sharded && plan.pipeline > 1 {
-        // A stage keeps its weights and its gradients over all micro-batches of a step.
-        let kept = if weights_split { width + plan.gradient_bytes } else { plan.gradient_bytes };
-        (dense + experts) * kept
+        // A stage keeps its weights over all micro-batches of a step, and gradients until the last of them; what is gathered and what
+        // is reduced at the moment is there once more.
+        let weights = if weights_split { width } else { 0.0 };
+        let parts = parts_with_gradients(plan);
+        (dense + experts) * (weights + plan.gradient_bytes * parts)
+            + largest * (weights + plan.gradient_bytes)
     } else if weights_split {
         // Two units of weights, and the gradients of one before they are reduced.
         largest * (2.0 * width + plan.gradient_bytes)
@@ -171,20 +253,30 @@ pub fn memory(setup: &Setup<'_>) -> Memory {
     } else {
         0.0
     };
-    let (activations, logits) = activations(setup);
+    let Activations { kept: activations, sequences, logits } = activations(setup);
     let sizes = [plan.tensor, plan.context, plan.data, plan.pipeline, plan.expert];
     let communicators = sizes.into_iter().filter(|&size| size > 1).count();
     let buffers = CONTEXT_BYTES + COMMUNICATOR_BYTES * communicators as f64;
-    Memory {
+    let mut held = Memory {
         // Gradients of tables are of a few rows, and their optimizer's states too small to count.
         weights: held(weight_bytes, weights_split) + tables * width,
         gradients: held(gradient_bytes, gradients_split),
         optimizer: held(optimizer_bytes, optimizer_split),
-        gathered,
+        gathered: gathered + sequences,
         activations,
         logits,
         buffers,
-    }
+        gaps: 0.0,
+    };
+    // The context is none of the allocator's.
+    held.gaps = GAPS * (held.total() - buffers);
+    held
+}
+
+/// Of the parts of a stage that are interleaved, the share whose gradients wait for the last micro-batch at the same time. Micro-batches pass a part
+/// in groups of as many as there are stages: a single group leaves one part before it comes to the next.
+fn parts_with_gradients(plan: &Plan) -> f64 {
+    if plan.micro_batches() <= plan.pipeline { 1.0 / f64::from(plan.interleave) } else { 1.0 }
 }
 
 /// Bytes of the optimizer's moments: two of Adam for transformers, one for others.
@@ -236,23 +328,34 @@ fn parameters(setup: &Setup<'_>) -> Parameters {
     }
 }
 
-/// Bytes of activations and of logits.
-fn activations(setup: &Setup<'_>) -> (f64, f64) {
+/// Bytes of what the forward pass leaves.
+struct Activations {
+    kept: f64,
+    /// Of a layer, whole where they are split otherwise.
+    sequences: f64,
+    logits: f64,
+}
+
+fn activations(setup: &Setup<'_>) -> Activations {
     let plan = setup.plan;
     let width = plan.precision.bytes();
     match &setup.model.kind {
-        Kind::Layered(model) => (model.activations() * f64::from(plan.micro_batch) * width, 0.0),
+        Kind::Layered(model) => {
+            let kept = model.activations() * f64::from(plan.micro_batch) * width;
+            Activations { kept, sequences: 0.0, logits: 0.0 }
+        }
         Kind::Transformer(model) => {
             let tokens = plan.local_tokens();
-            let whole = layer_bytes(model, plan);
+            let whole = layer_bytes(model, plan, plan.recompute);
+            let every = layer_bytes(model, plan, Recompute::None);
             let tensor = f64::from(plan.tensor);
             let stream = if plan.is_sequence_parallel { tensor } else { 1.0 };
             let input = width * f64::from(model.width) / stream;
             let scores = if plan.attention == Attention::Unfused { scores_bytes(model, plan) } else { 0.0 };
             // What is computed again is there for one layer at a time.
             let (kept, working) = match plan.recompute {
-                Recompute::Full => (input, whole + scores),
-                Recompute::Selective => (whole, scores),
+                Recompute::Full => (input, every + scores),
+                Recompute::Selective | Recompute::Alternate => (whole, every - whole + scores),
                 Recompute::None => (whole + scores, 0.0),
             };
             let layers = f64::from(model.layers.div_ceil(plan.pipeline));
@@ -262,15 +365,30 @@ fn activations(setup: &Setup<'_>) -> (f64, f64) {
                 1.0
             };
             // The first stage is ahead by as many micro-batches as there are stages.
-            let in_flight = f64::from(plan.micro_batches().min(plan.pipeline));
+            let micro_batches = f64::from(plan.micro_batches());
+            let in_flight = (f64::from(plan.pipeline) * interleaved).min(micro_batches);
             let working =
                 working + if plan.context > 1 { 2.0 * width * model.kept_keys() / tensor } else { 0.0 };
-            let activations = |in_flight: f64| tokens * (kept * layers * in_flight * interleaved + working);
-            // Half precision and 32 bits for the loss.
-            let logits = tokens * f64::from(model.vocabulary) / tensor * (width + 4.0);
-            // The last stage has the logits and one micro-batch: fuller where little is kept.
-            let (first, last) = (activations(in_flight), activations(1.0));
-            if plan.pipeline == 1 || last + logits > first { (last, logits) } else { (first, 0.0) }
+            let sequences = if stream > 1.0 { GATHERED_SEQUENCES } else { 0.0 };
+            let sequences = tokens * sequences * width * f64::from(model.width);
+            let activations = |in_flight: f64| tokens * (kept * layers * in_flight + working);
+            let scores_bytes = match plan.loss {
+                Loss::InPlace => width + IN_PLACE_BYTES,
+                // PyTorch's pipelines keep the scores of each micro-batch to the end of the step.
+                Loss::Eager if plan.pipeline > 1 => EAGER_SPLIT_BYTES + width * (micro_batches - 1.0),
+                Loss::Eager if plan.tensor > 1 => EAGER_SPLIT_BYTES,
+                Loss::Eager => EAGER_BYTES,
+            };
+            let logits = tokens * f64::from(model.vocabulary) / tensor * scores_bytes;
+            // The last stage has the logits and one micro-batch, of interleaved parts those before its last too: fuller where little is kept.
+            let parts = f64::from(plan.interleave);
+            let behind = ((parts - 1.0) * f64::from(plan.pipeline) + 1.0) / parts;
+            let (first, last) = (activations(in_flight), activations(behind.min(micro_batches)));
+            if plan.pipeline == 1 || last + logits > first {
+                Activations { kept: last, sequences, logits }
+            } else {
+                Activations { kept: first, sequences, logits: 0.0 }
+            }
         }
     }
 }
@@ -281,20 +399,31 @@ fn scores_bytes(model: &Transformer, plan: &Plan) -> f64 {
 }
 
 /// Bytes that the backward pass of a layer needs for each token, without scores.
-fn layer_bytes(model: &Transformer, plan: &Plan) -> f64 {
+fn layer_bytes(model: &Transformer, plan: &Plan, recompute: Recompute) -> f64 {
     let width = plan.precision.bytes();
     let tensor = f64::from(plan.tensor);
     let stream = if plan.is_sequence_parallel { tensor } else { 1.0 };
     let [residual, heads, kv_heads, head] =
         [model.width, model.heads, model.kv_heads, model.head_size].map(f64::from);
     // What is between products is not kept where it is computed again.
-    let is_selective = plan.recompute == Recompute::Selective && plan.attention == Attention::Flash;
+    let is_alternate = recompute == Recompute::Alternate;
+    let is_selective =
+        is_alternate || recompute == Recompute::Selective && plan.attention == Attention::Flash;
     // Inputs of both norms and of both groups of products, and the masks of two dropouts where there are some (old models).
     let inputs = if is_selective { 2.0 } else { 4.0 };
     let masks = if plan.attention == Attention::Unfused { 2.0 * residual } else { 0.0 };
     let between = width * inputs * residual + masks;
-    let attention = width * (2.0 * heads + 2.0 * kv_heads) * head;
-    let matrices = if model.is_gated { 3.0 } else { 2.0 } - if is_selective { 1.0 } else { 0.0 };
+    // Queries, keys, values and what attention comes to; of four products the second, that of the keys, and the last are done again.
+    let keys = if is_alternate { 1.0 } else { 2.0 };
+    let attention = width * (2.0 * heads + keys * kv_heads) * head;
+    let again = if is_alternate && model.is_gated {
+        2.0
+    } else if is_selective {
+        1.0
+    } else {
+        0.0
+    };
+    let matrices = if model.is_gated { 3.0 } else { 2.0 } - again;
     let inside = match model.experts {
         Some(experts) => {
             let routed = f64::from(experts.active + experts.shared) * f64::from(experts.width);

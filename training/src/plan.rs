@@ -6,6 +6,7 @@ use foretell_fabric::collectives::EstimateError;
 use thiserror::Error;
 
 use crate::device::Precision;
+pub use crate::kinds::{Attention, Loss, Prefetch, Recompute};
 use crate::model::{Kind, Model};
 
 /// How gradients and states are spread over the replicas of data parallelism.
@@ -31,48 +32,6 @@ pub enum DataParallel {
         /// Whether workers go on without waiting for others.
         is_asynchronous: bool,
     },
-}
-
-/// What is computed again in the backward pass in place of being kept.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Recompute {
-    /// Nothing.
-    None,
-    /// The core of attention (Korthikanti et al. 2022); flash attention does so by itself.
-    Selective,
-    /// Every layer, of which only the input is kept.
-    Full,
-}
-
-impl Recompute {
-    /// Every kind, with its name.
-    pub const ALL: [(&'static str, Self); 3] =
-        [("none", Self::None), ("selective", Self::Selective), ("full", Self::Full)];
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|&&(_, known)| known == self).map_or("", |&(name, _)| name)
-    }
-}
-
-/// How attention is computed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Attention {
-    /// In tiles, never writing the scores; what is masked is not computed.
-    Flash,
-    /// Scores are written, masked and read again.
-    Unfused,
-}
-
-/// When weights of the next unit are gathered in the backward pass of sharded data parallelism.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Prefetch {
-    /// Before the current unit computes (`BACKWARD_PRE`).
-    Before,
-    /// After it (`BACKWARD_POST`).
-    After,
-    /// When they are needed.
-    None,
 }
 
 /// How a job is split over its GPUs, and what it does in a step.
@@ -107,6 +66,8 @@ pub struct Plan {
     pub recompute: Recompute,
     /// How attention is computed.
     pub attention: Attention,
+    /// How the loss over the vocabulary is computed.
+    pub loss: Loss,
     /// Whether what lies between products is fused into few kernels, by hand (Megatron) or by a compiler.
     pub is_fused: bool,
     /// When weights are gathered in the backward pass.
@@ -132,6 +93,22 @@ pub enum PlanError {
         strategy: String,
         /// What is not known.
         part: String,
+    },
+    /// A part that is there twice.
+    #[error("`{part}` is in strategy `{strategy}` more than once: expected it once")]
+    Repeated {
+        /// The whole text.
+        strategy: String,
+        /// The part, without its number.
+        part: String,
+    },
+    /// Several kinds of data parallelism.
+    #[error("strategy `{strategy}` is {kinds}: expected one of them")]
+    Several {
+        /// The whole text.
+        strategy: String,
+        /// Those that it names.
+        kinds: String,
     },
     /// Sizes that do not make up the GPUs.
     #[error("{what}")]
@@ -181,6 +158,7 @@ impl Plan {
         let mut plan = Self::of(gpus, model);
         let mut data = None;
         let mut kinds: Vec<String> = Vec::new();
+        let mut named: Vec<String> = Vec::new();
         let text = strategy.to_ascii_lowercase();
         for word in words(&text) {
             let unknown = || PlanError::Strategy { strategy: strategy.to_owned(), part: word.clone() };
@@ -191,6 +169,14 @@ impl Plan {
                 || name == "hybrid" && !kinds.iter().any(|kind| kind == "fsdp")
             {
                 kinds.push(name.to_owned());
+            }
+            // `fsdp-hybrid` is one; all else is said once.
+            if named.iter().any(|known| known == name) {
+                return Err(PlanError::Repeated { strategy: strategy.to_owned(), part: name.to_owned() });
+            }
+            named.push(name.to_owned());
+            if name == "fsdp" && !number.is_empty() {
+                named.push("dp".to_owned());
             }
             match name {
                 "ddp" if number.is_empty() => plan.data_parallel = DataParallel::Replicated,
@@ -235,9 +221,11 @@ impl Plan {
                 _ => return Err(unknown()),
             }
         }
-        if kinds.len() > 1 || text.trim().is_empty() {
-            let part = if kinds.is_empty() { String::new() } else { kinds.join(" and ") };
-            return Err(PlanError::Strategy { strategy: strategy.to_owned(), part });
+        if kinds.len() > 1 {
+            return Err(PlanError::Several { strategy: strategy.to_owned(), kinds: kinds.join(" and ") });
+        }
+        if text.trim().is_empty() {
+            return Err(PlanError::Strategy { strategy: strategy.to_owned(), part: String::new() });
         }
         let contexts = if plan.context > 1 { format!(" times cp {}", plan.context) } else { String::new() };
         let product = format!("tp {}{contexts} times pp {}", plan.tensor, plan.pipeline);
@@ -275,6 +263,7 @@ impl Plan {
             precision,
             recompute: Recompute::None,
             attention: Attention::Flash,
+            loss: Loss::InPlace,
             is_fused: true,
             backward_prefetch: Prefetch::Before,
             forward_prefetch: true,
@@ -563,8 +552,13 @@ mod tests {
             ("tp2cp3pp2", 16, "tp 2 times cp 3 times pp 2 does not divide 16 GPUs"),
             ("tp0", 8, "unknown part `tp0`"),
             ("", 8, "unknown part ``"),
-            ("ps4-fsdp", 8, "unknown part `ps and fsdp`"),
-            ("fsdp-ddp-zero1", 8, "unknown part `fsdp and ddp and zero`"),
+            ("ps4-fsdp", 8, "strategy `ps4-fsdp` is ps and fsdp: expected one of them"),
+            ("fsdp-ddp-zero1", 8, "is fsdp and ddp and zero: expected one"),
+            ("tp8tp4", 32, "`tp` is in strategy `tp8tp4` more than once"),
+            ("pp4pp8", 32, "`pp` is in"),
+            ("dp64dp8", 64, "`dp` is in"),
+            ("fsdp-fsdp", 8, "`fsdp` is in"),
+            ("fsdp8dp8", 8, "`dp` is in"),
         ] {
             let error = Plan::parse(text, gpus, llama()).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");

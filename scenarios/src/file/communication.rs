@@ -113,6 +113,8 @@ pub enum TrainRecompute {
     None,
     /// What lies between products.
     Selective,
+    /// That, and every second product.
+    Alternate,
     /// Every layer.
     Full,
 }

@@ -129,7 +129,9 @@ impl Resolver<'_, '_> {
         };
         // Whether it fits depends on how many GPUs a job has.
         if train.strategy != AUTO
-            && let Err(error @ PlanError::Strategy { .. }) = Plan::parse(&train.strategy, 1 << 20, model)
+            && let Err(
+                error @ (PlanError::Strategy { .. } | PlanError::Repeated { .. } | PlanError::Several { .. }),
+            ) = Plan::parse(&train.strategy, 1 << 20, model)
         {
             self.problem(&format!("{path}.train.strategy"), error.to_string(), None);
         }
@@ -165,6 +167,7 @@ impl Resolver<'_, '_> {
             recompute: train.recompute.map(|recompute| match recompute {
                 TrainRecompute::None => Recompute::None,
                 TrainRecompute::Selective => Recompute::Selective,
+                TrainRecompute::Alternate => Recompute::Alternate,
                 TrainRecompute::Full => Recompute::Full,
             }),
             length,

@@ -10,8 +10,8 @@ use crate::device::Device;
 use crate::groups::{Bus, Communication, Group};
 use crate::kernels::{Calibration, Kernels, Parameter};
 use crate::layer::{Unit, units};
-use crate::model::{Kind, Model};
-use crate::plan::{DataParallel, Plan, PlanError, Recompute};
+use crate::model::{Kind, Model, Transformer};
+use crate::plan::{Attention, DataParallel, Plan, PlanError, Recompute};
 
 /// A job on machines.
 #[derive(Clone, Copy, Debug)]
@@ -61,8 +61,11 @@ pub struct Step {
     pub flops_per_gpu: f64,
     /// Of the peak of its precision: nothing computed again counts.
     pub mfu: f64,
-    /// The same counting what is computed again.
+    /// The same counting what is computed again. Kernels that only move bytes count nowhere.
     pub hfu: f64,
+    /// Of the blocks that sharded data parallelism gathers, the share for which memory has no room: those wait for the allocator, and nothing
+    /// hides what they wait for.
+    pub squeezed: f64,
 }
 
 /// Bytes that the optimizer moves for each parameter it holds: Adam on 32 bits reads four numbers and writes three; the norm reads
@@ -126,10 +129,11 @@ pub(crate) fn step_and_bus(setup: &Setup<'_>) -> Result<(Step, Option<Bus>), Pla
     let peak = setup.device.peak_flops(plan.precision)?;
     let compute_s = micro_batches * (sum(|unit| unit.forward_s) + sum(|unit| unit.backward_s));
     let recompute_s = micro_batches * sum(|unit| unit.recompute_s);
-    // All of the forward pass once more is a third of what is counted.
-    let again = match (&model.kind, plan.recompute) {
-        (Kind::Transformer(_), Recompute::Full) => 1.0 / 3.0,
-        _ => 0.0,
+    let again = match &model.kind {
+        Kind::Transformer(transformer) => {
+            again(transformer, plan, model.flops_per_sample(plan.sequence_length))
+        }
+        Kind::Layered(_) => 0.0,
     };
     let per_sample =
         if matches!(model.kind, Kind::Transformer(_)) { f64::from(plan.sequence_length) } else { 1.0 };
@@ -146,6 +150,7 @@ pub(crate) fn step_and_bus(setup: &Setup<'_>) -> Result<(Step, Option<Bus>), Pla
         flops_per_gpu,
         mfu: flops_per_gpu / peak,
         hfu: flops_per_gpu * (1.0 + again) / peak,
+        squeezed: crate::memory::squeezed(setup),
     };
     let bus = match plan.data_parallel {
         DataParallel::ParameterServer { .. } => {
@@ -156,6 +161,25 @@ pub(crate) fn step_and_bus(setup: &Setup<'_>) -> Result<(Step, Option<Bus>), Pla
         _ => communication.bus(),
     };
     Ok((found, bus))
+}
+
+/// Of the operations that are counted, those that are done a second time. What only moves bytes counts nowhere.
+fn again(model: &Transformer, plan: &Plan, flops_per_sample: f64) -> f64 {
+    let length = f64::from(plan.sequence_length);
+    let of_layers = |parameters: f64| 2.0 * parameters * length * f64::from(model.layers);
+    let scores = 4.0 * length * length * f64::from(model.heads) * f64::from(model.head_size);
+    match (plan.recompute, plan.attention) {
+        (Recompute::None, _) | (Recompute::Selective, Attention::Flash) => 0.0,
+        (Recompute::Selective, Attention::Unfused) => scores * f64::from(model.layers) / flops_per_sample,
+        (Recompute::Alternate, _) => {
+            let attention = model.attention_parameters();
+            let inside = model.dense_layer_parameters() - attention;
+            let share = if model.is_gated { 1.0 / 3.0 } else { 0.5 };
+            of_layers(0.5 * attention + share * inside) / flops_per_sample
+        }
+        // All of the forward pass once more is a third of what is counted.
+        (Recompute::Full, _) => 1.0 / 3.0,
+    }
 }
 
 /// The units of the stage that takes longest: the first has the embedding, the last the projection on the vocabulary.

@@ -9,7 +9,7 @@ use foretell_scenarios::catalog::Catalog;
 use foretell_training::kernels::Calibration;
 use foretell_training::memory::GIB;
 use foretell_training::model::Kind;
-use foretell_training::plan::{Attention, DataParallel, Recompute};
+use foretell_training::plan::{Attention, DataParallel, Loss, Recompute};
 use foretell_training::{Device, Memory, Model, ModelCatalog, Plan, Precision, Setup, Step, memory, step};
 use serde::Deserialize;
 
@@ -180,6 +180,11 @@ fn measured(line: u64, row: &CsvRow) -> Result<Measured, String> {
             if plan.pipeline == 1 && plan.data_parallel != DataParallel::OptimizerSharded =>
         {
             (global / plan.data).max(1)
+        }
+        // Torchtitan's pipelines have as many micro-batches as stages where nothing else is told; that interleaving makes its 405B 1.28
+        // times as fast says 9.
+        (None, Some(global)) if row.source.contains("torchtitan") => {
+            (global / plan.data / plan.pipeline).max(1)
         }
         (None, Some(_)) => 1,
         // Horovod's and TensorFlow's own benchmarks.
@@ -399,7 +404,9 @@ fn plan(row: &CsvRow, model: &Model, gpus: u32) -> Result<Plan, String> {
     plan.data = gpus / split;
     plan.is_sequence_parallel =
         text.contains("+SP") || text.contains("torchtitan") || row.source.contains("torchtitan");
-    plan.data_parallel = if text.contains("SHARD_GRAD_OP") {
+    plan.data_parallel = if text.contains("HYBRID_SHARD") {
+        DataParallel::HybridSharded { group: 0 }
+    } else if text.contains("SHARD_GRAD_OP") {
         DataParallel::GradientSharded
     } else if text.contains("FSDP") {
         DataParallel::FullySharded
@@ -431,12 +438,20 @@ fn plan(row: &CsvRow, model: &Model, gpus: u32) -> Result<Plan, String> {
     };
     plan.recompute = match row.act_ckpt.as_str() {
         "True" | "full" => Recompute::Full,
+        // The option of torchtitan's configurations of 2024.
+        "selective" if row.source.contains("torchtitan") => Recompute::Alternate,
         "selective" => Recompute::Selective,
         _ => Recompute::None,
     };
+    if row.source.contains("torchtitan") {
+        plan.loss = Loss::Eager;
+    }
     // Rows in fp16 are from before flash attention, and keep gradients in 32 bits.
     if plan.precision == Precision::Fp16 && is_transformer {
         plan.attention = Attention::Unfused;
+        plan.gradient_bytes = 4.0;
+    } else if row.source.contains("torchtitan") {
+        // It reduces in 32 bits.
         plan.gradient_bytes = 4.0;
     } else {
         plan.gradient_bytes = plan.precision.bytes();

@@ -39,6 +39,9 @@ const PEAK: f64 = 0.08;
 /// The largest error of a share of linear scaling, points.
 const SCALING_POINTS: f64 = 10.0;
 
+/// The largest error of a ratio of two of MLPerf's rates: half as much again as a step's, of which there are two.
+const MLPERF: f64 = 0.15;
+
 /// What is wanted beside the report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Selection {
@@ -166,13 +169,18 @@ fn summary(rows: &[Measured], errors: &[FoundryError<'_>], calibration: &Calibra
         .filter_map(|row| row.log_error(calibration))
         .map(|error| error.exp_m1().abs() * 100.0)
         .collect();
+    if !judged.is_empty() {
+        let _ = writeln!(
+            summary,
+            "Korthikanti 2022, the step times of Calculon: mean error {:.1} %, largest {:.1} %.",
+            mean(&judged),
+            judged.iter().copied().fold(0.0, f64::max)
+        );
+    }
     let _ = writeln!(
         summary,
-        "Korthikanti 2022, the step times of Calculon: mean error {:.1} %, largest {:.1} %.\n\
-         `recalled` rows are shown and not judged. Llama 3's interruptions follow from\n\
-         their published rate; of its effective time only what a failure costs is ours.",
-        mean(&judged),
-        judged.iter().copied().fold(0.0, f64::max)
+        "`recalled` rows are shown and not judged. Llama 3's interruptions follow from\n\
+         their published rate; of its effective time only what a failure costs is ours."
     );
     summary
 }
@@ -247,7 +255,7 @@ fn others(row: &Measured, base: Option<&Measured>, calibration: &Calibration) ->
         {
             let what = format!("times the rate of {} GPUs", base.ranks.count());
             let ours = step.samples_per_s / before.samples_per_s;
-            line(what, (measured / base_measured, ours), "times", None);
+            line(what, (measured / base_measured, ours), "times", Some(MLPERF));
         }
     }
     if let (Some(measured), Some(ours)) = (row.efficiency_percent, row.efficiency(calibration)) {
@@ -255,9 +263,7 @@ fn others(row: &Measured, base: Option<&Measured>, calibration: &Calibration) ->
     }
     if let Some(peak) = row.peak_bytes {
         let ours = row.memory().total() / GIB;
-        // Judged without tensor and pipeline parallelism: with them the rows do not say enough, and ours are far too low.
-        let is_plain = row.plan.tensor * row.plan.pipeline == 1;
-        line(format!("peak memory, {plan}"), (peak / GIB, ours), "GiB", is_plain.then_some(PEAK));
+        line(format!("peak memory, {plan}"), (peak / GIB, ours), "GiB", Some(PEAK));
     }
     lines
 }
