@@ -113,6 +113,7 @@ fn simulation(criterion: &mut Criterion) {
                 on_failure: None,
                 annotations: Labels::new(),
                 end: JobStatus::Completed,
+                defect: None,
             })
             .collect();
         let state = cluster(nodes);

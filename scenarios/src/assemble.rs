@@ -342,10 +342,22 @@ impl Plan {
             let (job, traits) = job?;
             let steps = self.steps(sequence, &job, &mut step_models)?;
             let submission = self.submission(job, traits, chooses_sizes, &mut laws)?;
-            let Some(JobSteps { model, duration }) = steps else { return Ok(submission) };
-            // Jobs of which only arrivals count never end, whatever they train.
-            let duration = submission.duration.map(|told| duration.unwrap_or(told));
-            Ok(Submission { step_model: Some(model), duration, ..submission })
+            Ok(match steps {
+                None => submission,
+                // Jobs of which only arrivals count never end, whatever they train.
+                Some(JobSteps::Known { model, duration, scaling }) => Submission {
+                    duration: submission.duration.map(|told| duration.unwrap_or(told)),
+                    step_model: Some(model),
+                    scaling: scaling.or(submission.scaling),
+                    ..submission
+                },
+                Some(JobSteps::DoesNotFit(why)) => Submission {
+                    duration: submission.duration.map(|_| steps::OUT_OF_MEMORY_AFTER),
+                    end: JobStatus::Failed,
+                    defect: Some(why),
+                    ..submission
+                },
+            })
         });
         let mut observers: [&mut dyn Observer; 2] = [&mut metrics, observer];
         let mut simulation =
@@ -365,6 +377,9 @@ impl Plan {
             return Err(Box::new(error).into());
         }
         let counts = counts?;
+        if let Some(message) = step_models.none_fits() {
+            return Err(self.trace_error(message).into());
+        }
         let (nodes, gpus) = (scenario.node_count() as u64, scenario.gpu_count());
         Ok((metrics.finish(policy, scenario.seed, nodes, gpus, counts), services))
     }
@@ -467,6 +482,7 @@ impl Plan {
                 .map(|deadline_s| Time::from_s(submit_s + (deadline_s - job.submit_s).max(0.0))),
             time_limit: job.limit_s.map(Time::from_s),
             on_failure: traits.and_then(|traits| traits.on_failure.clone()),
+            defect: None,
             annotations: [(ACCOUNT_ANNOTATION, job.account), (QOS_ANNOTATION, job.qos)]
                 .into_iter()
                 .filter(|(_, value)| !value.is_empty())

@@ -42,11 +42,14 @@ impl TraceError {
 
 impl fmt::Display for TraceError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.path.display())?;
-        if let Some(line) = self.line {
-            write!(formatter, ":{line}")?;
+        // What is generated has no file.
+        if !self.path.as_os_str().is_empty() {
+            write!(formatter, "{}", self.path.display())?;
+            if let Some(line) = self.line {
+                write!(formatter, ":{line}")?;
+            }
+            formatter.write_str(": ")?;
         }
-        formatter.write_str(": ")?;
         if let Some(column) = &self.column {
             write!(formatter, "column {column:?}: ")?;
         }

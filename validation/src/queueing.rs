@@ -111,6 +111,7 @@ fn submission(job: QueuedJob, nodes: Nodes, split: Split) -> Submission {
         preemptable: None,
         network_topology: None,
         end: JobStatus::Completed,
+        defect: None,
         annotations: Labels::new(),
         scaling: None,
         step_model: None,

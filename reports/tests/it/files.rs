@@ -74,7 +74,10 @@ fn what_failed_is_in_files_of_its_own() {
 #[test]
 fn summary_reads_back() {
     let failed = RunSummary { faults: Some(faults()), ..summary("sjf+fgd") };
-    let file = SummaryFile::new([&summary("fifo"), &failed]);
+    // More bytes than 64 bits hold.
+    let sent = CommunicationSummary { jobs: 1, leaf_bytes: 1 << 70, ..CommunicationSummary::default() };
+    let communicated = RunSummary { communication: Some(sent), ..summary("fifo+spread") };
+    let file = SummaryFile::new([&summary("fifo"), &failed, &communicated]);
     let text = serde_json::to_string(&file).unwrap();
     assert_eq!(serde_json::from_str::<SummaryFile>(&text).unwrap(), file);
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use foretell_fabric::collectives::Calibration;
 use foretell_sim::engine::Streams;
-use foretell_sim::framework::{GpuModelId, GpuModelSet, Time, WHOLE_GPU_MILLI};
+use foretell_sim::framework::{GpuModelId, GpuModelSet, Scaling, Time, WHOLE_GPU_MILLI};
 use foretell_sim::traffic::{CommunicationProfile, Machines, Phases, ProfileSpec, StepModel, Traffic};
-use foretell_traces::{JobRecord, TraceError};
+use foretell_traces::{JobRecord, ScalingCurve, SpeedLaw, TraceError};
 use foretell_training::plan::PlanError;
 use rand::RngExt;
 
@@ -94,16 +94,30 @@ impl Classes {
 /// The profiles of jobs: those of one class, size and choice of models share theirs.
 #[derive(Default)]
 pub(super) struct StepModels {
-    known: BTreeMap<(usize, u32, GpuModelSet), JobSteps>,
+    /// By class, GPUs, their models, and the tasks that it asks for and may have if the model says how it scales.
+    known: BTreeMap<(usize, u32, GpuModelSet, Option<(u32, u32)>), JobSteps>,
+    /// Whether any job fits.
+    any_fits: bool,
+    /// Of the first job that does not fit, why.
+    too_large: Option<String>,
 }
 
 /// The steps of a job.
 #[derive(Clone)]
-pub(super) struct JobSteps {
-    pub(super) model: Arc<dyn StepModel>,
-    /// What its work takes at its reference step time, if it says how long it trains.
-    pub(super) duration: Option<Time>,
+pub(super) enum JobSteps {
+    Known {
+        model: Arc<dyn StepModel>,
+        /// What its work takes at its reference step time, if it says how long it trains.
+        duration: Option<Time>,
+        /// How fast it is on other numbers of tasks, where that follows from its model.
+        scaling: Option<Arc<Scaling>>,
+    },
+    /// It goes out of memory.
+    DoesNotFit(Arc<str>),
 }
+
+/// A job that does not fit fails in its first step: processes have begun, communicators are set up. Assumed.
+pub(super) const OUT_OF_MEMORY_AFTER: Time = Time::from_nanos(120_000_000_000);
 
 impl StepModels {
     /// What the job of that number steps like; `None` for jobs with shares of GPUs, and for those with one GPU that do not say
@@ -127,22 +141,48 @@ impl StepModels {
         if gpus < 2 && !spec.says_how_long() {
             return Ok(None);
         }
-        let key = (class, gpus, models);
+        // A law that says more than that it scales in proportion is meant.
+        let sizes = job.scaling.as_ref().filter(|scaling| {
+            matches!(spec, Spec::Trained(_)) && scaling.curves == [ScalingCurve::of(SpeedLaw::Linear)]
+        });
+        let sizes = sizes.map(|scaling| (job.tasks, scaling.max_tasks));
+        let key = (class, gpus, models, sizes);
         if let Some(steps) = self.known.get(&key) {
             return Ok(Some(steps.clone()));
         }
+        let known = |model, duration, scaling| JobSteps::Known { model, duration, scaling };
         let steps = match spec {
             Spec::Profile(spec) => {
                 let profile = CommunicationProfile::new(*spec, Arc::clone(&classes.machines), gpus, models)?;
-                JobSteps { model: Arc::new(profile), duration: None }
+                known(Arc::new(profile), None, None)
             }
             Spec::Trained(model) => {
-                let job = TrainedJob::new(model, &classes.machines, &classes.kinds, gpus, models)?;
-                JobSteps { duration: job.duration(), model: Arc::new(job) }
+                match TrainedJob::new(model, &classes.machines, &classes.kinds, gpus, models) {
+                    Ok(job) => {
+                        let duration = job.duration();
+                        let scaling = sizes.map(|(asked, most)| Arc::new(job.scaling(asked, most, models)));
+                        known(Arc::new(job), duration, scaling)
+                    }
+                    Err(error @ PlanError::OutOfMemory { .. }) => {
+                        JobSteps::DoesNotFit(error.to_string().into())
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         };
+        match &steps {
+            JobSteps::Known { .. } => self.any_fits = true,
+            JobSteps::DoesNotFit(why) => {
+                self.too_large.get_or_insert_with(|| format!("job `{}` on {gpus} GPUs: {why}", job.id));
+            }
+        }
         self.known.insert(key, steps.clone());
         Ok(Some(steps))
+    }
+
+    /// What is wrong with the first job where all jobs that say what their steps take go out of memory.
+    pub(super) fn none_fits(self) -> Option<String> {
+        self.too_large.filter(|_| !self.any_fits)
     }
 }
 
@@ -157,7 +197,10 @@ impl Plan {
         let Some(classes) = &self.classes else { return Ok(None) };
         let models = job.gpu_models.iter().map(|model| self.gpu_models.get(model).copied());
         let models = models.collect::<Option<_>>().ok_or_else(|| self.changed())?;
-        known.of(classes, sequence, job, models).map_err(|error| self.trace_error(error.to_string()))
+        known.of(classes, sequence, job, models).map_err(|error| {
+            let gpus = job.tasks * job.gpus_per_task;
+            self.trace_error(format!("job `{}` on {gpus} GPUs: {error}", job.id))
+        })
     }
 }
 

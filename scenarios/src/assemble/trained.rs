@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use foretell_fabric::collectives::{self, Collective, choose};
 use foretell_fabric::hardware::{self, Machine, Ranks};
-use foretell_sim::framework::{GpuModelSet, GpuSet, Time};
+use foretell_sim::framework::{FULL_SPEED, GpuModelSet, GpuSet, Scaling, Time};
 use foretell_sim::traffic::{Machines, Pattern, PlacementShape, StepLaw, StepModel};
 use foretell_training::plan::{Plan, PlanError};
 use foretell_training::search::{Fixed, best};
@@ -80,8 +80,20 @@ impl TrainedJob {
         gpus: u32,
         gpu_models: GpuModelSet,
     ) -> Result<Self, PlanError> {
+        Self::of_plan(plan(model, gpus)?, model, machines, kinds, gpu_models)
+    }
+
+    /// The same of a plan of which strategy, batch and length are given.
+    fn of_plan(
+        plan: Plan,
+        model: &Arc<TrainedModel>,
+        machines: &Arc<Machines>,
+        kinds: &Arc<[NodeKind]>,
+        gpu_models: GpuModelSet,
+    ) -> Result<Self, PlanError> {
+        let gpus = plan.gpus();
         let mut job = Self {
-            plan: plan(model, gpus)?,
+            plan,
             model: Arc::clone(model),
             kinds: Arc::clone(kinds),
             machines: Arc::clone(machines),
@@ -120,6 +132,25 @@ impl TrainedJob {
             (None, Some(error)) => Err(error),
             (None, None) => Ok(job),
         }
+    }
+
+    /// How fast it is on one task, on two and so on, of which it asks for `asked`: each number of GPUs has the plan that is fastest there for
+    /// the same batch. Where there is none, for the GPUs do not divide the batch or hold too little, as on the next fewer.
+    pub(super) fn scaling(&self, asked: u32, most: u32, gpu_models: GpuModelSet) -> Scaling {
+        let of_task = self.plan.gpus() / asked.max(1);
+        let step_s = |tasks: u32| {
+            let mut plan = plan(&self.model, tasks * of_task).ok()?;
+            plan.global_batch = self.plan.global_batch;
+            let found = Self::of_plan(plan, &self.model, &self.machines, &self.kinds, gpu_models);
+            Some(found.ok()?.reference_s)
+        };
+        let mut speed = 1;
+        let speeds = (1..=most).map(|tasks| {
+            let of_tasks = |step_s: f64| (self.reference_s / step_s * FULL_SPEED as f64).round() as u64;
+            speed = if tasks == asked { FULL_SPEED } else { step_s(tasks).map_or(speed, of_tasks).max(1) };
+            speed
+        });
+        Scaling::of_tasks(asked, speeds.collect::<Box<[u64]>>())
     }
 
     /// What its work takes where it runs at full speed, if it says how long it trains.

@@ -4,7 +4,7 @@ use foretell_scenarios::Plan;
 use foretell_scenarios::fabric::collectives::Collective;
 use foretell_scenarios::scenario::{CommunicationSize, Steps};
 use foretell_scenarios::sim::framework::{ClusterState, Time};
-use foretell_scenarios::sim::log::{Observer, Record, RunResult};
+use foretell_scenarios::sim::log::{JobStatus, Observer, Record, RunResult};
 
 use crate::{check, read, with};
 
@@ -87,6 +87,55 @@ fn what_cannot_be_trained_is_said() {
     }
     assert!(message.contains("llama-3-405b does not fit"), "{message}");
     assert!(message.contains("of which 79.3 GiB are usable: what makes it fit is more GPUs"), "{message}");
+}
+
+/// A job that goes out of memory fails by itself, and says why; the others go on.
+#[test]
+fn what_does_not_fit_fails_alone() {
+    let train = "classes = [{ name = \"a\", weight = 1, train = { model = \"llama-3-405b\" } }, \
+                 { name = \"b\", weight = 1, share = 0.1 }]";
+    let result = run(&text("", train));
+    let (mut failed, mut completed) = (0, 0);
+    for job in &result.jobs {
+        match job.status {
+            JobStatus::Failed => {
+                failed += 1;
+                let reason = job.reason.as_deref().unwrap_or_default();
+                assert!(reason.starts_with("llama-3-405b does not fit: "), "{reason}");
+                let held = job.finish.zip(job.start).map(|(finish, start)| finish.since(start).as_s());
+                assert_eq!(held, Some(120.0));
+            }
+            _ => completed += 1,
+        }
+    }
+    assert!(failed > 0 && completed > 0, "{failed} {completed}");
+    let reasons = &result.summary.reasons;
+    assert_eq!(*reasons, [("failed by itself: out of memory".to_owned(), failed)]);
+}
+
+/// An elastic job that trains is as fast on other numbers of GPUs as its model is there, unless a law is told.
+#[test]
+fn elastic_jobs_scale_as_their_model() {
+    let ends = |law: &str| {
+        let sizes = format!(
+            "sizes = [{{ weight = 1, tasks = 8, gpus_per_task = 1, scaling = {{ min_tasks = 2, max_tasks = 16{law} }} }}]"
+        );
+        let train = "classes = [{ name = \"a\", train = { model = \"vgg-16\", strategy = \"horovod\", precision = \"fp16\", \
+                     samples_per_gpu = 32, steps = 5000 } }]";
+        let text = text("", train).replace("jobs = 10", "jobs = 1");
+        let at = text.find("sizes = ").unwrap();
+        let line = &text[at..at + text[at..].find('\n').unwrap()];
+        let plan = Plan::new(read(&text.replace(line, &sizes), &[]).unwrap()).unwrap();
+        let finish = |policy: &str| {
+            let result = plan.run(policy, &mut Deaf, &mut |_| ()).unwrap();
+            let job = &result.jobs[0];
+            job.finish.unwrap().since(job.start.unwrap()).as_s()
+        };
+        finish("fifo+binpack") / finish("elasticflow")
+    };
+    let (model, told) = (ends(""), ends(", amdahl = 0.0"));
+    assert!((told - 2.0).abs() < 0.01, "{told}");
+    assert!(model > 1.0 && model < 1.9, "{model}");
 }
 
 /// Two nodes alone are the reference; on leaves of a node at 8:1 what a model sends is slowed, of a heavy model more.

@@ -30,6 +30,8 @@ pub struct Metrics {
     first_submit: Option<Time>,
     last_end: Option<Time>,
     reasons: FxHashMap<&'static str, u64>,
+    /// Why jobs that have not ended will fail by themselves.
+    defects: FxHashMap<u64, Arc<str>>,
     /// What running jobs hold, and since when.
     running: FxHashMap<u64, Held>,
     /// Since when, and how, running jobs step that say so.
@@ -41,6 +43,9 @@ pub struct Metrics {
     gpu_whole_milli: u64,
     waits: FxHashMap<&'static str, u128>,
 }
+
+/// What is said of jobs that failed by themselves, in the list of reasons.
+const DEFECT: &str = "failed by itself: out of memory";
 
 /// GPUs of a running job from an instant on.
 #[derive(Clone, Copy)]
@@ -71,6 +76,7 @@ impl Metrics {
             first_submit: None,
             last_end: None,
             reasons: FxHashMap::default(),
+            defects: FxHashMap::default(),
             running: FxHashMap::default(),
             paces: FxHashMap::default(),
             evictions: Vec::new(),
@@ -144,6 +150,9 @@ impl Metrics {
         let by_gpus = |role: &&Role| role.spec.gpus.total_milli();
         let largest = submission.roles.iter().rev().max_by_key(by_gpus);
         let gpus = largest.map(|role| role.spec.gpus).unwrap_or_default();
+        if let Some(defect) = &submission.defect {
+            self.defects.insert(self.jobs.len() as u64, Arc::clone(defect));
+        }
         self.jobs.push(JobResult {
             id: submission.id.clone(),
             queue: self.queues.index(&submission.queue),
@@ -247,7 +256,14 @@ impl Observer for Metrics {
             Record::JobFinished { job, status, gpu_milli, lost } => {
                 self.paced(now, job, None);
                 self.holds_no_more(now, job);
+                let defect = self.defects.remove(&job).filter(|_| status == JobStatus::Failed);
+                if defect.is_some() {
+                    *self.reasons.entry(DEFECT).or_default() += 1;
+                }
                 let result = self.job(job);
+                if let Some(defect) = defect {
+                    result.reason = Some((*defect).into());
+                }
                 result.finish = Some(now);
                 result.status = status;
                 result.gpu_lost = lost;

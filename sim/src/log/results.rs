@@ -52,7 +52,7 @@ pub struct JobResult {
     pub finish: Option<Time>,
     /// How it ended.
     pub status: JobStatus,
-    /// Why it waits or was never placed, for jobs that do not run and have not ended.
+    /// Why it waits or was never placed, for jobs that do not run and have not ended; why it failed by itself.
     pub reason: Option<Box<str>>,
     /// When it should have ended, if it has a deadline.
     pub deadline: Option<Time>,
@@ -266,7 +266,7 @@ pub struct RunSummary {
     pub by_queue: Vec<GroupSummary>,
     /// The same per user, in order of GPU time, most first.
     pub by_user: Vec<GroupSummary>,
-    /// Why jobs were never placed or still wait: reason and number of jobs, most frequent first.
+    /// Why jobs were never placed, still wait or failed by themselves: reason and number of jobs, most frequent first.
     pub reasons: Vec<(String, u64)>,
     /// What jobs waited for: reason and GPU-seconds (GPUs that waiting jobs asked for, times how long), most first. The sum
     /// is exact up to the end of the run, the shares are an estimate. Empty where nobody was asked.

@@ -72,6 +72,8 @@ pub struct Submission {
     pub on_failure: Option<Arc<FailurePolicy>>,
     /// How the trace says that it ended: completed, failed or cancelled.
     pub end: JobStatus,
+    /// Why it fails by itself when its duration is over, such as that it does not fit its GPUs: then its end is `Failed`.
+    pub defect: Option<Arc<str>>,
 }
 
 /// The pods of a job that are alike: its workers, its parameter servers. The role's name is in the spec.

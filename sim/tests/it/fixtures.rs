@@ -45,6 +45,7 @@ pub(crate) fn job(submit_s: f64, duration_s: f64, tasks: u32, gpus: u32) -> Subm
         on_failure: None,
         annotations: Labels::new(),
         end: JobStatus::Completed,
+        defect: None,
     }
 }
 

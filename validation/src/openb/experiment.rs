@@ -137,6 +137,7 @@ impl Experiment {
                 on_failure: None,
                 annotations: Labels::new(),
                 end: JobStatus::Completed,
+                defect: None,
             })
         });
         let fragmentation = FragmentationIndex::new(Arc::clone(&self.config.typical));
