@@ -91,11 +91,13 @@ impl Classes {
     }
 }
 
+/// Class, GPUs, their models, and the tasks that a job asks for and may have if its model says how it scales.
+type JobKind = (usize, u32, GpuModelSet, Option<(u32, u32)>);
+
 /// The profiles of jobs: those of one class, size and choice of models share theirs.
 #[derive(Default)]
 pub(super) struct StepModels {
-    /// By class, GPUs, their models, and the tasks that it asks for and may have if the model says how it scales.
-    known: BTreeMap<(usize, u32, GpuModelSet, Option<(u32, u32)>), JobSteps>,
+    known: BTreeMap<JobKind, JobSteps>,
     /// Whether any job fits.
     any_fits: bool,
     /// Of the first job that does not fit, why.

@@ -39,7 +39,7 @@ const PEAK: f64 = 0.08;
 /// The largest error of a share of linear scaling, points.
 const SCALING_POINTS: f64 = 10.0;
 
-/// The largest error of a ratio of two of MLPerf's rates: half as much again as a step's, of which there are two.
+/// The largest error of a ratio of two rates of `MLPerf`: half as much again as the 10 % of a step, of which there are two.
 const MLPERF: f64 = 0.15;
 
 /// What is wanted beside the report.
