@@ -1,6 +1,7 @@
 //! From a scenario to the thing that runs: cluster state, workload, policy.
 
 mod cluster;
+mod options;
 mod pods;
 mod steps;
 mod trained;
@@ -13,15 +14,14 @@ use foretell_fabric::collectives::EstimateError;
 use foretell_fabric::sharing::SharingError;
 use foretell_manifests::SchedulerConfig;
 use foretell_registry::{
-    AdvanceReservation, BackfillConfig, KaiConfig, Kept, LateJobs, OrderingConfig, PolicyConfig, PolicyError,
-    SlurmConfig, TiresiasConfig, UsageConfig, VolcanoError,
+    BackfillConfig, OrderingConfig, PolicyConfig, PolicyError, SlurmConfig, VolcanoError,
 };
 use foretell_sim::engine::{Budget, Progress};
 use foretell_sim::framework::spec::NodeAffinity;
 use foretell_sim::framework::state::{ACCOUNT_ANNOTATION, NetworkTopology, QOS_ANNOTATION, TopologyMode};
 use foretell_sim::framework::{
-    ClusterState, FULL_SPEED, GpuModelId, GpuRequest, Profile, Resources, RestartCost, Scaling, ScalingPhase,
-    SpeedCurve, StateError, TaskShape, TaskSpec, Time, TypicalTasks, WHOLE_GPU_MILLI, WHOLE_WORK,
+    ClusterState, FULL_SPEED, GpuModelId, GpuRequest, Profile, Resources, Scaling, ScalingPhase, SpeedCurve,
+    StateError, TaskShape, TaskSpec, Time, TypicalTasks, WHOLE_GPU_MILLI, WHOLE_WORK,
 };
 use foretell_sim::log::{JobStatus, Metrics, Observer, RunResult, Sampling};
 use foretell_sim::platform::{
@@ -31,13 +31,13 @@ use foretell_traces::generate::GenerateError;
 use foretell_traces::{JobRecord, ScalingRecord, SpeedLaw, TraceError};
 use thiserror::Error;
 
+use self::options::{kai, ordering, reservation, restart_cost};
 use self::pods::{own_or_shared_nodes, roles};
 use self::steps::{Classes, JobSteps, StepModels};
 use crate::catalog::Catalog;
 use crate::jobs::{jobs, workload};
 use crate::scenario::{
-    self, Cycle, FabricError, GpuChoice, JobTraits, Ordering, Preemption, QueueNodes, Reservation, Retry,
-    Scenario, Timeline, Workload,
+    Cycle, FabricError, GpuChoice, JobTraits, QueueNodes, Retry, Scenario, Timeline, Workload,
 };
 use crate::service::{ServiceError, Services};
 use crate::solver::simplex;
@@ -543,66 +543,6 @@ impl Plan {
         };
         TraceError { path, line: None, column: None, message }
     }
-}
-
-fn reservation(reservation: &Reservation) -> AdvanceReservation {
-    let names = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
-    AdvanceReservation {
-        name: reservation.name.as_str().into(),
-        from: time(reservation.start),
-        until: time(reservation.end),
-        kept: match &reservation.kept {
-            scenario::Kept::Nodes(nodes) => Kept::Nodes(names(nodes)),
-            scenario::Kept::Gpus(gpus) => Kept::Gpus(*gpus),
-        },
-        queues: names(&reservation.queues),
-        users: names(&reservation.users),
-    }
-}
-
-fn restart_cost(preemption: &Preemption) -> RestartCost {
-    let steps = preemption.restart_cost_by_gpus.iter();
-    RestartCost {
-        base: time(preemption.restart_cost),
-        above_gpus: steps.map(|&(gpus, cost)| (gpus, time(cost))).collect(),
-    }
-}
-
-/// What policies that order jobs by what they have had are told.
-fn ordering(scenario: &Scenario) -> OrderingConfig {
-    let Ordering {
-        quantum,
-        queue_limits_gpu_s,
-        promote_after,
-        lease,
-        interval,
-        late_jobs,
-        gpu_cost_per_h: _,
-        past_usage: _,
-    } = &scenario.scheduler.ordering;
-    OrderingConfig {
-        quantum: time(*quantum),
-        tiresias: TiresiasConfig {
-            limits_gpu_s: queue_limits_gpu_s.clone(),
-            promote_after: *promote_after,
-            ..TiresiasConfig::default()
-        },
-        lease: time(*lease),
-        restart_cost: restart_cost(&scenario.preemption),
-        resize_cost: time(scenario.preemption.resize_cost),
-        interval: interval.map(time),
-        late_jobs: match late_jobs {
-            scenario::LateJobs::BestEffort => LateJobs::BestEffort,
-            scenario::LateJobs::TurnedAway => LateJobs::TurnedAway,
-        },
-        ..OrderingConfig::default()
-    }
-}
-
-fn kai(scenario: &Scenario) -> KaiConfig {
-    let Some(past) = scenario.scheduler.ordering.past_usage else { return KaiConfig::default() };
-    let usage = UsageConfig { half_life: past.half_life.map(time), window: time(past.window) };
-    KaiConfig { usage_factor: past.factor, usage, ..KaiConfig::default() }
 }
 
 /// Saturates: `Duration::MAX` stands for "never".
