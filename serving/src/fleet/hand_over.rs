@@ -125,7 +125,7 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
     }
 
     /// The same fleet, whose replicas share memory for keys and values: what of a prompt is there and not in the cache of the replica that gets it is moved
-    /// there, from [`STORE`], by the transport of [`Self::copying_over`] or [`Self::handing_over`]. Writing to it costs nothing.
+    /// there, from [`STORE`](super::STORE), by the transport of [`Self::copying_over`] or [`Self::handing_over`]. Writing to it costs nothing.
     #[must_use]
     pub fn sharing(mut self, memory: Tier) -> Self {
         self.store = self.handing.is_some().then(|| Store::new(memory));
