@@ -248,20 +248,17 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     fn sequence(&self, request: &Request<'_>, part: Part) -> Result<Sequence, Rejection> {
         let (prompt_tokens, output_tokens) = (request.prompt_tokens.max(1), request.output_tokens.max(1));
+        let generated_tokens = part.generated_tokens();
         let sequence = Sequence {
             arrival_ns: request.arrival_ns,
             request: request.index,
             priority: request.priority,
             adapter: request.adapter,
-            prompt_tokens,
-            output_tokens,
             limit_tokens: request.limit_tokens.max(output_tokens),
-            generated_tokens: part.generated_tokens(),
-            computed_tokens: 0,
-            blocks: 0,
-            decoding: part.generated_tokens() > 0,
-            in_flight: false,
+            generated_tokens,
+            decoding: generated_tokens > 0,
             hand_over: part.hand_over(prompt_tokens),
+            ..Sequence::new(prompt_tokens, output_tokens)
         };
         // Its last iteration may draft beyond its end.
         let drafted = sequence.end_tokens().saturating_add(self.state.decode_tokens - 1);

@@ -29,24 +29,25 @@ const fn bucket(latency_ns: u64) -> usize {
     ((halvings as u64) * PARTS + (latency_ns >> halvings)) as usize
 }
 
-/// The middle of a bucket.
-const fn middle_ns(bucket: usize) -> u64 {
+/// The shortest of a bucket, and how many times belong to it.
+const fn span_ns(bucket: usize) -> (u64, u64) {
     let bucket = bucket as u64;
     if bucket < 2 * PARTS {
-        return bucket;
+        return (bucket, 1);
     }
     let halvings = bucket / PARTS - 1;
-    ((bucket - halvings * PARTS) << halvings) + (1 << halvings) / 2
+    ((bucket - halvings * PARTS) << halvings, 1 << halvings)
+}
+
+const fn middle_ns(bucket: usize) -> u64 {
+    let (first_ns, width_ns) = span_ns(bucket);
+    first_ns + width_ns / 2
 }
 
 /// The longest of a bucket.
 const fn last_ns(bucket: usize) -> u64 {
-    let bucket = bucket as u64;
-    if bucket < 2 * PARTS {
-        return bucket;
-    }
-    let halvings = bucket / PARTS - 1;
-    ((bucket - halvings * PARTS) << halvings) + ((1 << halvings) - 1)
+    let (first_ns, width_ns) = span_ns(bucket);
+    first_ns + width_ns - 1
 }
 
 /// How many of the first times are in the same bucket as one.

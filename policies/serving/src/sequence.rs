@@ -65,6 +65,25 @@ pub struct Sequence {
 }
 
 impl Sequence {
+    /// One that has just come, of which nothing is computed.
+    pub const fn new(prompt_tokens: u32, output_tokens: u32) -> Self {
+        Self {
+            arrival_ns: 0,
+            request: 0,
+            priority: 0,
+            adapter: 0,
+            prompt_tokens,
+            output_tokens,
+            limit_tokens: output_tokens,
+            generated_tokens: 0,
+            computed_tokens: 0,
+            blocks: 0,
+            decoding: false,
+            in_flight: false,
+            hand_over: HandOver::None,
+        }
+    }
+
     /// Tokens so far.
     #[inline]
     pub const fn tokens(&self) -> u32 {

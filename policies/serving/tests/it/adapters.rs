@@ -2,7 +2,7 @@
 
 use foretell_serving_policies::AdapterSource::{Host, Storage};
 use foretell_serving_policies::{
-    AdapterLoad, AdapterSource, Adapters, Batcher, BlockPool, HandOver, Plan, Sequence, Slot, State, Vllm,
+    AdapterLoad, AdapterSource, Adapters, Batcher, BlockPool, Plan, Sequence, Slot, State, Vllm,
 };
 use proptest::prelude::*;
 
@@ -24,17 +24,8 @@ impl Engine {
             let slot = state.sequences.insert(Sequence {
                 arrival_ns: request as u64,
                 request: request as u32,
-                priority: 0,
                 adapter,
-                prompt_tokens: PROMPT,
-                output_tokens,
-                limit_tokens: output_tokens,
-                generated_tokens: 0,
-                computed_tokens: 0,
-                blocks: 0,
-                decoding: false,
-                in_flight: false,
-                hand_over: HandOver::None,
+                ..Sequence::new(PROMPT, output_tokens)
             });
             batcher.enqueue(&mut state, slot);
         }

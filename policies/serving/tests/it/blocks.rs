@@ -1,6 +1,6 @@
 //! Blocks: who holds them, who finds them, who loses them.
 
-use foretell_serving_policies::{BlockPool, HandOver, Hit, PrefixCache, Sequence, Sequences, Slot};
+use foretell_serving_policies::{BlockPool, Hit, PrefixCache, Sequence, Sequences, Slot};
 use proptest::prelude::*;
 
 const BLOCK_TOKENS: u32 = 4;
@@ -18,7 +18,7 @@ impl Bench {
 
     /// A sequence of these contents and some tokens more, which takes what is cached and computes the rest: what was cached.
     fn take(&mut self, keys: &[u64], further_tokens: u32) -> (Slot, Hit) {
-        let slot = self.sequences.insert(sequence(keys.len() as u32 * BLOCK_TOKENS + further_tokens));
+        let slot = self.sequences.insert(Sequence::new(keys.len() as u32 * BLOCK_TOKENS + further_tokens, 1));
         self.pool.set_keys(slot, keys);
         let sequence = &mut self.sequences[slot];
         let hit = self.pool.hit(slot, sequence);
@@ -41,24 +41,6 @@ impl Bench {
 
     fn cache(&self) -> &PrefixCache {
         self.pool.prefix_cache().expect("made with one")
-    }
-}
-
-fn sequence(prompt_tokens: u32) -> Sequence {
-    Sequence {
-        arrival_ns: 0,
-        request: 0,
-        priority: 0,
-        adapter: 0,
-        prompt_tokens,
-        output_tokens: 1,
-        limit_tokens: 1,
-        generated_tokens: 0,
-        computed_tokens: 0,
-        blocks: 0,
-        decoding: false,
-        in_flight: false,
-        hand_over: HandOver::None,
     }
 }
 

@@ -1,25 +1,9 @@
 //! Memory that is held and memory that is used, worked out by hand.
 
-use foretell_serving_policies::{
-    Batcher, BlockPool, HandOver, Limits, Orca, Plan, Reservation, Sequence, State,
-};
+use foretell_serving_policies::{Batcher, BlockPool, Limits, Orca, Plan, Reservation, Sequence, State};
 
 fn sequence(prompt_tokens: u32, output_tokens: u32, limit_tokens: u32) -> Sequence {
-    Sequence {
-        arrival_ns: 0,
-        request: 0,
-        priority: 0,
-        adapter: 0,
-        prompt_tokens,
-        output_tokens,
-        limit_tokens,
-        generated_tokens: 0,
-        computed_tokens: 0,
-        blocks: 0,
-        decoding: false,
-        in_flight: false,
-        hand_over: HandOver::None,
-    }
+    Sequence { limit_tokens, ..Sequence::new(prompt_tokens, output_tokens) }
 }
 
 /// `[blocks used, tokens held, tokens of room]`.

@@ -1,7 +1,7 @@
 //! Memory below the GPU's, worked out by hand.
 
 use foretell_serving_policies::{
-    Batcher, BlockPool, Fetch, HandOver, Hit, Plan, PrefixCache, Sequence, Slot, State, Tier, Vllm,
+    Batcher, BlockPool, Fetch, Hit, Plan, PrefixCache, Sequence, Slot, State, Tier, Vllm,
 };
 
 /// An engine of five blocks of four tokens above tiers of so many, on which one request after another is run.
@@ -18,21 +18,7 @@ impl Bench {
 
     /// A request for one token after a prompt of these blocks and a token more.
     fn enqueue(&mut self, keys: &[u64]) -> Slot {
-        let slot = self.state.sequences.insert(Sequence {
-            arrival_ns: 0,
-            request: 0,
-            priority: 0,
-            adapter: 0,
-            prompt_tokens: 4 * keys.len() as u32 + 1,
-            output_tokens: 1,
-            limit_tokens: 1,
-            generated_tokens: 0,
-            computed_tokens: 0,
-            blocks: 0,
-            decoding: false,
-            in_flight: false,
-            hand_over: HandOver::None,
-        });
+        let slot = self.state.sequences.insert(Sequence::new(4 * keys.len() as u32 + 1, 1));
         self.state.blocks.set_keys(slot, keys);
         self.batcher.enqueue(&mut self.state, slot);
         slot

@@ -1,6 +1,6 @@
 //! vLLM's scheduler, step by step, against steps worked out by hand.
 
-use foretell_serving_policies::{Batcher, BlockPool, HandOver, Order, Plan, Sequence, Slot, State, Vllm};
+use foretell_serving_policies::{Batcher, BlockPool, Order, Plan, Sequence, Slot, State, Vllm};
 
 /// A request: prompt, output, priority.
 type Wanted = (u32, u32, i32);
@@ -17,16 +17,7 @@ fn check(batcher: Vllm, pool: BlockPool, wanted: &[Wanted], expected: &[Step]) {
             arrival_ns: request as u64,
             request: request as u32,
             priority,
-            adapter: 0,
-            prompt_tokens,
-            output_tokens,
-            limit_tokens: output_tokens,
-            generated_tokens: 0,
-            computed_tokens: 0,
-            blocks: 0,
-            decoding: false,
-            in_flight: false,
-            hand_over: HandOver::None,
+            ..Sequence::new(prompt_tokens, output_tokens)
         });
         batcher.enqueue(&mut state, slot);
     }
@@ -155,17 +146,7 @@ fn what_was_given_up_is_found_again() {
         let slot = state.sequences.insert(Sequence {
             arrival_ns: request,
             request: request as u32,
-            priority: 0,
-            adapter: 0,
-            prompt_tokens: 8,
-            output_tokens: 3,
-            limit_tokens: 3,
-            generated_tokens: 0,
-            computed_tokens: 0,
-            blocks: 0,
-            decoding: false,
-            in_flight: false,
-            hand_over: HandOver::None,
+            ..Sequence::new(8, 3)
         });
         state.blocks.set_keys(slot, &[10 * request + 1, 10 * request + 2]);
         batcher.enqueue(&mut state, slot);
