@@ -6,10 +6,13 @@ use proptest::prelude::*;
 proptest! {
     #[test]
     fn it_finds_what_a_look_at_all_finds(
-        changes in prop::collection::vec((0_usize..70, prop::option::of(0_u64..6)), 1..200),
+        // One level of nodes, two, or three.
+        changes in prop_oneof![Just(16_usize), Just(70), Just(700)].prop_flat_map(|replicas| {
+            prop::collection::vec((0..replicas, prop::option::of(0_u64..6)), 1..200)
+        }),
     ) {
         let mut tournament = Tournament::default();
-        let mut keys: Vec<Option<u64>> = vec![None; 80];
+        let mut keys: Vec<Option<u64>> = vec![None; 710];
         for (index, key) in changes {
             tournament.set(index, key);
             keys[index] = key;
