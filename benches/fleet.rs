@@ -1,20 +1,22 @@
 //! A thousand replicas of a model server behind a KV-aware router: what a request costs, all of its iterations included.
 //!
-//! `cargo bench --bench fleet`, with the number of requests after `--` if not 300,000; the figures are kept in `benches/RESULTS.md`.
+//! `cargo bench --bench fleet`, with the number of requests after `--` if not 300,000: 1,800,000 are an hour, 43,200,000 a day. The figures are kept in
+//! `benches/RESULTS.md`.
 
 #![expect(clippy::print_stdout, reason = "a bench says what it measured")]
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use foretell_serving::fleet::{Fleet, FleetOptions};
+use foretell_serving::fleet::{Fleet, FleetOptions, Recorded};
 use foretell_serving::metrics::Recorder;
 use foretell_serving::model::Model;
 use foretell_serving::model::weights::Parallelism;
+use foretell_serving::model::work::WorkLaw;
 use foretell_serving::options::Options;
 use foretell_serving::policies::route::{KvAware, KvAwareOptions, mixed};
 use foretell_serving::policies::{Batcher, BlockPool, State, Vllm};
-use foretell_serving::{AnalyticLaw, Arrivals, Calibration, Engine, Link, LinkKind, Request};
+use foretell_serving::{AnalyticLaw, Arrivals, Calibration, Engine, Link, LinkKind, Outcome, Request};
 
 const REPLICAS: usize = 1000;
 const BLOCK_TOKENS: u32 = 16;
@@ -83,7 +85,7 @@ impl Arrivals for Drawn {
 fn main() {
     let requests = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(300_000);
     let start = Instant::now();
-    let model = Arc::new(Model::named("llama-3.1-8b").expect("it is in the catalogue"));
+    let model = Model::named("llama-3.1-8b").expect("it is in the catalogue");
     let calibration = Calibration::named("h100").expect("it is there");
     let options = Options { max_sequences: 256, max_tokens: 8192, ..Options::default() };
     let law = AnalyticLaw::new(
@@ -94,14 +96,16 @@ fn main() {
         &options,
     );
     let law = Arc::new(law.expect("one GPU has room"));
+    let work = Arc::new(WorkLaw::new(&model, 2.0, 2.0));
     let router = KvAware::new(KvAwareOptions::default()).expect("defaults are valid");
-    let mut fleet: Fleet<Engine<Arc<AnalyticLaw>>, Drawn, Recorder> =
+    let fleet: Fleet<Engine<Arc<AnalyticLaw>>, Drawn, Recorder> =
         Fleet::new(Box::new(router), Drawn::new(requests), FleetOptions::default());
+    let mut fleet = fleet.recording();
     for _ in 0..REPLICAS {
         let pool = BlockPool::with_prefix_cache(BLOCKS, BLOCK_TOKENS);
         let batcher: Box<dyn Batcher + Send> = Box::new(Vllm { max_batched_tokens: 8192, ..Vllm::default() });
         let engine = Engine::new(Arc::clone(&law), batcher, State::new(pool));
-        fleet.add(engine, Recorder::of(Arc::clone(&model), 2.0, 2.0), 0, 0);
+        fleet.add(engine, Recorder::of(Arc::clone(&work)), 0, 0);
     }
     fleet.run_until(u64::MAX);
     fleet.close();
@@ -110,14 +114,21 @@ fn main() {
     for recorder in &parts.observers {
         iterations += recorder.totals.iterations;
         tokens += recorder.totals.output_tokens;
-        for one in &recorder.outcomes {
-            checked = mixed(checked ^ mixed(one.last_token_ns ^ u64::from(one.request)));
+        for sum in [recorder.totals.busy_ns, recorder.totals.work.flops, recorder.totals.held_tokens_ns] {
+            checked = mixed(checked ^ sum.to_bits());
         }
-        for (latency_ns, count) in recorder.inter_token.iter() {
-            checked = mixed(checked ^ mixed(latency_ns ^ mixed(count)));
-        }
-        checked = mixed(checked ^ recorder.inter_token.sum_ns() as u64 ^ recorder.inter_token.max_ns());
     }
+    let Recorded { outcomes, inter_token } = &parts.recorded;
+    for (replica, one) in outcomes.iter() {
+        let Outcome { request, scheduled_ns, first_token_ns, last_token_ns, .. } = one;
+        for part in [u64::from(replica), u64::from(request), scheduled_ns, first_token_ns, last_token_ns] {
+            checked = mixed(checked ^ part);
+        }
+    }
+    for (latency_ns, count) in inter_token.iter() {
+        checked = mixed(checked ^ mixed(latency_ns ^ mixed(count)));
+    }
+    checked = mixed(checked ^ inter_token.sum_ns() as u64 ^ inter_token.max_ns());
     let elapsed_s = start.elapsed().as_secs_f64();
     println!(
         "{} requests, {iterations} iterations, {tokens} tokens in {elapsed_s:.2} s: {:.2} us a request (results {checked:016x})",

@@ -247,7 +247,7 @@ pub fn write_requests(served: &Served, out: &mut impl Write) -> io::Result<()> {
         }
         Ok(())
     };
-    for &(replica, outcome) in &served.outcomes {
+    for (replica, outcome) in served.outcomes.iter() {
         refuse(&mut rows, outcome.request)?;
         rows.decimal(u64::from(outcome.request), 0);
         let number = served.replicas.get(replica as usize).map_or(replica, |of| of.replica);

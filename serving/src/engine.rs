@@ -199,12 +199,16 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
             total_blocks: blocks.total_blocks(),
             ..Load::default()
         };
-        for &slot in waiting.iter().chain(running) {
+        let mut count = |slot: Slot| {
             let sequence = &sequences[slot];
             load.tokens += u64::from(sequence.tokens());
             if !sequence.decoding {
                 load.prefill_tokens += u64::from(sequence.uncomputed_tokens());
             }
+        };
+        running.iter().for_each(|&slot| count(slot));
+        if !waiting.is_empty() {
+            waiting.iter().for_each(|&slot| count(slot));
         }
         load
     }
@@ -449,6 +453,9 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     /// The next batch, of which it is not yet known when it ends.
     pub(crate) fn prepare(&mut self, now_ns: u64, observer: &mut impl Observer) -> Option<Box<UnderWay>> {
         self.end_fetches(now_ns);
+        if self.state.running.is_empty() && self.state.waiting.is_empty() {
+            return None;
+        }
         let mut next = self.spare.pop().unwrap_or_default();
         loop {
             self.batcher.compose(&mut self.state, &mut next.plan);
@@ -470,13 +477,15 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// Tells of those that gave up their memory; whether there were any.
     fn note_preempted(&mut self, now_ns: u64, observer: &mut impl Observer) -> bool {
-        let any = !self.state.preempted.is_empty();
+        if self.state.preempted.is_empty() {
+            return false;
+        }
         for slot in self.state.preempted.drain(..) {
             self.timings[slot.index()].preemptions += 1;
             self.unchanged = None;
             observer.preempted(self.state.sequences[slot].request, now_ns);
         }
-        any
+        true
     }
 
     /// What a batch computes.

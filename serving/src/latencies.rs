@@ -81,16 +81,17 @@ impl Latencies {
     }
 
     fn add_ascending(&mut self, steps: &Steps<'_>, times: u32) {
-        let mut from = 0;
+        if steps.is_empty() {
+            return;
+        }
+        let (mut from, mut latency_ns) = (0, steps.latency_ns(0));
         while from < steps.len() {
-            let bucket = bucket(steps.latency_ns(from));
-            let alike = steps.no_longer(from, last_ns(bucket));
-            *self.count_of(bucket) += u64::from(alike) * u64::from(times);
-            from += alike;
+            let bucket = bucket(latency_ns);
+            let (longer, longer_ns) = steps.first_longer(from, last_ns(bucket));
+            *self.count_of(bucket) += u64::from(longer - from) * u64::from(times);
+            (from, latency_ns) = (longer, longer_ns);
         }
-        if from > 0 {
-            self.max_ns = self.max_ns.max(steps.latency_ns(from - 1));
-        }
+        self.max_ns = self.max_ns.max(latency_ns);
     }
 
     fn add_each(&mut self, latencies_ns: &[u64], times: u32) {

@@ -3,6 +3,8 @@
 //! What depends on the number of tokens alone (products, norms, collectives) is tabulated once, and so is what depends on the number of
 //! sequences that are sampled; attention is reckoned for each batch.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use thiserror::Error;
 
 use crate::attention::{AttentionLaw, Shape};
@@ -45,6 +47,38 @@ struct Stage {
     measured: Option<AttentionRows>,
     /// The least that an iteration takes.
     floor_ns: f64,
+    /// What was reckoned of a prompt that is read in whole and alone, by its tokens.
+    alone: Memo,
+}
+
+/// Values of a function of a whole number that were reckoned, as bits; 0 for those that were not. Whoever reckons one gets the same bits, so that it does not
+/// matter who is first.
+#[derive(Debug)]
+struct Memo(Box<[AtomicU64]>);
+
+impl Memo {
+    fn new(last: u32) -> Self {
+        Self((0..=last).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    fn get_or(&self, of: u32, value: impl FnOnce() -> f64) -> f64 {
+        let Some(kept) = self.0.get(of as usize) else { return value() };
+        match kept.load(Ordering::Relaxed) {
+            0 => {
+                let value = value();
+                kept.store(value.to_bits(), Ordering::Relaxed);
+                value
+            }
+            bits => f64::from_bits(bits),
+        }
+    }
+}
+
+impl Clone for Memo {
+    /// With nothing in it.
+    fn clone(&self) -> Self {
+        Self::new(self.0.len() as u32 - 1)
+    }
 }
 
 /// The law of iterations of a model on GPUs.
@@ -146,6 +180,7 @@ impl AnalyticLaw {
                 decode_base: Curve::new(options.max_sequences, decode_base),
                 measured: grid.map(|grid| AttentionRows::new(grid, full * 1e9, options.max_sequences)),
                 floor_ns: floor_us * 1e3,
+                alone: Memo::new(options.max_tokens),
             });
         }
         Ok(Self {
@@ -227,6 +262,23 @@ impl AnalyticLaw {
         }
         ns
     }
+
+    fn reckoned_stage_ns(&self, stage: &Stage, batch: &Batch<'_>, group_tokens: u32) -> f64 {
+        let tokens = batch.tokens();
+        let sequences = batch.decodes + batch.chunks.len() as u32;
+        let mut ns = stage.tokens.at(tokens)
+            + stage.sampled.at(batch.sampled)
+            + self.sequence_ns * f64::from(sequences);
+        if let Some(group) = &stage.group {
+            ns += group.at(group_tokens);
+        }
+        ns += if batch.chunks.is_empty() {
+            self.decode_attention_ns(stage, batch.decodes, batch.decode_context_tokens)
+        } else {
+            self.chunks_attention_ns(stage, batch)
+        };
+        ns.max(stage.floor_ns)
+    }
 }
 
 /// One chunk that computes as much attention as all: as many tokens, and the context with which pairs of queries and keys are as many
@@ -269,20 +321,14 @@ impl StepLaw for AnalyticLaw {
 
     fn grouped_stage_ns(&self, batch: &Batch<'_>, stage: usize, group_tokens: u32) -> f64 {
         let Some(stage) = self.stages.get(stage) else { return 0.0 };
-        let tokens = batch.tokens();
-        let sequences = batch.decodes + batch.chunks.len() as u32;
-        let mut ns = stage.tokens.at(tokens)
-            + stage.sampled.at(batch.sampled)
-            + self.sequence_ns * f64::from(sequences);
-        if let Some(group) = &stage.group {
-            ns += group.at(group_tokens);
+        match *batch.chunks {
+            [Chunk { tokens, context_tokens: 0 }]
+                if (batch.decodes, batch.sampled) == (0, 1) && stage.group.is_none() =>
+            {
+                stage.alone.get_or(tokens, || self.reckoned_stage_ns(stage, batch, group_tokens))
+            }
+            _ => self.reckoned_stage_ns(stage, batch, group_tokens),
         }
-        ns += if batch.chunks.is_empty() {
-            self.decode_attention_ns(stage, batch.decodes, batch.decode_context_tokens)
-        } else {
-            self.chunks_attention_ns(stage, batch)
-        };
-        ns.max(stage.floor_ns)
     }
 
     #[inline]

@@ -8,8 +8,8 @@ use serde::Serialize;
 use crate::batch::Batch;
 use crate::engine::{Iterations, Observer, Outcome, Steps};
 use crate::latencies::Latencies;
-use crate::model::Model;
-use crate::model::work::Work;
+use crate::model::work::{Work, WorkLaw};
+use crate::outcomes::Outcomes;
 use crate::power::Drawing;
 
 /// Intervals of a timeline at most; beyond, pairs of them become one.
@@ -80,9 +80,11 @@ pub struct Totals {
 /// Listens to one replica.
 #[derive(Clone, Debug)]
 pub struct Recorder {
-    /// What became of requests, in the order in which they were done.
-    pub outcomes: Vec<Outcome>,
-    /// Time from one token of a request to the next.
+    /// Requests that it answered.
+    pub answered: u64,
+    /// Those of them that kept what is promised, where that is counted.
+    pub kept: u64,
+    /// Time from one token of a request to the next, unless its fleet keeps that for all.
     pub inter_token: Latencies,
     /// Sums.
     pub totals: Totals,
@@ -92,31 +94,35 @@ pub struct Recorder {
     pub interval_ns: u64,
     /// When the last iteration ended.
     pub last_ns: u64,
-    /// The model, and bytes of a weight and of a number of its KV cache.
-    model: Option<(Arc<Model>, f64, f64)>,
+    /// What iterations have to do, where it is known.
+    work: Option<Arc<WorkLaw>>,
     /// What the GPUs of an engine draw, where it is known.
     drawing: Option<Drawing>,
+    /// What is promised, where it is counted who keeps it.
+    promised: Option<Box<Objective>>,
 }
 
 impl Default for Recorder {
     fn default() -> Self {
         Self {
-            outcomes: Vec::new(),
+            answered: 0,
+            kept: 0,
             inter_token: Latencies::default(),
             totals: Totals::default(),
             timeline: Vec::new(),
             interval_ns: FIRST_INTERVAL_NS,
             last_ns: 0,
-            model: None,
+            work: None,
             drawing: None,
+            promised: None,
         }
     }
 }
 
 impl Recorder {
-    /// Listens to a replica of this model, and counts what it has to do.
-    pub fn of(model: Arc<Model>, weight_bytes: f64, cache_number_bytes: f64) -> Self {
-        Self { model: Some((model, weight_bytes, cache_number_bytes)), ..Self::default() }
+    /// Listens to a replica, and counts what it has to do by this law.
+    pub fn of(work: Arc<WorkLaw>) -> Self {
+        Self { work: Some(work), ..Self::default() }
     }
 
     /// Also counts what the GPUs of an engine draw, if that is known.
@@ -125,8 +131,21 @@ impl Recorder {
         Self { drawing, ..self }
     }
 
+    /// Also counts who keeps what is promised.
+    #[must_use]
+    pub fn promising(self, objective: Objective) -> Self {
+        Self { promised: Some(Box::new(objective)), ..self }
+    }
+
     /// Makes room for an instant.
+    #[inline]
     fn reach(&mut self, now_ns: u64) {
+        if now_ns >= self.timeline.len() as u64 * self.interval_ns {
+            self.reach_further(now_ns);
+        }
+    }
+
+    fn reach_further(&mut self, now_ns: u64) {
         while now_ns / self.interval_ns >= MOST_INTERVALS as u64 {
             self.coarsen();
         }
@@ -154,6 +173,11 @@ impl Recorder {
     /// Spreads sums evenly over a span.
     fn spread(&mut self, start_ns: u64, end_ns: u64, sums: &Interval) {
         self.reach(end_ns);
+        let first = start_ns.min(end_ns) / self.interval_ns;
+        if start_ns < end_ns && end_ns <= (first + 1) * self.interval_ns {
+            self.timeline[first as usize].add(sums, 1.0);
+            return;
+        }
         if start_ns >= end_ns {
             self.timeline[(end_ns / self.interval_ns) as usize].add(sums, 1.0);
             return;
@@ -182,7 +206,8 @@ impl Recorder {
         for (mine, theirs) in self.timeline.iter_mut().zip(&other.timeline) {
             mine.add(theirs, 1.0);
         }
-        self.outcomes.append(&mut other.outcomes);
+        self.answered += other.answered;
+        self.kept += other.kept;
         self.last_ns = self.last_ns.max(other.last_ns);
         self.inter_token.merge(&other.inter_token);
         let (mine, theirs) = (&mut self.totals, other.totals);
@@ -217,9 +242,16 @@ impl Observer for Recorder {
     }
 
     fn finished(&mut self, outcome: &Outcome) {
-        let waiting = (outcome.scheduled_ns - outcome.arrival_ns) as f64;
-        self.spread(outcome.arrival_ns, outcome.scheduled_ns, &Interval { waiting, ..Interval::default() });
-        self.outcomes.push(*outcome);
+        // Who was taken at once did not wait.
+        if outcome.scheduled_ns > outcome.arrival_ns {
+            let waiting = (outcome.scheduled_ns - outcome.arrival_ns) as f64;
+            let sums = Interval { waiting, ..Interval::default() };
+            self.spread(outcome.arrival_ns, outcome.scheduled_ns, &sums);
+        }
+        self.answered += 1;
+        if let Some(objective) = &self.promised {
+            self.kept += u64::from(outcome.meets(objective));
+        }
     }
 
     fn iterations(&mut self, iterations: &Iterations<'_>, state: &State) {
@@ -229,9 +261,8 @@ impl Observer for Recorder {
         let chunk_tokens = batch.chunk_tokens();
         // Those that decode have a token more of context in each further iteration; work is linear in it.
         let context = batch.decode_context_tokens + u64::from(batch.decodes) * u64::from(count - 1) / 2;
-        if let Some((model, weight_bytes, cache_number_bytes)) = &self.model {
-            let mean = Batch { decode_context_tokens: context, ..batch };
-            let work = model.work(&mean, *weight_bytes, *cache_number_bytes);
+        if let Some(law) = &self.work {
+            let work = law.of(&Batch { decode_context_tokens: context, ..batch });
             self.totals.work.flops += count_f * work.flops;
             self.totals.work.bytes += count_f * work.bytes;
             if let Some(drawing) = &self.drawing {
@@ -441,14 +472,18 @@ impl Summary {
     /// Of what was recorded, and of what became of requests, with the places of their replicas.
     pub fn new(
         recorder: &Recorder,
-        outcomes: &[(u32, Outcome)],
+        outcomes: &Outcomes,
         capacity: &Capacity,
         objective: &Objective,
         rejected: u64,
     ) -> Self {
         let done = outcomes.len() as u64;
         let outcomes = outcomes.iter().map(|(_, outcome)| outcome);
-        let of = |value: fn(&Outcome) -> f64| Spread::of(outcomes.clone().map(value).collect());
+        let of = |value: fn(&Outcome) -> f64| {
+            let mut values = Vec::with_capacity(done as usize);
+            values.extend(outcomes.clone().map(|one| value(&one)));
+            Spread::of(values)
+        };
         let first_ns = outcomes.clone().map(|one| one.arrival_ns).min().unwrap_or(0);
         let last_ns = recorder.last_ns;
         let duration_s = last_ns.saturating_sub(first_ns) as f64 / NS_PER_S;
@@ -465,7 +500,7 @@ impl Summary {
             duration_s,
             queue_s: of(Outcome::queue_s),
             ttft_s: of(Outcome::ttft_s),
-            tpot_s: Spread::of(outcomes.clone().filter_map(Outcome::tpot_s).collect()),
+            tpot_s: Spread::of(outcomes.clone().filter_map(|one| one.tpot_s()).collect()),
             itl_s: Spread::of_latencies(&recorder.inter_token),
             e2e_s: of(Outcome::e2e_s),
             slo_attainment: share(kept, done as f64 + rejected as f64),

@@ -4,6 +4,7 @@ use crate::adapters::AdapterTotals;
 use crate::engine::Outcome;
 use crate::fleet::{Refused, Tries};
 use crate::metrics::{Objective, Recorder, Spread, Summary};
+use crate::outcomes::Outcomes;
 
 /// What a replica does of requests.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, serde::Serialize)]
@@ -214,7 +215,7 @@ pub struct Served {
     /// All that was recorded, replicas together, but for outcomes.
     pub recorder: Recorder,
     /// Requests that are done, with the place of their replica in [`Self::replicas`], in the order of requests.
-    pub outcomes: Vec<(u32, Outcome)>,
+    pub outcomes: Outcomes,
     /// Requests that got nothing, in their order.
     pub refused: Vec<Refused>,
     /// Replicas that served.
@@ -256,7 +257,7 @@ impl Served {
             }
         }
         let mut times = vec![(Vec::new(), Vec::new()); all.len()];
-        for (_, outcome) in &self.outcomes {
+        for (_, outcome) in self.outcomes.iter() {
             let place = adapters.of(outcome.request) as usize;
             if let (Some(of), Some((ttft_s, e2e_s))) = (all.get_mut(place), times.get_mut(place)) {
                 of.done += 1;

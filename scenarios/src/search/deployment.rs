@@ -253,7 +253,7 @@ impl<'a> Deployed<'a> {
         let Some(served) = services.first() else {
             return Err(SearchError::Question("the scenario has no [[service]]".to_owned()));
         };
-        let outcomes: Vec<_> = served.outcomes.iter().map(|&(_, outcome)| outcome).collect();
+        let outcomes: Vec<_> = served.outcomes.iter().map(|(_, outcome)| outcome).collect();
         let run = Run {
             outcomes: &outcomes,
             refused: served.refused.len() as u64,

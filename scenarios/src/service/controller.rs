@@ -160,7 +160,9 @@ impl<'a> Services<'a> {
             let variants = variants.collect::<Result<Vec<Variant<'a>>, RunError>>()?;
             Ok(Running {
                 service,
-                fleet: fleet(scenario, service, first(&variants), feed, options).map_err(Box::new)?,
+                fleet: fleet(scenario, service, first(&variants), feed, options)
+                    .map_err(Box::new)?
+                    .recording(),
                 variants,
                 rollout: service.rollout.as_ref().map(Progress::new),
                 serving: Vec::new(),
@@ -233,19 +235,21 @@ impl<'a> Services<'a> {
                 let Some(blueprint) = variant.blueprints[kind].take() else { return Ok(()) };
                 let blueprint = blueprint?;
                 let (server, built) = (blueprint.replica(service), blueprint.built.clone());
+                let work = Arc::clone(&blueprint.work);
                 variant.blueprints[kind] = Some(Ok(blueprint));
                 running.fleet.run_until(now_ns);
                 if let Some(flows) = running.fleet.transport_mut() {
                     flows.place(node, service);
                 }
-                let options = &service.options;
                 // With several models it is not known what an iteration has to do.
                 let recorder = if service.swap.is_some() {
                     Recorder::default()
                 } else {
-                    let (weight_bytes, number_bytes) = (options.weights.bytes(), options.cache_number_bytes);
-                    Recorder::of(Arc::clone(&service.model), weight_bytes, number_bytes)
-                        .drawing(built.drawing)
+                    Recorder::of(work).drawing(built.drawing)
+                };
+                let recorder = match &running.service.rollout {
+                    Some(_) => recorder.promising(running.service.objective),
+                    None => recorder,
                 };
                 let startup_ns = u64::try_from(service.startup.as_nanos()).unwrap_or(u64::MAX);
                 let ready_ns = now_ns.saturating_add(startup_ns);

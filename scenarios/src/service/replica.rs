@@ -6,6 +6,7 @@ use foretell_serving::adapters::{AdapterLaw, AdapterTotals};
 use foretell_serving::calibration::CalibrationError;
 use foretell_serving::law::LawError;
 use foretell_serving::memory::{Beside, VISIBLE_SHARE, blocks};
+use foretell_serving::model::work::WorkLaw;
 use foretell_serving::policies::route::{Load, RouterError};
 use foretell_serving::policies::{
     AdapterAt, Batcher, BlockPool, Capacity, LightLlm, Limits, Orca, Order, Reservation, Sarathi, State,
@@ -150,6 +151,8 @@ pub(super) struct Built {
 #[derive(Debug)]
 pub(super) struct Blueprint {
     pub(super) built: Built,
+    /// What iterations have to do.
+    pub(super) work: Arc<WorkLaw>,
     law: Arc<AnalyticLaw>,
     adapters: Option<AdapterLaw>,
     /// The same with further models that take turns.
@@ -230,7 +233,9 @@ impl Blueprint {
             * service.model.kv_bytes_per_token(parallelism, service.options.cache_number_bytes);
         let others = service.swap.iter().flat_map(|swap| &swap.models).map(|other| Self::new(other, place));
         let others = others.collect::<Result<_, _>>()?;
-        Ok(Self { built, law: Arc::new(law), adapters, others, blocks, block_bytes })
+        let work = WorkLaw::new(&service.model, weight_bytes, service.options.cache_number_bytes);
+        let (work, law) = (Arc::new(work), Arc::new(law));
+        Ok(Self { built, work, law, adapters, others, blocks, block_bytes })
     }
 
     /// What an iteration takes that reads so many tokens in, of a sequence with so many before them.

@@ -23,8 +23,8 @@ pub(super) struct Progress<'a> {
     withdrawn: bool,
     /// When its requests are counted next.
     check_ns: Option<u64>,
-    /// By place in the fleet: requests that were counted.
-    counted: Vec<usize>,
+    /// By place in the fleet: requests that were counted, and those of them that kept what is promised.
+    counted: Vec<(u64, u64)>,
     events: Vec<RolloutEvent>,
 }
 
@@ -110,21 +110,19 @@ impl<'a> Progress<'a> {
     /// Why the new version is to be withdrawn, by the requests that it has answered since this was last asked.
     fn failure(&mut self, running: &Running<'_>) -> Option<String> {
         let rollback = self.rollout.file.rollback?;
-        let (mut answered, mut kept) = (0_u32, 0_u32);
-        self.counted.resize(running.serving.len(), 0);
+        let (mut answered, mut kept) = (0, 0);
+        self.counted.resize(running.serving.len(), (0, 0));
         for (member, counted) in self.counted.iter_mut().enumerate() {
             if running.serving[member].variant as usize != NEW {
                 continue;
             }
             let Some(recorder) = running.fleet.observer(member) else { continue };
-            for outcome in &recorder.outcomes[*counted..] {
-                answered += 1;
-                kept += u32::from(outcome.meets(&running.service.objective));
-            }
-            *counted = recorder.outcomes.len();
+            answered += recorder.answered - counted.0;
+            kept += recorder.kept - counted.1;
+            *counted = (recorder.answered, recorder.kept);
         }
-        let share = f64::from(kept) / f64::from(answered.max(1));
-        (answered >= rollback.min_requests && share < rollback.attainment).then(|| {
+        let share = kept as f64 / answered.max(1) as f64;
+        (answered >= u64::from(rollback.min_requests) && share < rollback.attainment).then(|| {
             let needed = 100.0 * rollback.attainment;
             format!("rolled back: {kept} of {answered} requests kept the SLO, {needed} % have to")
         })

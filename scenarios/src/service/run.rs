@@ -1,9 +1,9 @@
 //! Services on the GPUs that a policy gave their replicas.
 
-use foretell_serving::Outcome;
+use foretell_serving::Outcomes;
 use foretell_serving::classical_served::ClassicalServed;
 use foretell_serving::fleet::HandedOver;
-use foretell_serving::fleet::{Parts, Refused};
+use foretell_serving::fleet::{Parts, Recorded, Refused};
 use foretell_serving::metrics::{Capacity, Recorder, Summary, Totals};
 use foretell_serving::served::{BatchServed, Copies, HandOvers, Served, ServedBy};
 use foretell_sim::engine::Progress;
@@ -55,6 +55,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
     let handed_over = service.disaggregation.is_some().then(|| hand_overs(service, &parts.handed_over));
     let Parts {
         observers: recorders,
+        recorded: Recorded { outcomes, inter_token },
         read_in,
         prefix_tokens,
         adapters: totals,
@@ -68,20 +69,11 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
     }
     let adapters = feed.take_adapters().map(|asked| asked.served(totals));
     refused.sort_by_key(|one| one.request);
-    let by_replica: Vec<(u64, Totals)> = recorders
-        .iter()
-        .zip(read_in)
-        .map(|(one, read_in)| (one.outcomes.len() as u64 + read_in, one.totals))
-        .collect();
+    let by_replica: Vec<(u64, Totals)> =
+        recorders.iter().zip(read_in).map(|(one, read_in)| (one.answered + read_in, one.totals)).collect();
     let mut recorder = Recorder::default();
-    let answered = recorders.iter().map(|one| one.outcomes.len()).sum();
-    let mut outcomes: Vec<(u32, Outcome)> = Vec::with_capacity(answered);
-    for (replica, mut one) in (0..).zip(recorders) {
-        // Kept once: of a day of a large service they are most of what is remembered.
-        outcomes.extend(std::mem::take(&mut one.outcomes).into_iter().map(|outcome| (replica, outcome)));
-        recorder.merge(one);
-    }
-    outcomes.sort_unstable_by_key(|&(_, outcome)| outcome.request);
+    recorders.into_iter().for_each(|one| recorder.merge(one));
+    recorder.inter_token = inter_token;
     let first_ns = outcomes.iter().map(|(_, one)| one.arrival_ns).min().unwrap_or(0);
     let last_ns = recorder.last_ns;
     let engines = mean_engines(&running.serving, first_ns, last_ns);
@@ -92,7 +84,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
     };
     let (batches, job_of) = feed.take_batches(service);
     let Judged { batches, others, turned_away } = judged(batches, &job_of, &outcomes, &refused);
-    let others = others.as_deref().unwrap_or(&outcomes);
+    let others = others.as_ref().unwrap_or(&outcomes);
     let summary = Summary::new(&recorder, others, &capacity, &service.objective, turned_away);
     let (mfu, bandwidth_use) = uses(&running.serving, &summary, engines);
     Ok(Served {
@@ -152,26 +144,21 @@ fn mean_engines(serving: &[Serving], first_ns: u64, last_ns: u64) -> f64 {
 struct Judged {
     batches: Vec<BatchServed>,
     /// Requests that were answered and are of no job; none where there are no jobs.
-    others: Option<Vec<(u32, Outcome)>>,
+    others: Option<Outcomes>,
     /// How many of no job got nothing.
     turned_away: u64,
 }
 
-fn judged(
-    mut batches: Vec<BatchServed>,
-    job_of: &[u32],
-    outcomes: &[(u32, Outcome)],
-    refused: &[Refused],
-) -> Judged {
+fn judged(mut batches: Vec<BatchServed>, job_of: &[u32], outcomes: &Outcomes, refused: &[Refused]) -> Judged {
     if batches.is_empty() {
         return Judged { batches, others: None, turned_away: refused.len() as u64 };
     }
     let job = |request: u32| (job_of.get(request as usize).copied().unwrap_or(0) as usize).checked_sub(1);
-    let mut others = Vec::new();
-    for &(replica, outcome) in outcomes {
+    let mut others = Outcomes::default();
+    for (replica, outcome) in outcomes.iter() {
         match job(outcome.request).and_then(|number| batches.get_mut(number)) {
             Some(batch) => batch.answered(&outcome),
-            None => others.push((replica, outcome)),
+            None => others.insert(replica, &outcome),
         }
     }
     let mut turned_away = 0;

@@ -20,6 +20,8 @@ pub(super) struct Ends {
     /// From when they are counted.
     origin_ns: u64,
     count: u32,
+    /// When the last ends: asked for again and again.
+    last_end_ns: u64,
     /// How they follow, where the law says so.
     course: Option<Course>,
     /// Else the time of each from the origin, not rounded.
@@ -66,7 +68,13 @@ impl Ends {
     pub(super) fn one(&mut self, now_ns: u64, step_ns: f64) {
         self.origin_ns = now_ns;
         self.each_ns.push(step_ns);
-        self.count = 1;
+        self.end_with(1);
+    }
+
+    /// Lets there be so many.
+    fn end_with(&mut self, count: u32) {
+        self.count = count;
+        self.last_end_ns = self.end_ns(count - 1);
     }
 
     /// Iterations one after another, from where sequences have come to: along a line, where `line` says one, else as long as `step_ns` says of each from 0 on.
@@ -87,14 +95,14 @@ impl Ends {
         let going_on = from.course.filter(|course| course.left() > 0);
         self.course = going_on.or_else(|| line().map(|line| Course::new(line, from.elapsed_ns)));
         if let Some(course) = self.course {
-            self.count = until.most.min(course.left());
-            if course.elapsed_ns(self.count) > until_ns {
-                self.count = first(1, self.count, |count| course.elapsed_ns(count) > until_ns);
+            let mut count = until.most.min(course.left());
+            if until_ns < f64::INFINITY && course.elapsed_ns(count) > until_ns {
+                count = first(1, count, |count| course.elapsed_ns(count) > until_ns);
             }
+            self.end_with(count);
             return;
         }
         let mut elapsed_ns = from.elapsed_ns;
-        self.count = until.most;
         let mut known = 0;
         while known < until.most {
             let next = (known + AT_ONCE).min(until.most);
@@ -104,12 +112,14 @@ impl Ends {
             }));
             if elapsed_ns > until_ns {
                 let before = self.each_ns[known as usize..].partition_point(|&end_ns| end_ns <= until_ns);
-                self.count = known + before as u32 + 1;
-                self.each_ns.truncate(self.count as usize);
+                let count = known + before as u32 + 1;
+                self.each_ns.truncate(count as usize);
+                self.end_with(count);
                 return;
             }
             known = next;
         }
+        self.end_with(until.most);
     }
 
     /// How many iterations.
@@ -135,17 +145,17 @@ impl Ends {
 
     /// When the last ends.
     #[inline]
-    pub(super) fn last_end_ns(&self) -> u64 {
-        self.end_ns(self.count - 1)
+    pub(super) const fn last_end_ns(&self) -> u64 {
+        self.last_end_ns
     }
 
     /// Lets the one that is under way be the last.
     pub(super) fn cut(&mut self, now_ns: u64) {
         let last = first(0, self.count - 1, |iteration| self.end_ns(iteration) > now_ns);
-        self.count = last + 1;
         if self.course.is_none() {
-            self.each_ns.truncate(self.count as usize);
+            self.each_ns.truncate(last as usize + 1);
         }
+        self.end_with(last + 1);
     }
 
     /// Where those that decode have come to once all are done.

@@ -97,6 +97,9 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// Lets those be taken whose contents are there.
     pub(super) fn end_fetches(&mut self, now_ns: u64) {
+        if self.fetches.next_ns().is_none_or(|done_ns| done_ns > now_ns) {
+            return;
+        }
         let done = self.fetches.pending.partition_point(|&(done_ns, _)| done_ns <= now_ns);
         for (_, fetch) in self.fetches.pending.drain(..done) {
             self.state.fetched(&fetch);
@@ -110,6 +113,9 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
 
     /// Begins to read what a batcher wants.
     pub(super) fn begin_fetches(&mut self, now_ns: u64) {
+        if self.state.fetches.is_empty() {
+            return;
+        }
         for fetch in self.state.fetches.drain(..) {
             match fetch.handed_blocks {
                 Some(blocks) => {

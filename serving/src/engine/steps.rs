@@ -130,18 +130,27 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// Where they ascend: how many, from one on, are no more than so long.
-    pub(crate) fn no_longer(&self, from: u32, most_ns: u64) -> u32 {
-        let Kind::Ascending(course, count) = self.0 else { return 0 };
-        let longer = |at| self.latency_ns(at) > most_ns;
+    /// Where they ascend: the first, from one on that takes no longer, that takes longer than so long, and how long; if none does, how many there are and
+    /// how long the last takes.
+    pub(crate) fn first_longer(&self, from: u32, most_ns: u64) -> (u32, u64) {
+        let Kind::Ascending(course, count) = self.0 else { return (0, 0) };
         // Rounding moves the place that the line says by one or so.
-        let mut at = course.first_longer(most_ns as f64).clamp(from, count);
-        while at > from && longer(at - 1) {
+        let mut at = course.first_longer(most_ns as f64).clamp(from + 1, count);
+        let mut end_ns = course.end_ns(at + 1);
+        let mut before_ns = end_ns - course.end_ns(at);
+        while before_ns > most_ns && at > from + 1 {
             at -= 1;
+            end_ns -= before_ns;
+            before_ns = end_ns - course.end_ns(at);
         }
-        while at < count && !longer(at) {
-            at += 1;
+        while at < count {
+            let next_ns = course.end_ns(at + 2);
+            before_ns = next_ns - end_ns;
+            if before_ns > most_ns {
+                break;
+            }
+            (at, end_ns) = (at + 1, next_ns);
         }
-        at - from
+        (at, before_ns)
     }
 }

@@ -5,6 +5,7 @@ use foretell_serving_policies::{AdapterAt, State};
 
 use super::watch::Watched;
 use crate::engine::{Iterations, Observer, Outcome, Steps};
+use crate::latencies::Latencies;
 use crate::replay::Replica;
 
 /// What a replica is at.
@@ -46,16 +47,24 @@ pub(super) struct Listening<'o, O> {
     pub(super) observer: &'o mut O,
     pub(super) done: &'o mut Vec<Outcome>,
     pub(super) watched: &'o mut Watched,
+    /// Where times between tokens are counted instead.
+    pub(super) inter_token: Option<&'o mut Latencies>,
     pub(super) variant: u32,
 }
 
 impl<O: Observer> Observer for Listening<'_, O> {
     fn inter_token(&mut self, latency_ns: u64, tokens: u32) {
-        self.observer.inter_token(latency_ns, tokens);
+        match &mut self.inter_token {
+            Some(counted) => counted.add(latency_ns, tokens),
+            None => self.observer.inter_token(latency_ns, tokens),
+        }
     }
 
     fn inter_tokens(&mut self, steps: &Steps<'_>, tokens: u32) {
-        self.observer.inter_tokens(steps, tokens);
+        match &mut self.inter_token {
+            Some(counted) => counted.add_steps(steps, tokens),
+            None => self.observer.inter_tokens(steps, tokens),
+        }
     }
 
     fn preempted(&mut self, request: u32, now_ns: u64) {

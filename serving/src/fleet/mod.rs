@@ -1,6 +1,7 @@
 //! Fleets: the replicas of a service behind a router, with requests that wait, are given up and come again.
 
 mod attempts;
+mod calendar;
 mod clients;
 mod hand_over;
 mod member;
@@ -13,13 +14,14 @@ mod watch;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
-use foretell_serving_policies::route::{Caches, Load, Routed, Router, Tournament};
+use foretell_serving_policies::route::{Caches, Load, Routed, Router};
 
 use crate::adapters::AdapterTotals;
 use crate::engine::{Handed, Observer, Outcome, Part, Request};
 use crate::replay::{Arrivals, Replica};
 
 use attempts::{Attempt, Attempts};
+use calendar::Calendar;
 use member::{Caching, Listening, Member, Phase};
 
 use hand_over::{Copied, HandingOver, Stage, part_of};
@@ -27,7 +29,7 @@ use store::Store;
 
 pub use hand_over::{ANSWERS, HandedOver, PROMPTS};
 pub use options::FleetOptions;
-pub use parts::{Parts, Refusal, Refused, Tries};
+pub use parts::{Parts, Recorded, Refusal, Refused, Tries};
 pub use store::STORE;
 pub use transport::{AtOnce, Move, Transport};
 pub use watch::{VARIANTS, Watched};
@@ -44,8 +46,7 @@ pub struct Fleet<R, A, O, T = AtOnce> {
     /// What adapters did to those gone.
     adapters: AdapterTotals,
     loads: Vec<Load>,
-    /// When something ends at each replica.
-    ends: Tournament,
+    ends: Calendar,
     /// Replicas that will be ready, by when.
     openings: BinaryHeap<Reverse<(u64, usize)>>,
     router: Box<dyn Router + Send>,
@@ -65,6 +66,8 @@ pub struct Fleet<R, A, O, T = AtOnce> {
     tried: u64,
     refused: Vec<Refused>,
     tries: Tries,
+    /// What is kept of all replicas together, where that is wanted.
+    recorded: Option<Box<Recorded>>,
     watched: Watched,
     /// The same when it was last asked for by an autoscaler, by variant.
     seen: [Watched; VARIANTS],
@@ -85,7 +88,7 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
             prefix_tokens: (0, 0),
             adapters: AdapterTotals::default(),
             loads: Vec::new(),
-            ends: Tournament::default(),
+            ends: Calendar::default(),
             openings: BinaryHeap::new(),
             router,
             handing: None,
@@ -101,12 +104,19 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
             refused: Vec::new(),
             tries: Tries::default(),
             watched: Watched::default(),
+            recorded: None,
             seen: [Watched::default(); VARIANTS],
             drained: Vec::new(),
             now_ns: 0,
             done: Vec::new(),
             touched: Vec::new(),
         }
+    }
+
+    /// The same fleet, which keeps what became of requests and times between tokens, of all replicas together. Observers are then not told those times.
+    #[must_use]
+    pub fn recording(self) -> Self {
+        Self { recorded: Some(Box::default()), ..self }
     }
 
     /// Adds a replica that serves from an instant on; its number.
@@ -209,8 +219,9 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
         let read_in = self.members.iter().map(|member| member.read_in).collect();
         let observers = self.members.into_iter().map(|member| member.observer).collect();
         let handed_over = self.handing.as_ref().map_or_else(HandedOver::default, HandingOver::done);
-        let Self { arrivals, refused, tries, prefix_tokens, adapters, .. } = self;
-        Parts { observers, read_in, prefix_tokens, adapters, arrivals, refused, tries, handed_over }
+        let Self { arrivals, refused, tries, prefix_tokens, adapters, recorded, .. } = self;
+        let recorded = recorded.map_or_else(Recorded::default, |recorded| *recorded);
+        Parts { observers, recorded, read_in, prefix_tokens, adapters, arrivals, refused, tries, handed_over }
     }
 
     /// Loads of the replicas that serve.
@@ -248,13 +259,15 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
     }
 
     fn next(&mut self) -> Option<(u64, What)> {
-        let end = self.ends.least().map(|(at_ns, _)| (at_ns, What::End));
-        let moved = self.handing.as_ref().and_then(HandingOver::next_ns).map(|at_ns| (at_ns, What::Moved));
-        let opening = self.openings.peek().map(|&Reverse((at_ns, _))| (at_ns, What::Opening));
-        let deadline = self.deadlines.front().map(|&(at_ns, ..)| (at_ns, What::Deadline));
-        let retry = self.retries.keys().next().map(|&(at_ns, _)| (at_ns, What::Retry));
-        let arrival = self.arrivals.next_ns().map(|at_ns| (at_ns, What::Arrival));
-        [end, moved, opening, deadline, retry, arrival].into_iter().flatten().min()
+        // What happens first at one instant comes first here.
+        let mut next = None;
+        sooner(&mut next, self.ends.next().map(|(at_ns, _)| at_ns), What::End);
+        sooner(&mut next, self.handing.as_ref().and_then(HandingOver::next_ns), What::Moved);
+        sooner(&mut next, self.openings.peek().map(|&Reverse((at_ns, _))| at_ns), What::Opening);
+        sooner(&mut next, self.deadlines.front().map(|&(at_ns, ..)| at_ns), What::Deadline);
+        sooner(&mut next, self.retries.keys().next().map(|&(at_ns, _)| at_ns), What::Retry);
+        sooner(&mut next, self.arrivals.next_ns(), What::Arrival);
+        next
     }
 
     /// Carries out all that happens up to an instant, and at it.
@@ -298,13 +311,18 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
 
     /// Something ends at a replica.
     fn ended(&mut self) {
-        let Some(index) = self.ends.nth(0) else { return };
+        let Some((_, index)) = self.ends.next() else { return };
         let horizon_ns = self.horizon_ns();
         let Member { replica: Some(replica), observer, variant, .. } = &mut self.members[index] else {
             return;
         };
-        let mut listening =
-            Listening { observer, done: &mut self.done, watched: &mut self.watched, variant: *variant };
+        let mut listening = Listening {
+            observer,
+            done: &mut self.done,
+            watched: &mut self.watched,
+            inter_token: self.recorded.as_mut().map(|recorded| &mut recorded.inter_token),
+            variant: *variant,
+        };
         replica.advance(horizon_ns, &mut listening);
         self.settle(index);
         self.begin_touched();
@@ -312,8 +330,9 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
 
     /// What follows from what a replica did.
     fn settle(&mut self, index: usize) {
+        // Most iterations end nothing.
         let mut done = std::mem::take(&mut self.done);
-        for outcome in done.drain(..) {
+        for outcome in done.iter().copied() {
             let id = outcome.request;
             if self.attempts.get_mut(id).is_some_and(|attempt| attempt.stage == Stage::Prompt) {
                 self.read_in(id, index, &outcome);
@@ -331,9 +350,13 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
             }
             let outcome = Outcome { request: attempt.index, ..outcome };
             self.watched.answered(&outcome);
+            if let Some(recorded) = &mut self.recorded {
+                recorded.outcomes.insert(index as u32, &outcome);
+            }
             self.members[index].observer.finished(&outcome);
             self.arrivals.done(attempt.index, outcome.last_token_ns);
         }
+        done.clear();
         self.done = done;
         self.ends.set(index, self.members[index].replica.as_ref().and_then(Replica::next_ns));
         self.told(index);
@@ -500,8 +523,13 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
             let Member { replica: Some(replica), observer, variant, .. } = &mut self.members[index] else {
                 continue;
             };
-            let mut listening =
-                Listening { observer, done: &mut self.done, watched: &mut self.watched, variant: *variant };
+            let mut listening = Listening {
+                observer,
+                done: &mut self.done,
+                watched: &mut self.watched,
+                inter_token: self.recorded.as_mut().map(|recorded| &mut recorded.inter_token),
+                variant: *variant,
+            };
             replica.begin(self.now_ns, horizon_ns, &mut listening);
             self.settle(index);
         }
@@ -535,16 +563,27 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
 
     fn look_for_drained(&mut self, index: usize) {
         let member = &self.members[index];
-        let is_empty = member.replica.as_ref().is_some_and(|replica| replica.requests() == 0);
-        if member.phase == Phase::Draining && is_empty {
+        if member.phase == Phase::Draining
+            && member.replica.as_ref().is_some_and(|replica| replica.requests() == 0)
+        {
             self.retire(index);
             self.drained.push(index);
         }
     }
 }
 
+/// Takes what happens sooner than what was found so far.
+#[inline]
+fn sooner(next: &mut Option<(u64, What)>, at_ns: Option<u64>, what: What) {
+    if let Some(at_ns) = at_ns
+        && next.is_none_or(|(next_ns, _)| at_ns < next_ns)
+    {
+        *next = Some((at_ns, what));
+    }
+}
+
 /// What happens next, in the order in which it happens at one instant: what ends makes room before what arrives needs it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum What {
     End,
     Moved,

@@ -5,6 +5,8 @@ use foretell_serving_policies::route::Rejection as RouterRejection;
 use super::HandedOver;
 use crate::adapters::AdapterTotals;
 use crate::engine::Rejection;
+use crate::latencies::Latencies;
+use crate::outcomes::Outcomes;
 
 /// Why a request got nothing of a fleet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -73,11 +75,22 @@ pub struct Tries {
     pub lost: u64,
 }
 
+/// What is kept of a fleet that was told to.
+#[derive(Clone, Default, Debug)]
+pub struct Recorded {
+    /// What became of requests, by the replicas that answered them.
+    pub outcomes: Outcomes,
+    /// Times from one token of a request to the next.
+    pub inter_token: Latencies,
+}
+
 /// What a fleet leaves.
 #[derive(Clone, Debug)]
 pub struct Parts<A, O> {
     /// Whom each replica told what it did, in the order in which they were added.
     pub observers: Vec<O>,
+    /// What was kept of all together; nothing unless that was wanted ([`super::Fleet::recording`]).
+    pub recorded: Recorded,
     /// How many prompts each read in and handed over.
     pub read_in: Vec<u64>,
     /// Tokens of prompts that were looked for in caches, and those that were found.
