@@ -110,6 +110,7 @@ fn simulation(criterion: &mut Criterion) {
                 step_model: None,
                 deadline: None,
                 time_limit: None,
+                checkpoint: None,
                 on_failure: None,
                 annotations: Labels::new(),
                 end: JobStatus::Completed,

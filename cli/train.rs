@@ -13,7 +13,7 @@ use foretell_scenarios::training::memory::{GIB, advice, capacity};
 use foretell_scenarios::training::model::{Kind, Model};
 use foretell_scenarios::training::plan::{Attention, Loss, Plan, Recompute};
 use foretell_scenarios::training::search::{Fixed, Found, least, pareto, plans};
-use foretell_scenarios::training::{Calibration, Device, Memory, ModelCatalog, Precision, Setup, Step};
+use foretell_scenarios::training::{Calibration, Checkpoint, Device, Memory, ModelCatalog, Precision, Setup, Step, checkpoint};
 use serde_json::json;
 
 use crate::{CommandResult, Outcome, output};
@@ -428,6 +428,9 @@ fn report(args: &JobArgs, asked: &Asked, best: &Found) -> String {
         };
         line("time to train", format!("{}   ({what}, without failures)", duration(seconds)));
     }
+    let Checkpoint { bytes, writers } = checkpoint(asked.model, plan, asked.ranks.per_node);
+    let parts = if writers == 1 { "whole".to_owned() } else { format!("in {writers} parts") };
+    line("checkpoint", format!("{:.1} GB, {parts}", bytes / 1e9));
     text.push('\n');
     let share = |seconds: f64| format!("{:.1}", 100.0 * seconds / step.time_s);
     let parts = [

@@ -25,7 +25,7 @@ use foretell_sim::framework::{
 };
 use foretell_sim::log::{JobStatus, Metrics, Observer, RunResult, Sampling};
 use foretell_sim::platform::{
-    self, Checkpoints, Config, Inspector, PreemptionCost, Simulation, SimulationError, Submission,
+    self, Config, Inspector, PreemptionCost, Simulation, SimulationError, Submission,
 };
 use foretell_traces::generate::GenerateError;
 use foretell_traces::{JobRecord, ScalingRecord, SpeedLaw, TraceError};
@@ -345,7 +345,8 @@ impl Plan {
             Ok(match steps {
                 None => submission,
                 // Jobs of which only arrivals count never end, whatever they train.
-                Some(JobSteps::Known { model, duration, scaling }) => Submission {
+                Some(JobSteps::Known { model, duration, scaling, checkpoint }) => Submission {
+                    checkpoint,
                     duration: submission.duration.map(|told| duration.unwrap_or(told)),
                     step_model: Some(model),
                     scaling: scaling.or(submission.scaling),
@@ -417,11 +418,7 @@ impl Plan {
             faults: faults.clone(),
             colocation: self.scenario.colocation.clone(),
             preemption: PreemptionCost {
-                checkpoints: match preemption.checkpoint_interval {
-                    _ if preemption.checkpoint_young => Checkpoints::Young,
-                    None => Checkpoints::Never,
-                    Some(interval) => Checkpoints::Every(time(interval)),
-                },
+                checkpoints: preemption.checkpoints,
                 checkpoint_cost: preemption.checkpoint_cost,
                 restart_cost: restart_cost(preemption),
                 resize_cost: time(preemption.resize_cost),
@@ -481,6 +478,7 @@ impl Plan {
                 .deadline_s
                 .map(|deadline_s| Time::from_s(submit_s + (deadline_s - job.submit_s).max(0.0))),
             time_limit: job.limit_s.map(Time::from_s),
+            checkpoint: None,
             on_failure: traits.and_then(|traits| traits.on_failure.clone()),
             defect: None,
             annotations: [(ACCOUNT_ANNOTATION, job.account), (QOS_ANNOTATION, job.qos)]

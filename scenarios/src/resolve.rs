@@ -4,6 +4,7 @@
 //! as it can.
 
 mod batch;
+mod checkpoint;
 mod classical;
 mod cluster;
 mod colocation;
@@ -257,11 +258,8 @@ impl Resolver<'_, '_> {
     fn preemption(&mut self, file: &ScenarioFile) -> Preemption {
         let preemption = &file.preemption;
         Preemption {
-            checkpoint_interval: preemption
-                .checkpoint_interval_s
-                .map(|interval_s| self.span("preemption.checkpoint_interval_s", interval_s)),
-            checkpoint_young: self.is_young(file),
-            checkpoint_cost: self.checkpoint_cost(preemption.checkpoint.as_ref()),
+            checkpoints: self.checkpoints(file),
+            checkpoint_cost: self.checkpoint_cost(file),
             restart_cost: self.span("preemption.restart_cost_s", preemption.restart_cost_s),
             restart_cost_by_gpus: self.restart_steps(&preemption.restart_cost_by_gpus),
             resize_cost: self.span("preemption.resize_cost_s", preemption.resize_cost_s),

@@ -9,7 +9,7 @@ use foretell_fabric::collectives;
 use foretell_fabric::hardware::Machine;
 use foretell_fabric::network::{HealthError, LinkId, Network, NetworkSpec, Routing, SpecError};
 use foretell_manifests::SchedulerConfig;
-use foretell_sim::platform::{CheckpointCost, Colocation, FailurePolicy, Faults};
+use foretell_sim::platform::{CheckpointCost, Checkpoints, Colocation, FailurePolicy, Faults};
 use foretell_traces::generate::GeneratorConfig;
 use foretell_training::plan::Recompute;
 use foretell_training::{Device, Model, Precision};
@@ -472,10 +472,8 @@ pub enum Cycle {
 /// What evicting a job costs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preemption {
-    /// Time between two checkpoints; zero saves all when a job is told to stop, `None` nothing ever.
-    pub checkpoint_interval: Option<Duration>,
-    /// Whether they come at Young's interval instead.
-    pub checkpoint_young: bool,
+    /// When checkpoints come.
+    pub checkpoints: Checkpoints,
     /// What checkpoints take.
     pub checkpoint_cost: CheckpointCost,
     /// Time that a job which starts again holds its GPUs before it computes.

@@ -15,10 +15,12 @@
 //! - [`kernels`]: how long kernels take, with constants fitted to measurements.
 //! - [`mod@step`]: how long a step takes.
 //! - [`mod@memory`]: what a GPU must hold.
+//! - [`mod@checkpoint`]: what a checkpoint holds, and who writes it.
 //! - [`search`]: the plans that fit, and the best of them.
 //!
 //! Times are seconds, sizes bytes, rates per second, unless a name says otherwise.
 
+pub mod checkpoint;
 pub mod device;
 mod groups;
 pub mod kernels;
@@ -31,6 +33,7 @@ pub mod plan;
 pub mod search;
 pub mod step;
 
+pub use checkpoint::{Checkpoint, checkpoint};
 pub use device::{Device, Precision};
 pub use kernels::{Calibration, Parameter};
 pub use law::{Law, law};

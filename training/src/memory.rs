@@ -6,7 +6,7 @@
 //! the keys and values of one part that go round.
 
 use crate::device::{Device, Precision};
-use crate::model::{Kind, Transformer};
+use crate::model::{Kind, Model, Transformer};
 use crate::plan::{Attention, DataParallel, Loss, Plan, Recompute};
 use crate::step::Setup;
 
@@ -223,16 +223,8 @@ pub fn memory(setup: &Setup<'_>) -> Memory {
         bytes * (dense / by_dense + experts / by_experts)
     };
     let width = plan.precision.bytes();
-    let half = plan.precision != Precision::Fp32;
-    // Sharded weights are kept in 32 bits and are the optimizer's own; others keep a copy in 32 bits beside the half ones.
-    let moments = moment_bytes(setup);
-    let (weight_bytes, gradient_bytes, mut optimizer_bytes) = if weights_split && half {
-        (4.0, 4.0, moments)
-    } else if half {
-        (width, plan.gradient_bytes, 4.0 + moments)
-    } else {
-        (4.0, 4.0, moments)
-    };
+    let States { weight: weight_bytes, gradient: gradient_bytes, optimizer: mut optimizer_bytes } =
+        states(setup.model, plan);
     if let DataParallel::ParameterServer { .. } = plan.data_parallel {
         // The servers have them.
         optimizer_bytes = 0.0;
@@ -279,11 +271,28 @@ fn parts_with_gradients(plan: &Plan) -> f64 {
     if plan.micro_batches() <= plan.pipeline { 1.0 / f64::from(plan.interleave) } else { 1.0 }
 }
 
-/// Bytes of the optimizer's moments: two of Adam for transformers, one for others.
-const fn moment_bytes(setup: &Setup<'_>) -> f64 {
-    match setup.model.kind {
+/// Bytes that are kept of each parameter.
+pub(crate) struct States {
+    pub(crate) weight: f64,
+    pub(crate) gradient: f64,
+    /// Of the optimizer, with the weights in 32 bits where others are computed with.
+    pub(crate) optimizer: f64,
+}
+
+/// Bytes of each parameter's states. Sharded weights are kept in 32 bits and are the optimizer's own; others keep a copy in 32 bits beside
+/// the half ones.
+pub(crate) fn states(model: &Model, plan: &Plan) -> States {
+    let weights_split =
+        matches!(plan.data_parallel, DataParallel::FullySharded | DataParallel::HybridSharded { .. });
+    // Two moments of Adam for transformers, momentum for others.
+    let moments = match model.kind {
         Kind::Transformer(_) => 8.0,
         Kind::Layered(_) => 4.0,
+    };
+    if weights_split || plan.precision == Precision::Fp32 {
+        States { weight: 4.0, gradient: 4.0, optimizer: moments }
+    } else {
+        States { weight: plan.precision.bytes(), gradient: plan.gradient_bytes, optimizer: 4.0 + moments }
     }
 }
 

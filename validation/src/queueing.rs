@@ -117,6 +117,7 @@ fn submission(job: QueuedJob, nodes: Nodes, split: Split) -> Submission {
         step_model: None,
         deadline: None,
         time_limit: None,
+        checkpoint: None,
         on_failure: None,
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use foretell_fabric::collectives::Calibration;
 use foretell_sim::engine::Streams;
 use foretell_sim::framework::{GpuModelId, GpuModelSet, Scaling, Time, WHOLE_GPU_MILLI};
+use foretell_sim::platform::CheckpointSize;
 use foretell_sim::traffic::{CommunicationProfile, Machines, Phases, ProfileSpec, StepModel, Traffic};
 use foretell_traces::{JobRecord, ScalingCurve, SpeedLaw, TraceError};
 use foretell_training::plan::PlanError;
@@ -113,6 +114,8 @@ pub(super) enum JobSteps {
         duration: Option<Time>,
         /// How fast it is on other numbers of tasks, where that follows from its model.
         scaling: Option<Arc<Scaling>>,
+        /// Its checkpoint, where that follows from its model.
+        checkpoint: Option<CheckpointSize>,
     },
     /// It goes out of memory.
     DoesNotFit(Arc<str>),
@@ -152,18 +155,18 @@ impl StepModels {
         if let Some(steps) = self.known.get(&key) {
             return Ok(Some(steps.clone()));
         }
-        let known = |model, duration, scaling| JobSteps::Known { model, duration, scaling };
         let steps = match spec {
             Spec::Profile(spec) => {
                 let profile = CommunicationProfile::new(*spec, Arc::clone(&classes.machines), gpus, models)?;
-                known(Arc::new(profile), None, None)
+                JobSteps::Known { model: Arc::new(profile), duration: None, scaling: None, checkpoint: None }
             }
             Spec::Trained(model) => {
                 match TrainedJob::new(model, &classes.machines, &classes.kinds, gpus, models) {
                     Ok(job) => {
                         let duration = job.duration();
                         let scaling = sizes.map(|(asked, most)| Arc::new(job.scaling(asked, most, models)));
-                        known(Arc::new(job), duration, scaling)
+                        let checkpoint = Some(job.checkpoint(models));
+                        JobSteps::Known { model: Arc::new(job), duration, scaling, checkpoint }
                     }
                     Err(error @ PlanError::OutOfMemory { .. }) => {
                         JobSteps::DoesNotFit(error.to_string().into())

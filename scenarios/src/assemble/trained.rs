@@ -5,10 +5,11 @@ use std::sync::Arc;
 use foretell_fabric::collectives::{self, Collective, choose};
 use foretell_fabric::hardware::{self, Machine, Ranks};
 use foretell_sim::framework::{FULL_SPEED, GpuModelSet, GpuSet, Scaling, Time};
+use foretell_sim::platform::CheckpointSize;
 use foretell_sim::traffic::{Machines, Pattern, PlacementShape, StepLaw, StepModel};
 use foretell_training::plan::{Plan, PlanError};
 use foretell_training::search::{Fixed, best};
-use foretell_training::{Calibration, Device, Setup, law};
+use foretell_training::{Calibration, Checkpoint, Device, Setup, checkpoint, law};
 
 use crate::catalog::NodeType;
 use crate::scenario::{AUTO, TrainedModel, TrainingLength};
@@ -151,6 +152,14 @@ impl TrainedJob {
             speed
         });
         Scaling::of_tasks(asked, speeds.collect::<Box<[u64]>>())
+    }
+
+    /// What it writes when it takes a checkpoint.
+    pub(super) fn checkpoint(&self, gpu_models: GpuModelSet) -> CheckpointSize {
+        let allowed = self.machines.by_model.iter().find(|(model, _)| gpu_models.allows(*model));
+        let per_node = allowed.map_or(1, |(_, machine)| machine.gpus).min(self.plan.gpus());
+        let Checkpoint { bytes, writers } = checkpoint(self.model.model, &self.plan, per_node);
+        CheckpointSize { bytes: bytes.round() as u64, writers }
     }
 
     /// What its work takes where it runs at full speed, if it says how long it trains.

@@ -226,7 +226,11 @@ pub struct CheckpointFile {
     /// When they are taken, instead of at `checkpoint_interval_s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<CheckpointInterval>,
-    /// Size of a job's checkpoint for each of its GPUs. This, `size_per_job` or both.
+    /// Mean time between evictions of a job that `interval` reckons with, beside failures; none if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub mean_time_between_evictions_s: Option<f64>,
+    /// Size of a job's checkpoint for each of its GPUs. If this and `size_per_job` are absent, the states of the model that it trains.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size_per_gpu: Option<ByteSize>,
     /// Size of a job's checkpoint whatever its GPUs.
@@ -249,13 +253,15 @@ const fn all_of_it() -> f64 {
     1.0
 }
 
-/// When checkpoints are taken.
+/// When checkpoints are taken: at the interval that loses least, for each job, by what one costs and the mean time between
+/// interruptions on the job's nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckpointInterval {
-    /// At the interval that loses least (Young 1974), for each job: the square root of twice what a checkpoint costs times the
-    /// mean time between failures on the job's nodes.
+    /// Young 1974: the square root of twice the product of the two.
     Young,
+    /// Daly 2006: of higher order, for checkpoints that take long.
+    Daly,
 }
 
 /// What jobs of more than some size pay to start again.

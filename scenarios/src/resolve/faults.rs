@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use foretell_fabric::network::Network;
 use foretell_sim::framework::{NodeId, Time};
 use foretell_sim::platform::{
-    BlockRule, CheckpointCost, FailurePolicy, FaultKind, FaultRate, Faults, NodeCheck, OnFailure, Place,
-    Repair, RepairSpread, ScheduledFault, SizedTime, Stragglers,
+    BlockRule, FailurePolicy, FaultKind, FaultRate, Faults, NodeCheck, OnFailure, Place,
+    Repair, RepairSpread, ScheduledFault, Stragglers,
 };
 
 use super::Resolver;
 use crate::file::{
-    CheckpointFile, CheckpointInterval, DeviceRateFile, FaultKindFile, FaultPreset, FaultRateFile,
-    FaultsFile, OnFailureFile, RepairSpreadFile, ScenarioFile, ScheduledFaultFile, SizeFile,
+    DeviceRateFile, FaultKindFile, FaultPreset, FaultRateFile, FaultsFile, OnFailureFile, RepairSpreadFile,
+    ScheduledFaultFile, SizeFile,
 };
 use crate::scenario::{Fabric, NodeGroup};
 use crate::suggest;
@@ -232,52 +232,8 @@ impl Resolver<'_, '_> {
     }
 }
 
-impl Resolver<'_, '_> {
-    /// Whether checkpoints come at Young's interval, which takes failures and something to weigh them against.
-    pub(super) fn is_young(&mut self, file: &ScenarioFile) -> bool {
-        let Some(CheckpointFile { interval: Some(CheckpointInterval::Young), .. }) =
-            file.preemption.checkpoint
-        else {
-            return false;
-        };
-        let path = "preemption.checkpoint.interval";
-        if file.preemption.checkpoint_interval_s.is_some() {
-            self.problem(path, "expected this or `checkpoint_interval_s`, got both", None);
-        }
-        let fails = |faults: &FaultsFile| {
-            let rate = |&kind: &FaultKind| faults.rate(kind).map(|rate| rate.per_1000_node_days);
-            // A job's interval weighs what its nodes do.
-            FaultKind::ALL[..FaultKind::OF_NODES].iter().any(|kind| rate(kind).unwrap_or(0.0) > 0.0)
-                || faults.preset.is_some()
-        };
-        if !file.faults.as_ref().is_some_and(fails) {
-            let help = "add a section `[faults]` with a `preset` or with rates".to_owned();
-            self.problem(path, "nothing fails, so that there is no best interval", Some(help));
-        }
-        true
-    }
-
-    pub(super) fn checkpoint_cost(&mut self, file: Option<&CheckpointFile>) -> CheckpointCost {
-        let Some(file) = file else { return CheckpointCost::default() };
-        let sizes = [file.size_per_job, file.size_per_gpu].map(|size| size.map_or(0, |size| size.0));
-        if sizes == [0, 0] {
-            let message = "expected at least one of `size_per_gpu` and `size_per_job`, got neither";
-            self.problem("preemption.checkpoint", message, None);
-        }
-        let at = |gb_per_s: f64| {
-            let [base, per_gpu] = sizes.map(|bytes| Time::from_s(bytes as f64 / (gb_per_s * 1e9)));
-            SizedTime { base, per_gpu }
-        };
-        CheckpointCost {
-            write: at(file.write_gb_per_s),
-            stall_millionths: (file.stall_fraction * 1e6).round() as u32,
-            load: at(file.read_gb_per_s.unwrap_or(file.write_gb_per_s)),
-        }
-    }
-}
-
 impl FaultsFile {
-    fn rate(&self, kind: FaultKind) -> Option<FaultRateFile> {
+    pub(super) fn rate(&self, kind: FaultKind) -> Option<FaultRateFile> {
         let of_devices = |rate: Option<DeviceRateFile>| {
             rate.map(|DeviceRateFile { per_1000_device_days, repair_time_s }| FaultRateFile {
                 per_1000_node_days: per_1000_device_days,

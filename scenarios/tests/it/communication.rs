@@ -221,7 +221,7 @@ impl Observer for Deaf {
     fn record(&mut self, _now: Time, _record: &Record<'_>, _state: &ClusterState) {}
 }
 
-fn run(text: &str) -> RunResult {
+pub(crate) fn run(text: &str) -> RunResult {
     let plan = Plan::new(read(text, &[]).unwrap()).unwrap();
     plan.run("default", &mut Deaf, &mut |_| ()).unwrap()
 }

@@ -1,7 +1,7 @@
 //! What fails, as scenarios say it.
 
 use foretell_scenarios::sim::framework::{NodeId, Time};
-use foretell_scenarios::sim::platform::{FaultKind, OnFailure, Place};
+use foretell_scenarios::sim::platform::{Checkpoints, FaultKind, OnFailure, Place, SizedBytes};
 
 use crate::{check, problems, read, with};
 
@@ -47,7 +47,7 @@ fn what_cannot_be_is_said() {
     check(
         &and(young),
         "14:27: preemption.checkpoint.interval: nothing fails, so that there is no best interval (add a section \
-         `[faults]` with a `preset` or with rates)",
+         `[faults]` with a `preset` or with rates, or `mean_time_between_evictions_s`)",
     );
     let both = young.replace("[preemption]", "[preemption]\ncheckpoint_interval_s = 9");
     assert!(
@@ -56,7 +56,8 @@ fn what_cannot_be_is_said() {
     );
     check(
         &and("[preemption]\ncheckpoint = { write_gb_per_s = 1 }"),
-        "14:14: preemption.checkpoint: expected at least one of `size_per_gpu` and `size_per_job`, got neither",
+        "14:14: preemption.checkpoint: expected at least one of `size_per_gpu` and `size_per_job`, got neither (no job \
+         trains a model, whose states would say it)",
     );
 }
 
@@ -88,12 +89,64 @@ fn what_is_said_is_what_is_meant() {
     let at = faults.scheduled[0];
     assert_eq!((at.place, at.kind, at.device), (Place::Node(NodeId::new(1)), FaultKind::Gpu, Some(7)));
     let cost = scenario.preemption.checkpoint_cost;
-    assert_eq!((cost.write.of(16_000).as_s(), cost.load.of(16_000).as_s()), (48.0, 24.0));
-    assert_eq!((cost.stall_millionths, scenario.preemption.checkpoint_young), (250_000, true));
+    assert_eq!(cost.size, Some(SizedBytes { base: 0, per_gpu: 12_000_000_000 }));
+    assert_eq!((cost.write_bytes_per_s, cost.read_bytes_per_s), (4_000_000_000, 8_000_000_000));
+    assert_eq!((cost.stall_millionths, scenario.preemption.checkpoints), (250_000, Checkpoints::Young));
     let foretell_scenarios::scenario::Workload::Synthetic(jobs) = scenario.workload else { panic!() };
     let policy = jobs.traits[0].on_failure.as_ref().unwrap();
     assert_eq!((policy.on_failure, policy.max_retries), (OnFailure::RestartPod, Some(3)));
     assert_eq!(policy.roles, [("ps".into(), OnFailure::Fail)]);
+}
+
+/// Two nodes whose jobs train a model, and something more at the end.
+fn trains(text: &str) -> String {
+    let train = "{ model = \"llama-3-8b\", strategy = \"fsdp\" }";
+    let classes = format!("[workload.communication]\nclasses = [{{ name = \"a\", train = {train} }}]");
+    let sizes = "sizes = [{ weight = 1, tasks = 2, gpus_per_task = 8 }]";
+    format!("{}\n{classes}\n{text}", with("sizes = [{ weight = 1, gpus_per_task = 1 }]", sizes))
+}
+
+#[test]
+fn checkpoints_of_models_come_at_the_best_interval() {
+    let found = |text: &str| {
+        let preemption = read(&trains(text), &[]).unwrap().preemption;
+        (preemption.checkpoints, preemption.checkpoint_cost.size.is_none())
+    };
+    let faults = "[faults]\npreset = \"llama3\"";
+    let of = |fields: &str| format!("[preemption]\ncheckpoint = {{ write_gb_per_s = 1{fields} }}\n");
+    for (text, checkpoints) in [
+        // Nothing is said of checkpoints, or nothing fails.
+        (faults.to_owned(), Checkpoints::Never),
+        (of(""), Checkpoints::Never),
+        (of("") + faults, Checkpoints::Young),
+        (of(", interval = \"daly\"") + faults, Checkpoints::Daly),
+        (of(", mean_time_between_evictions_s = 9"), Checkpoints::Young),
+        (of("") + "checkpoint_interval_s = 60\n" + faults, Checkpoints::Every(Time::from_s(60.0))),
+    ] {
+        assert_eq!(found(&text), (checkpoints, true), "{text}");
+    }
+    // A size that is said comes at no interval by itself.
+    let text = of(", size_per_job = \"1 GB\"") + faults;
+    assert_eq!(found(&text), (Checkpoints::Never, false));
+}
+
+/// Llama 3 8B, fully sharded: 12 bytes for each of 8.03 * 10^9 parameters are 96.4 GB, 9.64 s at 10 GB/s. Nine of them in 1,000 s of work.
+#[test]
+fn a_model_says_what_its_checkpoints_take() {
+    let took_s = |fields: &str| {
+        let text = format!(
+            "[preemption]\ncheckpoint_interval_s = 100\ncheckpoint = {{ write_gb_per_s = 10{fields} }}\n"
+        );
+        let text = trains(&text).replace("jobs = 10", "jobs = 1");
+        let text = text.replace("law = \"exponential\", mean_s = 60", "law = \"fixed\", value_s = 1000");
+        let result = crate::communication::run(&text);
+        let job = &result.jobs[0];
+        (job.finish.unwrap().since(job.start.unwrap()).as_s() * 10.0).round() / 10.0
+    };
+    assert_eq!(took_s(""), 1086.7);
+    // Half of the writing it goes on; as much a checkpoint of half the size takes.
+    assert_eq!(took_s(", stall_fraction = 0.5"), 1043.4);
+    assert_eq!(took_s(", size_per_job = \"48.2 GB\""), 1043.4);
 }
 
 /// Two nodes under leaves of their own with two spines, on which jobs communicate, and something more at the end.

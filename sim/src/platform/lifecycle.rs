@@ -18,7 +18,7 @@ use foretell_framework::{
 };
 
 use super::Submission;
-use super::checkpoint::{Checkpoints, Schedule};
+use super::checkpoint::{CheckpointSize, Schedule};
 use super::colocation::Sharing;
 use super::eviction::Eviction;
 use super::faults::{JobFaults, reports_losses};
@@ -57,6 +57,8 @@ pub(super) struct LiveJob {
     pub(super) faults: JobFaults,
     /// GPUs that it asks for.
     pub(super) gpu_milli: u64,
+    /// What it writes when it takes a checkpoint, if it knows.
+    checkpoint: Option<CheckpointSize>,
     /// Its place among the jobs that wait.
     pub(super) waits_at: usize,
 }
@@ -113,6 +115,7 @@ impl LiveJob {
             eviction: None,
             faults: JobFaults::new(submission.on_failure.clone()),
             gpu_milli,
+            checkpoint: submission.checkpoint,
             waits_at: usize::MAX,
         }
     }
@@ -351,16 +354,28 @@ where
 
     /// How long a job computes nothing when it starts again.
     pub(super) fn preparation(&self, id: JobId) -> Time {
-        let (gpu_milli, cost) = (self.jobs[id].gpu_milli, &self.config.preemption);
-        cost.restart_cost.of(gpu_milli) + cost.checkpoint_cost.load.of(gpu_milli)
+        let (live, cost) = (&self.jobs[id], &self.config.preemption);
+        let load = self.checkpoint_bytes(id).map_or(Time::ZERO, |bytes| cost.checkpoint_cost.load(bytes));
+        cost.restart_cost.of(live.gpu_milli) + load
     }
 
     /// When a job on its pods takes checkpoints.
     pub(super) fn checkpoint_schedule(&self, id: JobId) -> Schedule {
         let cost = &self.config.preemption;
-        let failures_per_s =
-            if cost.checkpoints == Checkpoints::Young { self.failures_per_s(id) } else { 0.0 };
-        Schedule::new(cost.checkpoints, &cost.checkpoint_cost, self.jobs[id].gpu_milli, failures_per_s)
+        let evictions_per_s = cost.checkpoint_cost.eviction_every.map_or(0.0, |every| 1.0 / every.as_s());
+        let interruptions_per_s = if cost.checkpoints.weigh_interruptions() {
+            self.failures_per_s(id) + evictions_per_s
+        } else {
+            0.0
+        };
+        let bytes = self.checkpoint_bytes(id);
+        Schedule::new(cost.checkpoints, &cost.checkpoint_cost, bytes, interruptions_per_s)
+    }
+
+    /// The size of a job's checkpoint, if it is known.
+    fn checkpoint_bytes(&self, id: JobId) -> Option<u64> {
+        let live = &self.jobs[id];
+        self.config.preemption.checkpoint_cost.bytes(live.checkpoint, live.gpu_milli)
     }
 
     /// A running job goes on with the pods that run now.

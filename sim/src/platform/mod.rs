@@ -19,7 +19,7 @@ use foretell_framework::selector::Labels;
 use foretell_framework::state::NetworkTopology;
 use foretell_framework::{Scaling, TaskSpec, Time};
 
-pub use checkpoint::{CheckpointCost, Checkpoints, SizedTime};
+pub use checkpoint::{CheckpointCost, CheckpointSize, Checkpoints, SizedBytes};
 pub use colocation::Colocation;
 pub use controller::{Action, Controller};
 pub use eviction::Eviction;
@@ -68,6 +68,8 @@ pub struct Submission {
     pub time_limit: Option<Time>,
     /// What else policies are told of it.
     pub annotations: Labels,
+    /// What it writes when it takes a checkpoint, if it knows its states.
+    pub checkpoint: Option<CheckpointSize>,
     /// What it does when pods of it fail; as the run has it if `None`.
     pub on_failure: Option<Arc<FailurePolicy>>,
     /// How the trace says that it ended: completed, failed or cancelled.

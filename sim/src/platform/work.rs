@@ -291,7 +291,6 @@ impl Work {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::checkpoint::SizedTime;
     use super::*;
 
     fn seconds(seconds: u64) -> Time {
@@ -304,14 +303,14 @@ mod tests {
     }
 
     fn schedule(checkpoints: Checkpoints) -> Schedule {
-        Schedule::new(checkpoints, &CheckpointCost::default(), 0, 0.0)
+        Schedule::new(checkpoints, &CheckpointCost::default(), None, 0.0)
     }
 
     /// Checkpoints after each `interval` that take `write`, in a part of which the job stands still.
     fn written(interval: Time, write: Time, stall_millionths: u32) -> Schedule {
-        let write = SizedTime { base: write, per_gpu: Time::ZERO };
-        let cost = CheckpointCost { write, stall_millionths, ..CheckpointCost::default() };
-        Schedule::new(Checkpoints::Every(interval), &cost, 0, 0.0)
+        let cost =
+            CheckpointCost { write_bytes_per_s: 1_000_000_000, stall_millionths, ..CheckpointCost::default() };
+        Schedule::new(Checkpoints::Every(interval), &cost, Some(write.as_nanos()), 0.0)
     }
 
     /// A job of 100 s on 2 units is stopped after 35 s and starts again at 50 s with 5 s to prepare.
@@ -443,9 +442,9 @@ mod tests {
             restart_cost in 0_u64..10,
         ) {
             let checkpoints = interval.map_or(Checkpoints::Never, |nanos| Checkpoints::Every(Time::from_nanos(nanos)));
-            let write = SizedTime { base: Time::from_nanos(write), per_gpu: Time::ZERO };
-            let cost = CheckpointCost { write, stall_millionths, ..CheckpointCost::default() };
-            let schedule = Schedule::new(checkpoints, &cost, 0, 0.0);
+            let cost =
+                CheckpointCost { write_bytes_per_s: 1_000_000_000, stall_millionths, ..CheckpointCost::default() };
+            let schedule = Schedule::new(checkpoints, &cost, Some(write), 0.0);
             let restart = Time::from_nanos(restart_cost);
             let mut work = Work::new(None, 3);
             // The same, told of every nanosecond.

@@ -6,7 +6,7 @@ use foretell_sim::framework::{ClusterState, NodeId, RestartCost, Time};
 use foretell_sim::log::{JobResult, JobStatus, Observer, Record, RunResult};
 use foretell_sim::platform::{
     BlockRule, CheckpointCost, Checkpoints, Config, FailureOutcome, FailurePolicy, FaultKind, FaultRate,
-    Faults, NodeCheck, OnFailure, Place, PreemptionCost, Repair, RepairSpread, ScheduledFault, SizedTime,
+    Faults, NodeCheck, OnFailure, Place, PreemptionCost, Repair, RepairSpread, ScheduledFault, SizedBytes,
     Stragglers, Submission,
 };
 use foretell_testkit::check_invariants;
@@ -219,8 +219,9 @@ fn youngs_interval_follows_the_nodes_of_the_job() {
     let per_node_s = 1.0 / 40_000.0;
     let repair = Repair::default();
     config.preemption.checkpoints = Checkpoints::Young;
-    config.preemption.checkpoint_cost.write = SizedTime { base: Time::ZERO, per_gpu: Time::from_s(5.0) };
-    config.preemption.checkpoint_cost.load = SizedTime { base: Time::from_s(7.0), per_gpu: Time::ZERO };
+    let cost = &mut config.preemption.checkpoint_cost;
+    cost.size = Some(SizedBytes { base: 0, per_gpu: 35_000_000_000 });
+    (cost.write_bytes_per_s, cost.read_bytes_per_s) = (7_000_000_000, 10_000_000_000);
     let faults = config.faults.as_mut().unwrap();
     faults.rates[FaultKind::Software as usize] = FaultRate { per_node_s, repair };
     // No software fault before the end with this seed.
@@ -386,7 +387,8 @@ proptest! {
             Some(interval_s) if interval_s < 0.0 => Checkpoints::Young,
             Some(interval_s) => Checkpoints::Every(Time::from_s(interval_s)),
         };
-        preemption.checkpoint_cost.write.base = Time::from_s(write_s);
+        preemption.checkpoint_cost.size = (write_s > 0.0).then_some(SizedBytes { base: 1 << 30, per_gpu: 0 });
+        preemption.checkpoint_cost.write_bytes_per_s = 1 << 30;
         preemption.checkpoint_cost.stall_millionths = stall_millionths;
         preemption.termination_grace = Time::from_s(grace_s);
         preemption.resize_cost = Time::from_s(resize_s);

@@ -42,6 +42,7 @@ pub(crate) fn job(submit_s: f64, duration_s: f64, tasks: u32, gpus: u32) -> Subm
         step_model: None,
         deadline: None,
         time_limit: None,
+        checkpoint: None,
         on_failure: None,
         annotations: Labels::new(),
         end: JobStatus::Completed,

@@ -1,5 +1,5 @@
-use foretell_training::memory;
 use foretell_training::plan::{Attention, Loss, Plan, Recompute};
+use foretell_training::{Checkpoint, checkpoint, memory};
 
 use crate::setup::{GIB, Job};
 
@@ -182,4 +182,30 @@ fn what_does_not_fit_says_what_would() {
     });
     let advice = foretell_training::memory::advice(&job.setup());
     assert_eq!(advice, ["recompute every layer", "a micro-batch of 1", "tensor parallelism (tp4-sp)"]);
+}
+
+/// Published sizes: 7B about 100 GB, 70B about 1 TB, 405B about 6 TB. By hand: parameters times 14, or 12 where weights are kept in 32 bits
+/// alone, or 8 with momentum.
+#[test]
+fn checkpoints_hold_each_state_once() {
+    for (model, gpus, strategy, gigabytes, writers) in [
+        ("llama-3-8b", 64, "ddp", 14.0 * 8.03, 1),
+        ("llama-3-8b", 64, "zero1", 14.0 * 8.03, 64),
+        ("llama-3-8b", 64, "fsdp", 12.0 * 8.03, 64),
+        ("llama-3-8b", 64, "fsdp-hybrid", 12.0 * 8.03, 8),
+        ("llama-3-8b", 64, "tp4pp2-cp2", 14.0 * 8.03, 8),
+        ("llama-3-70b", 64, "tp8pp8", 14.0 * 70.55, 64),
+        ("llama-3-405b", 16384, "tp8pp16-zero1", 14.0 * 405.8, 16384),
+        ("mixtral-8x7b", 64, "tp2-ep8", 14.0 * 46.7, 16),
+        ("resnet-50", 16, "ddp", 8.0 * 0.0256, 1),
+        ("resnet-50", 16, "ps4", 8.0 * 0.0256, 4),
+    ] {
+        let job = Job::new(model, gpus, strategy);
+        let Checkpoint { bytes, writers: ours } = checkpoint(&job.model, &job.plan, 8);
+        assert!(
+            (bytes / 1e9 / gigabytes - 1.0).abs() < 0.01,
+            "{model}, {strategy}: {bytes} for {gigabytes} GB"
+        );
+        assert_eq!(ours, writers, "{model}, {strategy}");
+    }
 }

@@ -134,6 +134,7 @@ impl Experiment {
                 step_model: None,
                 deadline: None,
                 time_limit: None,
+                checkpoint: None,
                 on_failure: None,
                 annotations: Labels::new(),
                 end: JobStatus::Completed,
