@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use foretell_fabric::collectives::EstimateError;
-use foretell_fabric::sharing::SharingError;
+use foretell_fabric::sharing::{SharingError, TransferError};
 use foretell_manifests::SchedulerConfig;
 use foretell_registry::{
     BackfillConfig, OrderingConfig, PolicyConfig, PolicyError, SlurmConfig, VolcanoError,
@@ -96,6 +96,9 @@ pub enum RunError {
     /// Links that cannot be shared.
     #[error(transparent)]
     Sharing(#[from] SharingError),
+    /// Storage that cannot be shared.
+    #[error(transparent)]
+    Storage(#[from] TransferError),
     /// Collectives of which nothing is known.
     #[error(transparent)]
     Collective(#[from] EstimateError),
@@ -365,6 +368,9 @@ impl Plan {
             Simulation::new(self.config(), self.state.clone(), profile, workload, &mut observers);
         if let Some(traffic) = steps::traffic(scenario)? {
             simulation = simulation.over(traffic);
+        }
+        if let Some(storage) = scenario.storage {
+            simulation = simulation.storing_on(storage)?;
         }
         if let Some(inspector) = inspector {
             simulation = simulation.inspected_by(inspector);

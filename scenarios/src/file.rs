@@ -17,6 +17,7 @@ mod reservation;
 mod rollout;
 mod run;
 mod service;
+mod storage;
 mod swap;
 mod workload;
 
@@ -59,6 +60,7 @@ pub use service::{
     KvTierFile, MmppStateFile, RequestArrivalFile, RequestTraceFile, RequestsFile, ServiceFile, SessionsFile,
     SloFile, SpeculationFile, SyntheticRequestsFile, WeightsFile,
 };
+pub use storage::StorageFile;
 pub use swap::SwapFile;
 pub use workload::{
     ArrivalFile, ComponentFile, DeadlineFile, DurationFile, JobTraceFile, JobTraceFormat, PhaseFile,
@@ -155,6 +157,9 @@ pub struct ClusterFile {
     /// The network between nodes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub fabric: Option<FabricFile>,
+    /// Storage that checkpoints of all jobs share; each is written and read as if it were alone if absent.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub storage: Option<StorageFile>,
     /// Names of nodes that take no tasks.
     #[serde(default, skip_serializing_if = "is_default")]
     pub blocked_nodes: Vec<String>,

@@ -74,6 +74,7 @@ pub(crate) fn resolve(
     let colocation = resolver.colocation(file.workload.colocation.as_ref());
     let scheduler = resolver.scheduler(file);
     let preemption = resolver.preemption(file);
+    let storage = resolver.storage(file);
     let faults = resolver.faults(file.faults.as_ref(), &nodes, fabric.as_ref(), communication.is_some());
     let metrics = resolver.metrics(file);
     let budget = resolver.budget(file);
@@ -85,6 +86,7 @@ pub(crate) fn resolve(
         nodes,
         tiers,
         fabric,
+        storage,
         blocked_nodes,
         queues,
         reservations,

@@ -9,7 +9,7 @@ use foretell_fabric::collectives;
 use foretell_fabric::hardware::Machine;
 use foretell_fabric::network::{HealthError, LinkId, Network, NetworkSpec, Routing, SpecError};
 use foretell_manifests::SchedulerConfig;
-use foretell_sim::platform::{CheckpointCost, Checkpoints, Colocation, FailurePolicy, Faults};
+use foretell_sim::platform::{CheckpointCost, Checkpoints, Colocation, FailurePolicy, Faults, Storage};
 use foretell_traces::generate::GeneratorConfig;
 use foretell_training::plan::Recompute;
 use foretell_training::{Device, Model, Precision};
@@ -37,6 +37,8 @@ pub struct Scenario {
     pub tiers: Vec<Tier>,
     /// The network between nodes, if it is described.
     pub fabric: Option<Fabric>,
+    /// Storage that checkpoints of all jobs share.
+    pub storage: Option<Storage>,
     /// Names of nodes that take no tasks.
     pub blocked_nodes: BTreeSet<String>,
     /// Queues and what they are entitled to.

@@ -45,6 +45,10 @@ pub enum JobEvent {
     PhaseBegan(JobId),
     /// A job has done its work.
     Finished(JobId),
+    /// It is time for a running job to take a checkpoint on storage that others use.
+    CheckpointDue(JobId),
+    /// A checkpoint on storage that others use, or a part of one, was written or read.
+    CheckpointMoved,
     /// Jobs that share GPUs have other neighbours on them.
     NeighboursChanged,
 }
@@ -107,7 +111,12 @@ impl Classed for Event {
     /// and one cycle decides with all of that in view.
     fn class(&self) -> u8 {
         match self {
-            Self::Job(JobEvent::Finished(_) | JobEvent::PhaseBegan(_))
+            Self::Job(
+                JobEvent::Finished(_)
+                | JobEvent::PhaseBegan(_)
+                | JobEvent::CheckpointDue(_)
+                | JobEvent::CheckpointMoved,
+            )
             | Self::Network(NetworkEvent::LinksChanged { .. }) => 0,
             Self::Job(JobEvent::Evicted { .. }) | Self::Fault(FaultEvent::Noticed { .. }) => 1,
             Self::Job(JobEvent::Left(_)) | Self::Fault(FaultEvent::Repaired(_)) => 2,

@@ -221,7 +221,7 @@ impl Default for PreemptionFile {
 
 /// What checkpoints take.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct CheckpointFile {
     /// When they are taken, instead of at `checkpoint_interval_s`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -236,21 +236,31 @@ pub struct CheckpointFile {
     /// Size of a job's checkpoint whatever its GPUs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size_per_job: Option<ByteSize>,
-    /// What a job's checkpoint is written at, in 10^9 bytes a second.
+    /// What a job's checkpoint is written at, in 10^9 bytes a second; with `cluster.storage` at most, and no bound if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0))]
-    pub write_gb_per_s: f64,
-    /// What it is read at when the job starts again; as it is written if absent.
+    pub write_gb_per_s: Option<f64>,
+    /// What it is read at when the job starts again, likewise; as it is written if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub read_gb_per_s: Option<f64>,
     /// For what part of the writing the job stands still: 1 all the time, less if it goes on meanwhile.
-    #[serde(default = "all_of_it")]
     #[schemars(range(min = 0, max = 1))]
     pub stall_fraction: f64,
 }
 
-const fn all_of_it() -> f64 {
-    1.0
+impl Default for CheckpointFile {
+    fn default() -> Self {
+        Self {
+            interval: None,
+            mean_time_between_evictions_s: None,
+            size_per_gpu: None,
+            size_per_job: None,
+            write_gb_per_s: None,
+            read_gb_per_s: None,
+            stall_fraction: 1.0,
+        }
+    }
 }
 
 /// When checkpoints are taken: at the interval that loses least, for each job, by what one costs and the mean time between

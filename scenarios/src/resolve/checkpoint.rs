@@ -1,6 +1,6 @@
 //! When jobs take checkpoints, and what that takes.
 
-use foretell_sim::platform::{CheckpointCost, Checkpoints, FaultKind, SizedBytes};
+use foretell_sim::platform::{CheckpointCost, Checkpoints, FaultKind, SizedBytes, Storage};
 
 use super::Resolver;
 use crate::file::{CheckpointFile, CheckpointInterval, FaultsFile, ScenarioFile};
@@ -11,6 +11,11 @@ const PATH: &str = "preemption.checkpoint";
 fn trains(file: &ScenarioFile) -> bool {
     let classes = file.workload.communication.iter().flat_map(|communication| &communication.classes);
     classes.into_iter().any(|class| class.train.is_some())
+}
+
+/// Bytes a second.
+fn rate(gb_per_s: f64) -> u64 {
+    ((gb_per_s * 1e9).round() as u64).max(1)
 }
 
 /// Whether anything interrupts jobs that their intervals can be weighed against: what the nodes of a job do, and evictions that are reckoned with.
@@ -24,12 +29,32 @@ fn is_interrupted(file: &ScenarioFile) -> bool {
     file.faults.as_ref().is_some_and(fails) || file.preemption.checkpoint.as_ref().is_some_and(evicted)
 }
 
+/// What is said of checkpoints; with storage for them all of it has a default.
+fn said(file: &ScenarioFile) -> Option<CheckpointFile> {
+    let stored = file.cluster.storage.map(|_| CheckpointFile::default());
+    file.preemption.checkpoint.clone().or(stored)
+}
+
 impl Resolver<'_, '_> {
+    /// Storage that checkpoints share.
+    pub(super) fn storage(&mut self, file: &ScenarioFile) -> Option<Storage> {
+        let storage = file.cluster.storage?;
+        if file.preemption.checkpoint.is_none() && !trains(file) {
+            let help = "give `preemption.checkpoint` a size, or let jobs train a model".to_owned();
+            self.problem("cluster.storage", "nothing is said of checkpoints that go there", Some(help));
+        }
+        Some(Storage {
+            write_bytes_per_s: rate(storage.write_gb_per_s),
+            read_bytes_per_s: rate(storage.read_gb_per_s.unwrap_or(storage.write_gb_per_s)),
+            node_bytes_per_s: storage.node_gb_per_s.map(rate),
+        })
+    }
+
     /// When checkpoints come. Where their size is that of models and nothing is said of the interval, at the best.
     pub(super) fn checkpoints(&mut self, file: &ScenarioFile) -> Checkpoints {
         let stated = file.preemption.checkpoint_interval_s;
-        let checkpoint = file.preemption.checkpoint.as_ref();
-        if let Some(interval) = checkpoint.and_then(|checkpoint| checkpoint.interval) {
+        let checkpoint = said(file);
+        if let Some(interval) = checkpoint.as_ref().and_then(|checkpoint| checkpoint.interval) {
             let path = format!("{PATH}.interval");
             if stated.is_some() {
                 self.problem(&path, "expected this or `checkpoint_interval_s`, got both", None);
@@ -48,27 +73,30 @@ impl Resolver<'_, '_> {
             let interval = self.span("preemption.checkpoint_interval_s", interval_s);
             return Checkpoints::Every(crate::assemble::time(interval));
         }
-        let of_models = checkpoint.is_some_and(|file| file.size_per_gpu.is_none() && file.size_per_job.is_none());
+        let of_models = checkpoint.as_ref().is_some_and(|file| file.size_per_gpu.is_none() && file.size_per_job.is_none());
         if of_models && is_interrupted(file) { Checkpoints::Young } else { Checkpoints::Never }
     }
 
     pub(super) fn checkpoint_cost(&mut self, scenario: &ScenarioFile) -> CheckpointCost {
-        let Some(file) = &scenario.preemption.checkpoint else { return CheckpointCost::default() };
+        let Some(file) = said(scenario) else { return CheckpointCost::default() };
+        if file.write_gb_per_s.is_none() && scenario.cluster.storage.is_none() {
+            let help = "or say with `cluster.storage` what all write to".to_owned();
+            self.problem(PATH, "missing field `write_gb_per_s`", Some(help));
+        }
         let [base, per_gpu] = [file.size_per_job, file.size_per_gpu].map(|size| size.map_or(0, |size| size.0));
-        if [base, per_gpu] == [0, 0] && !trains(scenario) {
+        if [base, per_gpu] == [0, 0] && !trains(scenario) && scenario.preemption.checkpoint.is_some() {
             let help = "no job trains a model, whose states would say it".to_owned();
             let message = "expected at least one of `size_per_gpu` and `size_per_job`, got neither";
             self.problem(PATH, message, Some(help));
         }
-        let rate = |gb_per_s: f64| ((gb_per_s * 1e9).round() as u64).max(1);
         let eviction_every = file.mean_time_between_evictions_s.map(|seconds| {
             let path = format!("{PATH}.mean_time_between_evictions_s");
             crate::assemble::time(self.positive_span(&path, seconds))
         });
         CheckpointCost {
             size: ([base, per_gpu] != [0, 0]).then_some(SizedBytes { base, per_gpu }),
-            write_bytes_per_s: rate(file.write_gb_per_s),
-            read_bytes_per_s: rate(file.read_gb_per_s.unwrap_or(file.write_gb_per_s)),
+            write_bytes_per_s: file.write_gb_per_s.map_or(u64::MAX, rate),
+            read_bytes_per_s: file.read_gb_per_s.or(file.write_gb_per_s).map_or(u64::MAX, rate),
             stall_millionths: (file.stall_fraction * 1e6).round() as u32,
             eviction_every,
         }

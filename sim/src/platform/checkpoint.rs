@@ -100,6 +100,12 @@ impl CheckpointCost {
         self.size.map(|size| size.of(gpu_milli)).or(known.map(|known| known.bytes))
     }
 
+    /// Of so much, the part that the job stands still for.
+    pub(super) fn stalled(&self, bytes: u64) -> u64 {
+        let part = u128::from(bytes) * u128::from(self.stall_millionths.min(MILLION as u32));
+        (part / u128::from(MILLION)) as u64
+    }
+
     /// How long reading so much takes.
     pub(super) fn load(&self, bytes: u64) -> Time {
         span(bytes, self.read_bytes_per_s)
@@ -128,6 +134,21 @@ pub(super) struct Schedule {
     write: u64,
     /// Whether a job that is told to stop saves all it did.
     pub(super) saves_when_told: bool,
+    /// Where they go to storage that others use. Then the rest says nothing: how long each takes is told.
+    pub(super) shared: Option<Shared>,
+}
+
+/// Checkpoints on storage that others use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Shared {
+    /// `None` takes none.
+    pub(super) interval: Option<u64>,
+    /// Whether the job stands still for a part of the writing.
+    pub(super) stalls: bool,
+    /// Whether it goes on for a part of it.
+    pub(super) goes_on: bool,
+    /// Whether the job reads one before it computes.
+    pub(super) reads: bool,
 }
 
 impl Schedule {
@@ -156,7 +177,24 @@ impl Schedule {
         };
         // One is safe before the next is taken.
         let interval = interval.map(|nanos| nanos.max(write - pause).max(1));
-        Self { interval, pause, write, saves_when_told: false }
+        Self { interval, pause, write, ..Self::default() }
+    }
+
+    /// The same where how long each takes is told by whoever keeps the storage.
+    pub(super) const fn on_shared_storage(self, reads: bool) -> Self {
+        let shared = Shared {
+            interval: self.interval,
+            stalls: self.pause > 0,
+            goes_on: self.write > self.pause,
+            reads,
+        };
+        Self {
+            interval: None,
+            pause: 0,
+            write: 0,
+            saves_when_told: self.saves_when_told,
+            shared: Some(shared),
+        }
     }
 
     /// Of a span of nanoseconds from when it began to compute, those in which it computed.

@@ -21,7 +21,7 @@ use super::Submission;
 use super::checkpoint::{CheckpointSize, Schedule};
 use super::colocation::Sharing;
 use super::eviction::Eviction;
-use super::faults::{JobFaults, reports_losses};
+use super::faults::JobFaults;
 use super::inspect::JobProgress;
 use super::simulation::Simulation;
 use super::steps::Steps;
@@ -58,7 +58,7 @@ pub(super) struct LiveJob {
     /// GPUs that it asks for.
     pub(super) gpu_milli: u64,
     /// What it writes when it takes a checkpoint, if it knows.
-    checkpoint: Option<CheckpointSize>,
+    pub(super) checkpoint: Option<CheckpointSize>,
     /// Its place among the jobs that wait.
     pub(super) waits_at: usize,
 }
@@ -124,6 +124,8 @@ impl LiveJob {
     pub(super) fn progress(&self, now: Time) -> JobProgress {
         let mut work = self.work;
         work.advance(now);
+        // How long others hold it up is not known.
+        work.go_on_at_once();
         JobProgress {
             running: self.running,
             finishes: self.finish_of(work).filter(|_| self.running),
@@ -185,6 +187,8 @@ impl LiveJob {
             Some(at) => Some((at, JobEvent::PhaseBegan(id))),
             None => self.work.finish_at().map(|at| (at, JobEvent::Finished(id))),
         };
+        let due = self.work.checkpoint_due().filter(|&due| next.is_none_or(|(at, _)| due < at));
+        let next = due.map(|due| (due, JobEvent::CheckpointDue(id))).or(next);
         self.next_event = next.map(|(at, event)| queue.schedule_cancellable(at, Event::Job(event)));
     }
 
@@ -324,7 +328,8 @@ where
         let Some(job) = self.state.job(id).map(|job| job.spec.sequence) else { return };
         let restart = if self.jobs[id].attempt == 0 { Time::ZERO } else { self.preparation(id) };
         let preparation = restart + self.check_time();
-        let (schedule, speed) = (self.checkpoint_schedule(id), self.speed_on_nodes(id));
+        let reads = self.jobs[id].attempt > 0;
+        let (schedule, speed) = (self.checkpoint_schedule(id, reads), self.speed_on_nodes(id));
         let live = &mut self.jobs[id];
         live.running = true;
         live.speed = speed;
@@ -338,6 +343,8 @@ where
         let pace = live.pace(&live.work);
         live.work.start(self.now, pace, preparation, schedule);
         live.plan(id, queue);
+        self.move_checkpoint(id, queue);
+        let live = &self.jobs[id];
         let (gpu_milli, is_finite) = (live.started.gpu_milli, live.work.is_finite());
         if is_finite {
             self.wake_faults(queue);
@@ -355,12 +362,14 @@ where
     /// How long a job computes nothing when it starts again.
     pub(super) fn preparation(&self, id: JobId) -> Time {
         let (live, cost) = (&self.jobs[id], &self.config.preemption);
-        let load = self.checkpoint_bytes(id).map_or(Time::ZERO, |bytes| cost.checkpoint_cost.load(bytes));
-        cost.restart_cost.of(live.gpu_milli) + load
+        // How long it reads from storage that others use is told when it has.
+        let bytes = self.checkpoint_bytes(id).filter(|_| self.storage.is_none());
+        cost.restart_cost.of(live.gpu_milli)
+            + bytes.map_or(Time::ZERO, |bytes| cost.checkpoint_cost.load(bytes))
     }
 
-    /// When a job on its pods takes checkpoints.
-    pub(super) fn checkpoint_schedule(&self, id: JobId) -> Schedule {
+    /// When a job on its pods takes checkpoints. It reads one first if it starts again.
+    pub(super) fn checkpoint_schedule(&self, id: JobId, starts_again: bool) -> Schedule {
         let cost = &self.config.preemption;
         let evictions_per_s = cost.checkpoint_cost.eviction_every.map_or(0.0, |every| 1.0 / every.as_s());
         let interruptions_per_s = if cost.checkpoints.weigh_interruptions() {
@@ -369,11 +378,17 @@ where
             0.0
         };
         let bytes = self.checkpoint_bytes(id);
-        Schedule::new(cost.checkpoints, &cost.checkpoint_cost, bytes, interruptions_per_s)
+        let schedule =
+            Schedule::new(cost.checkpoints, &self.checkpoint_cost(id), bytes, interruptions_per_s);
+        if self.storage.is_some() && bytes.is_some() {
+            schedule.on_shared_storage(starts_again)
+        } else {
+            schedule
+        }
     }
 
     /// The size of a job's checkpoint, if it is known.
-    fn checkpoint_bytes(&self, id: JobId) -> Option<u64> {
+    pub(super) fn checkpoint_bytes(&self, id: JobId) -> Option<u64> {
         let live = &self.jobs[id];
         self.config.preemption.checkpoint_cost.bytes(live.checkpoint, live.gpu_milli)
     }
@@ -390,6 +405,7 @@ where
         let pace = live.pace(&live.work);
         live.work.resize(self.now, pace, resize_cost);
         live.plan(id, queue);
+        self.move_checkpoint(id, queue);
         self.tell_pace(id);
     }
 
@@ -474,6 +490,7 @@ where
         live.attempt += 1;
         self.running -= 1;
         self.remove_steps(id, queue);
+        self.move_checkpoint(id, queue);
         self.waits(id);
         let Some(job) = self.state.job(id) else { return lost };
         let (sequence, tasks) = (job.spec.sequence, job.tasks().to_vec());
@@ -520,10 +537,11 @@ where
         }
         self.running -= 1;
         self.remove_steps(id, queue);
+        self.move_checkpoint(id, queue);
         live.work.advance(self.now);
         let (job, status, gpu_milli) = (removed.spec.sequence, live.end, live.started.gpu_milli);
         self.record(&Record::JobFinished { job, status, gpu_milli, lost: live.lost() });
-        if reports_losses(&self.config) {
+        if self.reports_losses() {
             self.record(&Record::JobLosses { job, losses: live.work.losses() });
         }
         self.scheduler.profile.notify(&self.state, ClusterEvent::TasksReleased);
@@ -549,7 +567,7 @@ where
 
     /// At the end of the run, says of every job that has not ended what it lost to what.
     pub(super) fn report_losses(&mut self) {
-        if !reports_losses(&self.config) {
+        if !self.reports_losses() {
             return;
         }
         let losses =

@@ -10,6 +10,7 @@ mod lifecycle;
 mod scheduler;
 mod simulation;
 mod steps;
+mod storage;
 mod waits;
 mod work;
 
@@ -30,6 +31,7 @@ pub use faults::{
 };
 pub use inspect::{Inspection, Inspector, JobProgress};
 pub use simulation::{Config, Counts, Retry, Simulation, SimulationError};
+pub use storage::Storage;
 pub use work::{Losses, PreemptionCost};
 
 use crate::log::JobStatus;

@@ -18,6 +18,7 @@ use super::inspect::{Inspection, Inspector};
 use super::lifecycle::LiveJob;
 use super::scheduler::Scheduler;
 use super::steps::LawCache;
+use super::storage::Moving;
 use super::waits::Waits;
 use super::work::PreemptionCost;
 use super::{Role, Submission};
@@ -145,6 +146,8 @@ pub struct Simulation<'a, W, E> {
     /// What jobs send between nodes, where there is a network.
     pub(super) traffic: Option<Traffic>,
     pub(super) laws: LawCache,
+    /// Where checkpoints go, if all share it.
+    pub(super) storage: Option<Box<Moving>>,
     /// Whether those whose rates changed will be told at this instant.
     pub(super) sharing_requested: bool,
     error: Option<SimulationError<E>>,
@@ -194,6 +197,7 @@ where
             neighbours: Neighbours::default(),
             traffic: None,
             laws: LawCache::default(),
+            storage: None,
             sharing_requested: false,
             error: None,
         }
@@ -486,6 +490,8 @@ where
             Event::Job(JobEvent::Left(task)) => format!("departures of evicted {}", of_task(task)),
             Event::Job(JobEvent::PhaseBegan(job)) => format!("new phases of {}", of(job)),
             Event::Job(JobEvent::Finished(job)) => format!("ends of {}", of(job)),
+            Event::Job(JobEvent::CheckpointDue(job)) => format!("checkpoints of {}", of(job)),
+            Event::Job(JobEvent::CheckpointMoved) => "ends of writing and reading checkpoints".to_owned(),
             Event::Job(JobEvent::NeighboursChanged) => "new neighbours on GPUs".to_owned(),
             Event::Fault(FaultEvent::Noticed { job, .. }) => format!("failures noticed by {}", of(job)),
             Event::Fault(FaultEvent::Found { job, .. }) => format!("slow nodes found by {}", of(job)),
@@ -513,7 +519,12 @@ where
             Event::Scheduler(_)
                 | Event::Network(_)
                 | Event::Controller(_)
-                | Event::Job(JobEvent::PhaseBegan(_) | JobEvent::NeighboursChanged)
+                | Event::Job(
+                    JobEvent::PhaseBegan(_)
+                        | JobEvent::CheckpointDue(_)
+                        | JobEvent::CheckpointMoved
+                        | JobEvent::NeighboursChanged
+                )
                 | Event::Fault(
                     FaultEvent::Struck
                         | FaultEvent::Scheduled(_)
@@ -535,6 +546,8 @@ where
             Event::Job(JobEvent::Left(task)) => self.left(task, queue),
             Event::Job(JobEvent::PhaseBegan(job)) => self.phase_began(job, queue),
             Event::Job(JobEvent::Finished(job)) => self.finished(job, queue),
+            Event::Job(JobEvent::CheckpointDue(job)) => self.checkpoint_due(job, queue),
+            Event::Job(JobEvent::CheckpointMoved) => self.checkpoint_moved(queue),
             Event::Job(JobEvent::NeighboursChanged) => self.neighbours_changed(queue),
             Event::Fault(FaultEvent::Struck) => self.fault_struck(queue),
             Event::Fault(FaultEvent::Scheduled(index)) => self.fault_scheduled(index, queue),

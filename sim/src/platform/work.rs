@@ -53,6 +53,17 @@ impl Pace {
     }
 }
 
+/// What a job moves to or from storage that others use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Moves {
+    /// It reads the checkpoint that it starts from.
+    Reads,
+    /// It writes, and stands still.
+    Stalls,
+    /// It writes, and computes.
+    Writes,
+}
+
 /// Work, and the GPU time that it took.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 struct Account {
@@ -107,6 +118,10 @@ pub(super) struct Work {
     /// Nothing while it does not run.
     pace: Pace,
     schedule: Schedule,
+    /// What it moves, on storage that others use.
+    moves: Option<Moves>,
+    /// How long it has computed since it took a checkpoint there, nanoseconds.
+    since_checkpoint: u64,
     /// Whether pods of it have failed, so that it gets no further until that is noticed.
     hangs: bool,
     /// `done` is as of this time.
@@ -128,6 +143,8 @@ impl Work {
             losses: Losses::default(),
             pace: Pace::default(),
             schedule: Schedule::default(),
+            moves: None,
+            since_checkpoint: 0,
             hangs: false,
             as_of: Time::ZERO,
             began: Time::ZERO,
@@ -142,6 +159,63 @@ impl Work {
         self.as_of = now;
         self.began = now;
         self.computes_from = now + preparation;
+        self.moves = schedule.shared.filter(|shared| shared.reads).map(|_| Moves::Reads);
+        self.since_checkpoint = 0;
+    }
+
+    /// What it moves on storage that others use.
+    pub(super) const fn moves(&self) -> Option<Moves> {
+        self.moves
+    }
+
+    /// When it will take a checkpoint on storage that others use. What never ends takes none, or a run would not end.
+    pub(super) fn checkpoint_due(&self) -> Option<Time> {
+        let interval = self.schedule.shared?.interval?;
+        if self.total.is_none() || self.hangs || self.moves.is_some() || self.pace.work == 0 {
+            return None;
+        }
+        let from = self.as_of.max(self.computes_from);
+        Some(from + Time::from_nanos(interval.saturating_sub(self.since_checkpoint)))
+    }
+
+    /// It takes a checkpoint on storage that others use.
+    pub(super) fn take_checkpoint(&mut self, now: Time) {
+        self.advance(now);
+        let Some(shared) = self.schedule.shared else { return };
+        self.since_checkpoint = 0;
+        self.moves = match (shared.stalls, shared.goes_on) {
+            (true, _) => Some(Moves::Stalls),
+            (false, true) => Some(Moves::Writes),
+            (false, false) => None,
+        };
+        if self.moves.is_some() {
+            // It is safe when that is told.
+            self.written = Some((Time::MAX, self.done));
+        } else {
+            self.saved = self.done;
+        }
+    }
+
+    /// What it moved has arrived.
+    pub(super) fn moved(&mut self, now: Time, moves: Moves) {
+        self.advance(now);
+        self.moves = None;
+        match moves {
+            Moves::Reads => {}
+            Moves::Stalls if self.schedule.shared.is_some_and(|shared| shared.goes_on) => {
+                self.moves = Some(Moves::Writes);
+            }
+            Moves::Stalls | Moves::Writes => {
+                if let Some((_, account)) = self.written.take() {
+                    self.saved = account;
+                }
+            }
+        }
+    }
+
+    /// What it does if it stands still no longer for what it moves.
+    pub(super) fn go_on_at_once(&mut self) {
+        self.moves = None;
     }
 
     /// It goes on at another pace.
@@ -158,6 +232,8 @@ impl Work {
             self.saved = self.done;
             self.written = None;
             self.computes_from = self.computes_from.max(now + cost);
+            self.since_checkpoint = 0;
+            self.moves = self.moves.filter(|&moves| moves == Moves::Reads);
         }
     }
 
@@ -196,6 +272,7 @@ impl Work {
         let lost = self.done.gpu_time - self.saved.gpu_time;
         self.done = self.saved;
         self.written = None;
+        self.moves = None;
         lost
     }
 
@@ -205,6 +282,20 @@ impl Work {
         if self.hangs {
             self.losses.unnoticed += self.pace.held(now.since(held_from));
             return;
+        }
+        match self.moves {
+            Some(Moves::Reads) => {
+                let held = now.since(held_from);
+                self.losses.restarts += self.pace.held(held);
+                // What comes after it is as long as ever.
+                self.computes_from = self.computes_from + held;
+                return;
+            }
+            Some(Moves::Stalls) => {
+                self.losses.checkpoints += self.pace.held(now.since(held_from));
+                return;
+            }
+            Some(Moves::Writes) | None => {}
         }
         let computes_from = self.computes_from;
         let prepared = now.min(computes_from).since(held_from.min(computes_from));
@@ -233,6 +324,7 @@ impl Work {
         }
         self.done = done_at(end);
         let computed = schedule.computed(end) - before;
+        self.since_checkpoint += computed;
         self.losses.checkpoints += pace.held(Time::from_nanos(end - begin - computed));
         self.losses.slow += u128::from(pace.slow_milli) * u128::from(computed);
     }
@@ -248,7 +340,7 @@ impl Work {
     }
 
     fn reaches(&self, work: u128) -> Option<Time> {
-        if self.hangs {
+        if self.hangs || matches!(self.moves, Some(Moves::Reads | Moves::Stalls)) {
             return None;
         }
         let left = work.saturating_sub(self.done.work);

@@ -15,7 +15,7 @@ use foretell_framework::{ClusterState, NodeId, Time};
 
 pub(super) use broken::Broken;
 pub(super) use clock::FaultClock;
-pub(super) use notice::{JobFaults, reports_losses};
+pub(super) use notice::JobFaults;
 pub(super) use strike::FaultState;
 
 /// The kind of part that fails.

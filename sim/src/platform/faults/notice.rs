@@ -9,12 +9,7 @@ use crate::engine::EventQueue;
 use crate::event::Event;
 use crate::log::{JobStatus, Record};
 use crate::platform::Submission;
-use crate::platform::simulation::{Config, Simulation};
-
-/// Whether a run says of every job what it lost to what: where parts fail or checkpoints take time.
-pub(in crate::platform) fn reports_losses(config: &Config) -> bool {
-    config.faults.is_some() || !config.preemption.checkpoint_cost.is_free()
-}
+use crate::platform::simulation::Simulation;
 
 /// What the platform knows of a job's failures.
 #[derive(Default)]
@@ -62,6 +57,12 @@ impl<W, E> Simulation<'_, W, E>
 where
     W: Iterator<Item = Result<Submission, E>>,
 {
+    /// Whether the run says of every job what it lost to what: where parts fail or checkpoints take time.
+    pub(in crate::platform) fn reports_losses(&self) -> bool {
+        let cost = &self.config.preemption.checkpoint_cost;
+        self.config.faults.is_some() || self.storage.is_some() || !cost.is_free()
+    }
+
     /// A running job notices that pods of it have failed.
     pub(in crate::platform) fn failure_noticed(
         &mut self,
@@ -156,7 +157,7 @@ where
         }
         let to_gpu_milli = live.started_gpu_milli();
         self.record(&Record::JobResized { job, from_gpu_milli, to_gpu_milli });
-        let (preparation, schedule) = (self.preparation(id), self.checkpoint_schedule(id));
+        let (preparation, schedule) = (self.preparation(id), self.checkpoint_schedule(id, true));
         let speed = self.speed_on_nodes(id);
         self.neighbours_change(id, queue);
         self.place_steps(id, queue);
@@ -165,6 +166,7 @@ where
         let pace = live.pace(&live.work);
         live.work.go_on(self.now, pace, preparation, schedule);
         live.plan(id, queue);
+        self.move_checkpoint(id, queue);
         self.tell_pace(id);
         for &task in failed {
             self.leaves(task, queue);

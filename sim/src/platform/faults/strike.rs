@@ -246,8 +246,9 @@ where
                 let is_first = live.faults.failed.is_empty();
                 live.faults.failed.push(task);
                 if is_first {
-                    // It sends nothing either.
+                    // It sends and writes nothing either.
                     self.remove_steps(id, queue);
+                    self.move_checkpoint(id, queue);
                 }
                 continue;
             }
