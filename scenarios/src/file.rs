@@ -44,7 +44,7 @@ pub use disaggregation::{DecodeFile, DisaggregationFile, KvStoreFile, TransferFi
 pub use fabric::{DegradedLinkFile, FabricFile, FabricRouting, FabricShape};
 pub use faults::{
     BlockFile, DeviceRateFile, FaultKindFile, FaultPreset, FaultRateFile, FaultsFile, NodeCheckFile,
-    OnFailureFile, RepairSpreadFile, ScheduledFaultFile, StragglersFile,
+    OnFailureFile, RepairSpreadFile, RoleFailureFile, ScheduledFaultFile, StragglersFile,
 };
 pub use fleet::{AdmissionFile, RouterFile};
 pub use lora::{LoraFile, LoraLoadingFile, LoraTargetsFile};

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use foretell_manifests::SchedulerConfig;
 use foretell_registry::PolicyConfig;
+use foretell_sim::platform::WORKER;
 
 use crate::document::Document;
 use crate::file::{MetricsFile, OrderingFile, PastUsageFile, RestartStepFile, ScenarioFile, SchedulerFile};
@@ -75,7 +76,11 @@ pub(crate) fn resolve(
     let scheduler = resolver.scheduler(file);
     let preemption = resolver.preemption(file);
     let storage = resolver.storage(file);
-    let faults = resolver.faults(file.faults.as_ref(), &nodes, fabric.as_ref(), communication.is_some());
+    let sizes = file.workload.synthetic.iter().flat_map(|synthetic| &synthetic.sizes).flatten();
+    let roles = sizes.flat_map(|size| &size.roles).map(|role| role.name.as_str());
+    let roles: Vec<&str> = roles.chain([WORKER]).collect();
+    let communicates = communication.is_some();
+    let faults = resolver.faults(file.faults.as_ref(), &nodes, fabric.as_ref(), communicates, &roles);
     let metrics = resolver.metrics(file);
     let budget = resolver.budget(file);
     Some(Scenario {

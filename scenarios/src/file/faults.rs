@@ -62,6 +62,9 @@ pub struct FaultsFile {
     /// absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_retries: Option<u32>,
+    /// What differs for pods of a role, where a job's size does not say it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<RoleFailureFile>,
     /// Nodes that are held back for those that fail: the last of the cluster.
     #[serde(skip_serializing_if = "is_default")]
     pub spares: u32,
@@ -112,6 +115,7 @@ impl Default for FaultsFile {
             detection_time_s: DEFAULT_DETECTION_S,
             on_failure: OnFailureFile::default(),
             max_retries: None,
+            roles: Vec::new(),
             spares: 0,
             block: None,
             stragglers: None,
@@ -219,6 +223,21 @@ pub enum OnFailureFile {
     RestartPod,
     /// It ends, as failed.
     Fail,
+}
+
+/// What a job does about failures of pods of a role.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoleFailureFile {
+    /// Name of the role, such as `ps`; `worker` for the tasks of a job.
+    #[schemars(length(min = 1))]
+    pub name: String,
+    /// What the job does when one of these fails; as when any of its pods does if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailureFile>,
+    /// How many failures of these the job survives, beside its `max_retries`; no bound of their own if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_retries: Option<u32>,
 }
 
 /// The kind of part that fails.

@@ -110,6 +110,9 @@ pub struct RoleFile {
     /// What the job does when one of these fails; as when any of its pods does if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<OnFailureFile>,
+    /// How many failures of these the job survives, beside its `max_retries`; no bound of their own if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_retries: Option<u32>,
 }
 
 fn no_memory() -> ByteSize {

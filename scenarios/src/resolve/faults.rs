@@ -6,13 +6,13 @@ use foretell_fabric::network::Network;
 use foretell_sim::framework::{NodeId, Time};
 use foretell_sim::platform::{
     BlockRule, FailurePolicy, FaultKind, FaultRate, Faults, NodeCheck, OnFailure, Place,
-    Repair, RepairSpread, ScheduledFault, Stragglers,
+    Repair, RepairSpread, RolePolicy, ScheduledFault, Stragglers,
 };
 
 use super::Resolver;
 use crate::file::{
     DeviceRateFile, FaultKindFile, FaultPreset, FaultRateFile, FaultsFile, OnFailureFile, RepairSpreadFile,
-    ScheduledFaultFile, SizeFile,
+    RoleFailureFile, RoleFile, ScheduledFaultFile, SizeFile,
 };
 use crate::scenario::{Fabric, NodeGroup};
 use crate::suggest;
@@ -21,13 +21,14 @@ use crate::suggest;
 const THOUSAND_DAYS_S: f64 = 86.4e6;
 
 impl Resolver<'_, '_> {
-    /// What fails on a cluster of these nodes.
+    /// What fails on a cluster of these nodes, with jobs that have pods of these roles.
     pub(super) fn faults(
         &mut self,
         file: Option<&FaultsFile>,
         nodes: &[NodeGroup],
         fabric: Option<&Fabric>,
         communicates: bool,
+        roles: &[&str],
     ) -> Option<Faults> {
         let file = file?;
         let network = fabric.filter(|_| communicates).and_then(|fabric| fabric.network().ok());
@@ -57,8 +58,8 @@ impl Resolver<'_, '_> {
         let detection = crate::assemble::time(self.span("faults.detection_time_s", file.detection_time_s));
         let policy = FailurePolicy {
             on_failure: on_failure(file.on_failure),
-            roles: Vec::new(),
             max_retries: file.max_retries,
+            roles: self.role_policies(file, roles),
         };
         let node_count: usize = nodes.iter().map(|group| group.names.len()).sum();
         if file.spares as usize >= node_count && node_count > 0 {
@@ -206,19 +207,16 @@ impl Resolver<'_, '_> {
         scheduled
     }
 
-    /// What jobs of a size do when pods of them fail, if they say it.
+    /// What jobs of a size do when pods of them fail, if they say it. What a size says of a role or of all comes before what `[faults]` says
+    /// of a role or of all.
     pub(super) fn failure_policy(
         &mut self,
         index: usize,
         size: &SizeFile,
         faults: Option<&FaultsFile>,
     ) -> Option<FailurePolicy> {
-        let own_roles = size
-            .roles
-            .iter()
-            .filter_map(|role| Some((role.name.as_str().into(), on_failure(role.on_failure?))));
-        let roles: Vec<(Box<str>, OnFailure)> = own_roles.collect();
-        if size.on_failure.is_none() && size.max_retries.is_none() && roles.is_empty() {
+        let says = |role: &RoleFile| role.on_failure.is_some() || role.max_retries.is_some();
+        if size.on_failure.is_none() && size.max_retries.is_none() && !size.roles.iter().any(says) {
             return None;
         }
         if faults.is_none() {
@@ -226,9 +224,46 @@ impl Resolver<'_, '_> {
             let help = "add a section `[faults]`, or leave out `on_failure` and `max_retries`".to_owned();
             self.problem(&path, "what to do on failure is said, but nothing fails", Some(help));
         }
-        let default = faults.map(|faults| faults.on_failure).unwrap_or_default();
-        let max_retries = size.max_retries.or_else(|| faults?.max_retries);
-        Some(FailurePolicy { on_failure: on_failure(size.on_failure.unwrap_or(default)), roles, max_retries })
+        let default = faults.cloned().unwrap_or_default();
+        let own = size.roles.iter().map(|role| (&role.name, role.on_failure, role.max_retries));
+        let is_own = |role: &&RoleFailureFile| size.roles.iter().all(|own| own.name != role.name);
+        let others = default.roles.iter().filter(is_own).map(|role| (&role.name, None, None));
+        let roles = own.chain(others).map(|(name, action, retries)| {
+            let of_all = default.roles.iter().find(|role| role.name == *name);
+            let action = action.or(size.on_failure).or_else(|| of_all?.on_failure);
+            let max_retries = retries.or_else(|| of_all?.max_retries);
+            RolePolicy {
+                role: name.as_str().into(),
+                on_failure: on_failure(action.unwrap_or(default.on_failure)),
+                max_retries,
+            }
+        });
+        Some(FailurePolicy {
+            roles: roles.collect(),
+            on_failure: on_failure(size.on_failure.unwrap_or(default.on_failure)),
+            max_retries: size.max_retries.or(default.max_retries),
+        })
+    }
+
+    /// What differs for pods of a role. `known` are the roles of jobs.
+    fn role_policies(&mut self, file: &FaultsFile, known: &[&str]) -> Vec<RolePolicy> {
+        let mut found: Vec<RolePolicy> = Vec::new();
+        for (index, role) in file.roles.iter().enumerate() {
+            let path = format!("faults.roles[{index}].name");
+            if found.iter().any(|other| *other.role == *role.name) {
+                self.problem(&path, format!("there is another role `{}`", role.name), None);
+            }
+            if !known.contains(&role.name.as_str()) {
+                let help = suggest::hint(&role.name, known.iter().copied());
+                self.problem(&path, format!("no job has pods of a role `{}`", role.name), Some(help));
+            }
+            found.push(RolePolicy {
+                role: role.name.as_str().into(),
+                on_failure: on_failure(role.on_failure.unwrap_or(file.on_failure)),
+                max_retries: role.max_retries,
+            });
+        }
+        found
     }
 }
 

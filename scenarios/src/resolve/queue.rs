@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use foretell_sim::platform::WORKER;
+
 use super::{Resolver, fabric};
 use crate::file::{self, AmountFile, ClusterFile, ClusterQueueFile, SizeFile, TopologyMode};
 use crate::scenario::{Amount, ClusterQueue, Fabric, JobTraits, NetworkTopology, NodeGroup, Role, Tier};
 use crate::suggest;
-
-/// The role of a job's own tasks, where it has others beside them.
-const WORKER: &str = "worker";
 
 impl Resolver<'_, '_> {
     /// The cluster's queues; parents exist, and no queue contains itself.

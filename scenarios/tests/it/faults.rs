@@ -1,7 +1,7 @@
 //! What fails, as scenarios say it.
 
 use foretell_scenarios::sim::framework::{NodeId, Time};
-use foretell_scenarios::sim::platform::{Checkpoints, FaultKind, OnFailure, Place, SizedBytes};
+use foretell_scenarios::sim::platform::{Checkpoints, FaultKind, OnFailure, Place, RolePolicy, SizedBytes};
 
 use crate::{check, problems, read, with};
 
@@ -95,7 +95,44 @@ fn what_is_said_is_what_is_meant() {
     let foretell_scenarios::scenario::Workload::Synthetic(jobs) = scenario.workload else { panic!() };
     let policy = jobs.traits[0].on_failure.as_ref().unwrap();
     assert_eq!((policy.on_failure, policy.max_retries), (OnFailure::RestartPod, Some(3)));
-    assert_eq!(policy.roles, [("ps".into(), OnFailure::Fail)]);
+    let ps = RolePolicy { role: "ps".into(), on_failure: OnFailure::Fail, max_retries: None };
+    assert_eq!(policy.roles, [ps]);
+}
+
+/// What jobs of a size with parameter servers do when one of their pods fails, and when any other does: action and bound of each.
+#[test]
+fn what_a_size_says_comes_first() {
+    use OnFailure::{Fail, RestartJob, RestartPod};
+    type Said = (OnFailure, Option<u32>);
+    let found = |of_all: &str, of_size: &str, of_role: &str| -> [Said; 3] {
+        let size = format!(
+            "sizes = [{{ weight = 1, gpus_per_task = 1{of_size}, roles = [{{ name = \"ps\", tasks = 1{of_role} }}] }}]"
+        );
+        let text = and(&format!("[faults]\npreset = \"llama3\"\n{of_all}"));
+        let scenario = read(&text.replace("sizes = [{ weight = 1, gpus_per_task = 1 }]", &size), &[]).unwrap();
+        let foretell_scenarios::scenario::Workload::Synthetic(jobs) = scenario.workload else { panic!() };
+        let default = scenario.faults.unwrap().policy;
+        let policy = jobs.traits[0].on_failure.as_deref().unwrap_or(&default);
+        let of = |role: &str| {
+            let own = policy.roles.iter().find(|own| *own.role == *role);
+            own.map_or((policy.on_failure, None), |own| (own.on_failure, own.max_retries))
+        };
+        [(policy.on_failure, policy.max_retries), of("worker"), of("ps")]
+    };
+    let roles = "max_retries = 9\nroles = [{ name = \"ps\", on_failure = \"fail\", max_retries = 2 }, \
+                 { name = \"worker\", max_retries = 5 }]";
+    let (size, role) = (", on_failure = \"restart_pod\"", ", max_retries = 1");
+    let job = (RestartJob, None);
+    assert_eq!(found("", "", ""), [job, job, job]);
+    assert_eq!(found(roles, "", ""), [(RestartJob, Some(9)), (RestartJob, Some(5)), (Fail, Some(2))]);
+    assert_eq!(found(roles, "", role), [(RestartJob, Some(9)), (RestartJob, Some(5)), (Fail, Some(1))]);
+    assert_eq!(found(roles, size, ""), [(RestartPod, Some(9)), (RestartPod, Some(5)), (RestartPod, Some(2))]);
+    assert_eq!(found("", ", max_retries = 3", role), [(RestartJob, Some(3)), job, (RestartJob, Some(1))]);
+    check(
+        &and("[faults]\nroles = [{ name = \"ps\" }, { name = \"worker\" }, { name = \"worker\" }]"),
+        "14:20: faults.roles[0].name: no job has pods of a role `ps` (expected `worker`)\n\
+         14:62: faults.roles[2].name: there is another role `worker`",
+    );
 }
 
 /// Two nodes whose jobs train a model, and something more at the end.

@@ -27,7 +27,7 @@ pub use eviction::Eviction;
 pub use faults::{BlockRule, NodeCheck, Stragglers};
 pub use faults::{
     Failure, FailureOutcome, FailurePolicy, Fault, FaultKind, FaultRate, Faults, OnFailure, Place, Repair,
-    RepairSpread, ScheduledFault,
+    RepairSpread, RolePolicy, ScheduledFault, WORKER,
 };
 pub use inspect::{Inspection, Inspector, JobProgress};
 pub use simulation::{Config, Counts, Retry, Simulation, SimulationError};

@@ -6,7 +6,7 @@ use foretell_sim::framework::{ClusterState, NodeId, RestartCost, Time};
 use foretell_sim::log::{JobResult, JobStatus, Observer, Record, RunResult};
 use foretell_sim::platform::{
     BlockRule, CheckpointCost, Checkpoints, Config, FailureOutcome, FailurePolicy, FaultKind, FaultRate,
-    Faults, NodeCheck, OnFailure, Place, PreemptionCost, Repair, RepairSpread, ScheduledFault, SizedBytes,
+    Faults, NodeCheck, OnFailure, Place, PreemptionCost, Repair, RepairSpread, RolePolicy, ScheduledFault, SizedBytes,
     Stragglers, Submission,
 };
 use foretell_testkit::check_invariants;
@@ -136,7 +136,8 @@ fn roles_may_differ() {
         foretell_sim::platform::Role::gang(1, server),
         foretell_sim::platform::Role { count: 2, minimum: 1, spec: worker },
     ];
-    let roles = vec![("worker".into(), OnFailure::RestartPod)];
+    let worker = RolePolicy { role: "worker".into(), on_failure: OnFailure::RestartPod, max_retries: None };
+    let roles = vec![worker];
     jobs[0].on_failure =
         Some(Arc::new(FailurePolicy { on_failure: OnFailure::Fail, roles, max_retries: None }));
     let outcome = |node| {
@@ -148,6 +149,34 @@ fn roles_may_differ() {
     // One node has the server, with or without a worker: that ends it.
     assert!(outcomes.contains(&Some(FailureOutcome::GivesUp)), "{outcomes:?}");
     assert!(outcomes.contains(&Some(FailureOutcome::GoesOn { pods: 2 })), "{outcomes:?}");
+}
+
+/// Failures are counted for all pods, and for those of a role that has a bound. By hand as in `jobs_do_about_failures_what_they_say`.
+#[test]
+fn roles_may_have_bounds_of_their_own() {
+    let of = |on_failure, retries| RolePolicy { role: "worker".into(), on_failure, max_retries: retries };
+    for (max_retries, role, expected) in [
+        (None, of(OnFailure::RestartJob, None), JobStatus::Completed),
+        (None, of(OnFailure::RestartJob, Some(2)), JobStatus::Completed),
+        (None, of(OnFailure::RestartJob, Some(1)), JobStatus::Failed),
+        (Some(1), of(OnFailure::RestartJob, Some(2)), JobStatus::Failed),
+        (None, of(OnFailure::Fail, None), JobStatus::Failed),
+        // A role that the job does not have.
+        (None, RolePolicy { role: "ps".into(), ..of(OnFailure::Fail, Some(0)) }, JobStatus::Completed),
+    ] {
+        let mut jobs = [job(0.0, 100.0, 1, 1)];
+        let policy = FailurePolicy { max_retries, roles: vec![role], ..FailurePolicy::default() };
+        jobs[0].on_failure = Some(Arc::new(policy.clone()));
+        let faults = [at(20.0, 0, FaultKind::Software, 0.0), at(50.0, 0, FaultKind::Software, 0.0)];
+        let run = |jobs: &[Submission], config| simulate(&cluster(&[1]), jobs, "fifo+binpack", config).unwrap();
+        let result = run(&jobs, config(&faults, OnFailure::RestartJob));
+        assert_eq!(result.jobs[0].status, expected, "{policy:?}");
+        // As the run has it.
+        jobs[0].on_failure = None;
+        let mut config = config(&faults, OnFailure::RestartJob);
+        config.faults.as_mut().unwrap().policy = policy.clone();
+        assert_eq!(run(&jobs, config).jobs[0].status, expected, "{policy:?} as the run has it");
+    }
 }
 
 #[test]

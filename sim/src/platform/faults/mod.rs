@@ -181,12 +181,25 @@ pub enum OnFailure {
 pub struct FailurePolicy {
     /// What it does when pods of it fail.
     pub on_failure: OnFailure,
-    /// What it does when pods of some roles fail, by the name of the role. Of several that fail together, the most drastic
-    /// counts.
-    pub roles: Vec<(Box<str>, OnFailure)>,
     /// How many failures it survives; the one after ends it. Any number if `None`.
     pub max_retries: Option<u32>,
+    /// What differs for pods of some roles.
+    pub roles: Vec<RolePolicy>,
 }
+
+/// What a job does about failures of pods of a role.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RolePolicy {
+    /// The role's name; [`WORKER`] for pods of a job that has only one kind.
+    pub role: Box<str>,
+    /// What it does when one of them fails. Of several pods that fail together, the most drastic counts.
+    pub on_failure: OnFailure,
+    /// How many failures of such pods it survives, if there is a bound of their own.
+    pub max_retries: Option<u32>,
+}
+
+/// The role of pods whose job says none.
+pub const WORKER: &str = "worker";
 
 /// What fails in a run.
 #[derive(Clone, PartialEq, Default, Debug)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use foretell_framework::{JobId, NodeId, TaskId, TaskStatus, Time};
 
-use super::{Failure, FailureOutcome, FailurePolicy, Fault, OnFailure};
+use super::{Failure, FailureOutcome, FailurePolicy, Fault, OnFailure, RolePolicy, WORKER};
 use crate::engine::EventQueue;
 use crate::event::Event;
 use crate::log::{JobStatus, Record};
@@ -22,6 +22,8 @@ pub(in crate::platform) struct JobFaults {
     first: Option<(Time, Fault, u128)>,
     /// How many failures it has noticed.
     count: u32,
+    /// In how many of these pods of a role failed, of roles that have a bound.
+    by_role: Vec<(Box<str>, u32)>,
 }
 
 impl JobFaults {
@@ -47,9 +49,31 @@ impl JobFaults {
 }
 
 impl FailurePolicy {
-    fn of_role(&self, role: &str) -> OnFailure {
-        let own = self.roles.iter().find(|(name, _)| **name == *role);
-        own.map_or(self.on_failure, |&(_, action)| action)
+    fn of_role(&self, role: &str) -> Option<&RolePolicy> {
+        let role = if role.is_empty() { WORKER } else { role };
+        self.roles.iter().find(|own| *own.role == *role)
+    }
+}
+
+impl JobFaults {
+    /// Counts a failure in which pods of these roles failed. Whether that is more than a policy lets the job survive.
+    fn is_one_too_many(&mut self, policy: &FailurePolicy, roles: &[Box<str>]) -> bool {
+        self.count += 1;
+        let mut is_over = policy.max_retries.is_some_and(|retries| self.count > retries);
+        for own in &policy.roles {
+            let Some(retries) = own.max_retries else { continue };
+            let is_meant = |role: &Box<str>| policy.of_role(role) == Some(own);
+            if !roles.iter().any(is_meant) {
+                continue;
+            }
+            let at = self.by_role.iter().position(|(name, _)| *name == own.role).unwrap_or_else(|| {
+                self.by_role.push((own.role.clone(), 0));
+                self.by_role.len() - 1
+            });
+            self.by_role[at].1 += 1;
+            is_over |= self.by_role[at].1 > retries;
+        }
+        is_over
     }
 }
 
@@ -76,11 +100,9 @@ where
         };
         let Some((struck, fault, lost)) = live.faults.first.take() else { return };
         let failed = std::mem::take(&mut live.faults.failed);
-        live.faults.count += 1;
-        let (count, policy) = (live.faults.count, live.faults.policy.clone());
         let mut failure =
             Failure { struck, fault, pods: failed.len() as u32, lost, outcome: FailureOutcome::Restarts };
-        match self.action(policy.as_deref(), count, &failed) {
+        match self.action(id, &failed) {
             OnFailure::Fail => {
                 failure.outcome = FailureOutcome::GivesUp;
                 self.record(&Record::JobFailed { job: sequence, failure: &failure });
@@ -127,19 +149,24 @@ where
     }
 
     /// What a job does when these pods have failed.
-    fn action(&self, policy: Option<&FailurePolicy>, count: u32, failed: &[TaskId]) -> OnFailure {
+    fn action(&mut self, id: JobId, failed: &[TaskId]) -> OnFailure {
+        let role = |&task: &TaskId| self.state.task_spec(task).map(|spec| spec.role.clone());
+        let roles: Vec<Box<str>> = failed.iter().filter_map(role).collect();
+        let faults = &mut self.jobs[id].faults;
+        let own = faults.policy.clone();
         let default = self.config.faults.as_ref().map(|faults| &faults.policy);
-        let Some(policy) = policy.or(default) else { return OnFailure::default() };
-        if policy.max_retries.is_some_and(|retries| count > retries) {
+        let Some(policy) = own.as_deref().or(default) else { return OnFailure::default() };
+        if faults.is_one_too_many(policy, &roles) {
             return OnFailure::Fail;
         }
-        let of_pod = |&task: &TaskId| self.state.task_spec(task).map(|spec| policy.of_role(&spec.role));
+        let of_role =
+            |role: &Box<str>| policy.of_role(role).map_or(policy.on_failure, |own| own.on_failure);
         let drastic = |action: &OnFailure| match action {
             OnFailure::RestartPod => 0,
             OnFailure::RestartJob => 1,
             OnFailure::Fail => 2,
         };
-        failed.iter().filter_map(of_pod).max_by_key(drastic).unwrap_or(policy.on_failure)
+        roles.iter().map(of_role).max_by_key(drastic).unwrap_or(policy.on_failure)
     }
 
     /// The job goes on from its last checkpoint with the pods that are left.
