@@ -162,9 +162,9 @@ impl StepModels {
             }
             Spec::Trained(model) => {
                 match TrainedJob::new(model, &classes.machines, &classes.kinds, gpus, models) {
-                    Ok(job) => {
+                    Ok(mut job) => {
                         let duration = job.duration();
-                        let scaling = sizes.map(|(asked, most)| Arc::new(job.scaling(asked, most, models)));
+                        let scaling = sizes.map(|(asked, most)| Arc::new(job.scaling(asked, most)));
                         let checkpoint = Some(job.checkpoint(models));
                         JobSteps::Known { model: Arc::new(job), duration, scaling, checkpoint }
                     }

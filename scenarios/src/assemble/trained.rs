@@ -1,5 +1,6 @@
 //! Jobs that train a model of the catalogue: what their steps take follows from model, parallelism and placement.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use foretell_fabric::collectives::{self, Collective, choose};
@@ -70,6 +71,11 @@ pub(super) struct TrainedJob {
     calibration: Calibration,
     plan: Plan,
     reference_s: f64,
+    /// GPU models that it may run on.
+    gpu_models: GpuModelSet,
+    /// What is known of other numbers of GPUs: the plan that is fastest there for the same batch, and what a step takes; none where no plan
+    /// is.
+    others: BTreeMap<u32, Option<(Plan, f64)>>,
 }
 
 impl TrainedJob {
@@ -101,6 +107,8 @@ impl TrainedJob {
             calibration: Calibration::default(),
             // No node has such GPUs: the job never runs.
             reference_s: 1.0,
+            gpu_models,
+            others: BTreeMap::new(),
         };
         let fixed = Fixed {
             is_split: model.strategy != AUTO,
@@ -117,7 +125,7 @@ impl TrainedJob {
             let shape = PlacementShape::packed(gpus, machine.gpus, [*id].into_iter().collect());
             let shape =
                 kinds[index].best_part(machine, gpus).map_or(shape.clone(), |part| shape.on_devices(part));
-            match job.on(index, &shape, |setup| best(setup, fixed)) {
+            match job.on(index, &job.plan, &shape, |setup| best(setup, fixed)) {
                 Ok(best) if found.as_ref().is_none_or(|(step_s, _)| best.step.time_s < *step_s) => {
                     found = Some((best.step.time_s, best.plan));
                 }
@@ -137,21 +145,51 @@ impl TrainedJob {
 
     /// How fast it is on one task, on two and so on, of which it asks for `asked`: each number of GPUs has the plan that is fastest there for
     /// the same batch. Where there is none, for the GPUs do not divide the batch or hold too little, as on the next fewer.
-    pub(super) fn scaling(&self, asked: u32, most: u32, gpu_models: GpuModelSet) -> Scaling {
+    pub(super) fn scaling(&mut self, asked: u32, most: u32) -> Scaling {
         let of_task = self.plan.gpus() / asked.max(1);
-        let step_s = |tasks: u32| {
-            let mut plan = plan(&self.model, tasks * of_task).ok()?;
-            plan.global_batch = self.plan.global_batch;
-            let found = Self::of_plan(plan, &self.model, &self.machines, &self.kinds, gpu_models);
-            Some(found.ok()?.reference_s)
-        };
         let mut speed = 1;
-        let speeds = (1..=most).map(|tasks| {
-            let of_tasks = |step_s: f64| (self.reference_s / step_s * FULL_SPEED as f64).round() as u64;
-            speed = if tasks == asked { FULL_SPEED } else { step_s(tasks).map_or(speed, of_tasks).max(1) };
-            speed
+        let mut speeds = Vec::with_capacity(most as usize);
+        for tasks in 1..=most {
+            if tasks == asked {
+                speed = FULL_SPEED;
+            } else {
+                let other = self.with_gpus(tasks * of_task);
+                if let Some((_, step_s)) = &other {
+                    speed = ((self.reference_s / step_s * FULL_SPEED as f64).round() as u64).max(1);
+                }
+                self.others.insert(tasks * of_task, other);
+            }
+            speeds.push(speed);
+        }
+        Scaling::of_tasks(asked, speeds)
+    }
+
+    /// The plan that is fastest on so many GPUs for the same batch, and what a step takes.
+    fn with_gpus(&self, gpus: u32) -> Option<(Plan, f64)> {
+        if let Some(known) = self.others.get(&gpus) {
+            return known.clone();
+        }
+        let mut plan = plan(&self.model, gpus).ok()?;
+        plan.global_batch = self.plan.global_batch;
+        let found = Self::of_plan(plan, &self.model, &self.machines, &self.kinds, self.gpu_models).ok()?;
+        Some((found.plan, found.reference_s))
+    }
+
+    /// The law of a plan on GPUs that are placed so, if there is one; the slowest of several models sets the pace.
+    fn law_of(&self, plan: &Plan, placement: &PlacementShape) -> Option<StepLaw> {
+        let used = self.machines.by_model.iter().enumerate();
+        let used = used.filter(|(_, (model, _))| placement.gpu_models.allows(*model));
+        let laws = used.filter_map(|(index, _)| self.on(index, plan, placement, law).ok());
+        let laws = laws.map(|law| StepLaw {
+            fixed_s: law.fixed_s,
+            overlapped_s: law.overlapped_s,
+            latency_s: 0.0,
+            bytes: law.bytes,
+            cap_gb_per_s: law.cap_gb_per_s,
+            sent: law.sent,
+            pattern: if law.is_all_to_all { Pattern::AllToAll } else { Pattern::Ring },
         });
-        Scaling::of_tasks(asked, speeds.collect::<Box<[u64]>>())
+        laws.max_by(|one, other| one.alone_s().total_cmp(&other.alone_s()))
     }
 
     /// What it writes when it takes a checkpoint.
@@ -175,8 +213,14 @@ impl TrainedJob {
         Some(Time::from_s(steps as f64 * self.reference_s))
     }
 
-    /// Looks at the job on GPUs of one of the models, placed so.
-    fn on<T>(&self, index: usize, shape: &PlacementShape, look: impl FnOnce(&Setup<'_>) -> T) -> T {
+    /// Looks at a plan of the job on GPUs of one of the models, placed so.
+    fn on<T>(
+        &self,
+        index: usize,
+        plan: &Plan,
+        shape: &PlacementShape,
+        look: impl FnOnce(&Setup<'_>) -> T,
+    ) -> T {
         let (_, machine) = &self.machines.by_model[index];
         let part = shape.devices.and_then(|devices| self.kinds[index].part(machine, devices));
         let (machine, ranks) = match part {
@@ -188,7 +232,7 @@ impl TrainedJob {
             device: &self.kinds[index].device,
             machine: &machine,
             ranks,
-            plan: &self.plan,
+            plan,
             environment: &self.machines.environment,
             calibration: &self.calibration,
             collectives: &self.machines.calibration,
@@ -241,25 +285,22 @@ const fn greatest_common_divisor(one: u32, other: u32) -> u32 {
 
 impl StepModel for TrainedJob {
     fn law(&self, placement: &PlacementShape) -> StepLaw {
-        // An elastic job on other GPUs than it asked for keeps its step: how it scales is said elsewhere.
-        if placement.gpus() != self.plan.gpus() {
-            return StepLaw::local(self.reference_s);
+        // Where there is no law, such as of a plan that is too large for another model, the job goes on as if it were where it is fastest.
+        let alone = || StepLaw::local(self.reference_s);
+        if placement.gpus() == self.plan.gpus() {
+            return self.law_of(&self.plan, placement).unwrap_or_else(alone);
         }
-        let used = self.machines.by_model.iter().enumerate();
-        let used = used.filter(|(_, (model, _))| placement.gpu_models.allows(*model));
-        // The slowest of several models sets the pace. Where there is no law, such as of a plan that is too large for another
-        // model, the job goes on as if it were where it is fastest.
-        let laws = used.filter_map(|(index, _)| self.on(index, placement, law).ok()).map(|law| StepLaw {
-            fixed_s: law.fixed_s,
-            overlapped_s: law.overlapped_s,
-            latency_s: 0.0,
-            bytes: law.bytes,
-            cap_gb_per_s: law.cap_gb_per_s,
-            sent: law.sent,
-            pattern: if law.is_all_to_all { Pattern::AllToAll } else { Pattern::Ring },
-        });
-        laws.max_by(|one, other| one.alone_s().total_cmp(&other.alone_s()))
-            .unwrap_or_else(|| StepLaw::local(self.reference_s))
+        // How fast an elastic job is on other numbers of GPUs where these are best is said by how it scales. What is left is how much slower it
+        // is where these are: its step there over that at best. The job's work goes by steps of the reference, and so do the bytes of a step.
+        let Some((plan, best_s)) = self.with_gpus(placement.gpus()) else { return alone() };
+        let Some(law) = self.law_of(&plan, placement) else { return alone() };
+        let factor = self.reference_s / best_s;
+        StepLaw {
+            fixed_s: law.fixed_s * factor,
+            overlapped_s: law.overlapped_s * factor,
+            bytes: law.bytes * factor,
+            ..law
+        }
     }
 
     fn reference_step_s(&self) -> f64 {

@@ -138,6 +138,31 @@ fn elastic_jobs_scale_as_their_model() {
     assert!(model > 1.0 && model < 1.9, "{model}");
 }
 
+/// An elastic job that grows beyond its node goes on at the pace of where its tasks are then: with little way up between two leaves slower
+/// than under one, where it is as fast as its scaling says; on its own node the network is nothing to it.
+#[test]
+fn elastic_jobs_feel_where_they_grow_to() {
+    let finish = |policy: &str, nodes_per_leaf: u32| {
+        let fabric = format!(
+            "fabric = {{ shape = \"leaf_spine\", nodes_per_leaf = {nodes_per_leaf}, oversubscription = 32 }}"
+        );
+        let train = "classes = [{ name = \"a\", train = { model = \"vgg-16\", strategy = \"horovod\", precision = \"fp16\", \
+                     samples_per_gpu = 32, steps = 5000 } }]";
+        let sizes = "sizes = [{ weight = 1, tasks = 8, gpus_per_task = 1, scaling = { min_tasks = 2, max_tasks = 16 } }]";
+        let text = text(&fabric, train).replace("jobs = 10", "jobs = 1");
+        let at = text.find("sizes = ").unwrap();
+        let line = &text[at..at + text[at..].find('\n').unwrap()];
+        let plan = Plan::new(read(&text.replace(line, sizes), &[]).unwrap()).unwrap();
+        let result = plan.run(policy, &mut Deaf, &mut |_| ()).unwrap();
+        let job = &result.jobs[0];
+        job.finish.unwrap().since(job.start.unwrap()).as_s()
+    };
+    let [near, far] = [4, 1].map(|nodes_per_leaf| finish("elasticflow", nodes_per_leaf));
+    assert!(far > 1.1 * near, "{far} s across leaves, {near} s under one");
+    let [near, far] = [4, 1].map(|nodes_per_leaf| finish("fifo+binpack", nodes_per_leaf));
+    assert_eq!(near.to_bits(), far.to_bits());
+}
+
 /// Two nodes alone are the reference; on leaves of a node at 8:1 what a model sends is slowed, of a heavy model more.
 #[test]
 fn models_are_slowed_by_where_they_are() {
