@@ -13,7 +13,9 @@ use foretell_scenarios::training::memory::{GIB, advice, capacity};
 use foretell_scenarios::training::model::{Kind, Model};
 use foretell_scenarios::training::plan::{Attention, Loss, Plan, Recompute};
 use foretell_scenarios::training::search::{Fixed, Found, least, pareto, plans};
-use foretell_scenarios::training::{Calibration, Checkpoint, Device, Memory, ModelCatalog, Precision, Setup, Step, checkpoint};
+use foretell_scenarios::training::{
+    Calibration, Checkpoint, Device, Memory, ModelCatalog, Precision, Setup, Step, checkpoint,
+};
 use serde_json::json;
 
 use crate::{CommandResult, Outcome, output};

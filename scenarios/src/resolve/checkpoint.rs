@@ -73,7 +73,9 @@ impl Resolver<'_, '_> {
             let interval = self.span("preemption.checkpoint_interval_s", interval_s);
             return Checkpoints::Every(crate::assemble::time(interval));
         }
-        let of_models = checkpoint.as_ref().is_some_and(|file| file.size_per_gpu.is_none() && file.size_per_job.is_none());
+        let of_models = checkpoint
+            .as_ref()
+            .is_some_and(|file| file.size_per_gpu.is_none() && file.size_per_job.is_none());
         if of_models && is_interrupted(file) { Checkpoints::Young } else { Checkpoints::Never }
     }
 
@@ -83,7 +85,8 @@ impl Resolver<'_, '_> {
             let help = "or say with `cluster.storage` what all write to".to_owned();
             self.problem(PATH, "missing field `write_gb_per_s`", Some(help));
         }
-        let [base, per_gpu] = [file.size_per_job, file.size_per_gpu].map(|size| size.map_or(0, |size| size.0));
+        let [base, per_gpu] =
+            [file.size_per_job, file.size_per_gpu].map(|size| size.map_or(0, |size| size.0));
         if [base, per_gpu] == [0, 0] && !trains(scenario) && scenario.preemption.checkpoint.is_some() {
             let help = "no job trains a model, whose states would say it".to_owned();
             let message = "expected at least one of `size_per_gpu` and `size_per_job`, got neither";

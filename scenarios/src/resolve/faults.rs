@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use foretell_fabric::network::Network;
-use foretell_sim::framework::{NodeId, Time};
+use foretell_sim::framework::NodeId;
 use foretell_sim::platform::{
-    BlockRule, FailurePolicy, FaultKind, FaultRate, Faults, NodeCheck, OnFailure, Place,
-    Repair, RepairSpread, RolePolicy, ScheduledFault, Stragglers,
+    BlockRule, FailurePolicy, FaultKind, FaultRate, Faults, NodeCheck, OnFailure, Place, Repair,
+    RepairSpread, RolePolicy, ScheduledFault, Stragglers,
 };
 
 use super::Resolver;

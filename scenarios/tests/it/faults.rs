@@ -109,7 +109,8 @@ fn what_a_size_says_comes_first() {
             "sizes = [{{ weight = 1, gpus_per_task = 1{of_size}, roles = [{{ name = \"ps\", tasks = 1{of_role} }}] }}]"
         );
         let text = and(&format!("[faults]\npreset = \"llama3\"\n{of_all}"));
-        let scenario = read(&text.replace("sizes = [{ weight = 1, gpus_per_task = 1 }]", &size), &[]).unwrap();
+        let scenario =
+            read(&text.replace("sizes = [{ weight = 1, gpus_per_task = 1 }]", &size), &[]).unwrap();
         let foretell_scenarios::scenario::Workload::Synthetic(jobs) = scenario.workload else { panic!() };
         let default = scenario.faults.unwrap().policy;
         let policy = jobs.traits[0].on_failure.as_deref().unwrap_or(&default);
@@ -130,8 +131,8 @@ fn what_a_size_says_comes_first() {
     assert_eq!(found("", ", max_retries = 3", role), [(RestartJob, Some(3)), job, (RestartJob, Some(1))]);
     check(
         &and("[faults]\nroles = [{ name = \"ps\" }, { name = \"worker\" }, { name = \"worker\" }]"),
-        "14:20: faults.roles[0].name: no job has pods of a role `ps` (expected `worker`)\n\
-         14:62: faults.roles[2].name: there is another role `worker`",
+        "14:19: faults.roles[0].name: no job has pods of a role `ps` (expected `worker`)\n\
+         14:57: faults.roles[2].name: there is another role `worker`",
     );
 }
 

@@ -349,6 +349,7 @@ fn library_scenarios_resolve() {
             "serving" | "batching" | "paged-kv" | "chunked-prefill" => (1, 8),
             "topology-aware" => (160, 1_280),
             "failures" => (2_080, 16_640),
+            "checkpoint-storm" => (1_032, 8_256),
             "classical" | "autoscaling" | "batch-inference" => (2, 16),
             "canary" | "lora" => (4, 32),
             "gpu-cost" => (9, 72),

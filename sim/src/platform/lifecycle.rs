@@ -378,8 +378,7 @@ where
             0.0
         };
         let bytes = self.checkpoint_bytes(id);
-        let schedule =
-            Schedule::new(cost.checkpoints, &self.checkpoint_cost(id), bytes, interruptions_per_s);
+        let schedule = Schedule::new(cost.checkpoints, &self.checkpoint_cost(id), bytes, interruptions_per_s);
         if self.storage.is_some() && bytes.is_some() {
             schedule.on_shared_storage(starts_again)
         } else {

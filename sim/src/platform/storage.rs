@@ -116,7 +116,7 @@ struct Load {
     own: u64,
 }
 
-fn gb_per_s(bytes_per_s: u64) -> f64 {
+const fn gb_per_s(bytes_per_s: u64) -> f64 {
     bytes_per_s as f64 / 1e9
 }
 

@@ -214,7 +214,7 @@ impl Work {
     }
 
     /// What it does if it stands still no longer for what it moves.
-    pub(super) fn go_on_at_once(&mut self) {
+    pub(super) const fn go_on_at_once(&mut self) {
         self.moves = None;
     }
 
@@ -400,8 +400,11 @@ mod tests {
 
     /// Checkpoints after each `interval` that take `write`, in a part of which the job stands still.
     fn written(interval: Time, write: Time, stall_millionths: u32) -> Schedule {
-        let cost =
-            CheckpointCost { write_bytes_per_s: 1_000_000_000, stall_millionths, ..CheckpointCost::default() };
+        let cost = CheckpointCost {
+            write_bytes_per_s: 1_000_000_000,
+            stall_millionths,
+            ..CheckpointCost::default()
+        };
         Schedule::new(Checkpoints::Every(interval), &cost, Some(write.as_nanos()), 0.0)
     }
 
@@ -508,6 +511,10 @@ mod tests {
         GoOn(u64),
         /// Somebody asks how far it has come.
         Look,
+        /// It takes a checkpoint on storage that others use.
+        Take,
+        /// What it moves there arrives.
+        Arrive,
     }
 
     fn step() -> impl Strategy<Value = (u64, Step)> {
@@ -517,6 +524,8 @@ mod tests {
             Just(Step::Fail),
             (1_u64..4).prop_map(Step::GoOn),
             Just(Step::Look),
+            Just(Step::Take),
+            Just(Step::Arrive),
         ];
         (0_u64..50, step)
     }
@@ -532,11 +541,13 @@ mod tests {
             write in 0_u64..15,
             stall_millionths in 0_u32..=1_000_000,
             restart_cost in 0_u64..10,
+            is_shared: bool,
         ) {
             let checkpoints = interval.map_or(Checkpoints::Never, |nanos| Checkpoints::Every(Time::from_nanos(nanos)));
             let cost =
                 CheckpointCost { write_bytes_per_s: 1_000_000_000, stall_millionths, ..CheckpointCost::default() };
             let schedule = Schedule::new(checkpoints, &cost, Some(write), 0.0);
+            let schedule = if is_shared { schedule.on_shared_storage(true) } else { schedule };
             let restart = Time::from_nanos(restart_cost);
             let mut work = Work::new(None, 3);
             // The same, told of every nanosecond.
@@ -554,6 +565,9 @@ mod tests {
                         (0, Step::Units(0)) => {}
                         (0, Step::Units(next)) => work.start(time, pace(next), restart, schedule),
                         (0, _) | (_, Step::Look) => work.advance(time),
+                        (_, Step::Take) if is_shared && !hangs && work.moves().is_none() => work.take_checkpoint(time),
+                        (_, Step::Arrive) if work.moves().is_some() => work.moved(time, work.moves().unwrap()),
+                        (_, Step::Take | Step::Arrive) => {}
                         (_, Step::Units(0)) => {
                             let at_stake = work.at_stake(time);
                             prop_assert_eq!(work.stop(time), at_stake);

@@ -6,13 +6,13 @@ use foretell_sim::framework::{ClusterState, NodeId, RestartCost, Time};
 use foretell_sim::log::{JobResult, JobStatus, Observer, Record, RunResult};
 use foretell_sim::platform::{
     BlockRule, CheckpointCost, Checkpoints, Config, FailureOutcome, FailurePolicy, FaultKind, FaultRate,
-    Faults, NodeCheck, OnFailure, Place, PreemptionCost, Repair, RepairSpread, RolePolicy, ScheduledFault, SizedBytes,
-    Stragglers, Submission,
+    Faults, NodeCheck, OnFailure, Place, PreemptionCost, Repair, RepairSpread, RolePolicy, ScheduledFault,
+    SizedBytes, Storage, Stragglers, Submission,
 };
 use foretell_testkit::check_invariants;
 use proptest::prelude::*;
 
-use crate::fixtures::{cluster, job, observe_profile, profile, share, simulate};
+use crate::fixtures::{cluster, job, observe_stored, profile, share, simulate};
 
 fn at(at_s: f64, node: usize, kind: FaultKind, duration_s: f64) -> ScheduledFault {
     let (at, duration) = (Time::from_s(at_s), Some(Time::from_s(duration_s)));
@@ -168,7 +168,8 @@ fn roles_may_have_bounds_of_their_own() {
         let policy = FailurePolicy { max_retries, roles: vec![role], ..FailurePolicy::default() };
         jobs[0].on_failure = Some(Arc::new(policy.clone()));
         let faults = [at(20.0, 0, FaultKind::Software, 0.0), at(50.0, 0, FaultKind::Software, 0.0)];
-        let run = |jobs: &[Submission], config| simulate(&cluster(&[1]), jobs, "fifo+binpack", config).unwrap();
+        let run =
+            |jobs: &[Submission], config| simulate(&cluster(&[1]), jobs, "fifo+binpack", config).unwrap();
         let result = run(&jobs, config(&faults, OnFailure::RestartJob));
         assert_eq!(result.jobs[0].status, expected, "{policy:?}");
         // As the run has it.
@@ -383,6 +384,7 @@ proptest! {
         spares in 0_u32..2,
         slow_share in prop::sample::select(vec![0.0, 0.5]),
         check in prop::option::of(0.0..1.0_f64),
+        storage in prop::option::of(prop::sample::select(vec![1_u64 << 29, 1 << 31])),
         seed in any::<u64>(),
     ) {
         let mut clock_s = 0.0;
@@ -422,7 +424,14 @@ proptest! {
         preemption.termination_grace = Time::from_s(grace_s);
         preemption.resize_cost = Time::from_s(resize_s);
         let config = Config { seed, decision_latency: Time::from_s(latency_s), ..config };
-        let result = observe_profile(&cluster(&[4, 2, 2, 0]), &jobs, profile(policy, &jobs), config, &mut Watch).unwrap();
+        // What one job writes at, two write at together, or half of that.
+        let storage = storage.map(|bytes_per_s| Storage {
+            write_bytes_per_s: bytes_per_s,
+            read_bytes_per_s: bytes_per_s,
+            node_bytes_per_s: Some(1 << 30),
+        });
+        let nodes = cluster(&[4, 2, 2, 0]);
+        let result = observe_stored(&nodes, &jobs, profile(policy, &jobs), (config, storage), &mut Watch).unwrap();
         let (mut lost, mut failures) = (0, 0);
         for (job, submission) in result.jobs.iter().zip(&jobs) {
             lost += job.gpu_lost;

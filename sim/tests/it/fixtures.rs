@@ -7,7 +7,7 @@ use foretell_sim::framework::{
     ClusterState, GpuRequest, Labels, NodeSpec, Profile, Resources, TaskShape, TaskSpec, Time, TypicalTasks,
 };
 use foretell_sim::log::{JobStatus, Metrics, Observer, Record, RunResult, Sampling};
-use foretell_sim::platform::{Config, Role, Simulation, SimulationError, Submission};
+use foretell_sim::platform::{Config, Role, Simulation, SimulationError, Storage, Submission};
 
 /// Nodes with this many GPUs each, 8 CPUs per GPU and one more.
 pub(crate) fn cluster(gpus_per_node: &[u32]) -> ClusterState {
@@ -99,18 +99,33 @@ pub(crate) fn observe_profile(
     config: Config,
     observer: &mut dyn Observer,
 ) -> Result<RunResult, SimulationError<()>> {
+    observe_stored(cluster, jobs, profile, (config, None), observer)
+}
+
+/// The same with storage that all share.
+pub(crate) fn observe_stored(
+    cluster: &ClusterState,
+    jobs: &[Submission],
+    profile: Profile,
+    (config, storage): (Config, Option<Storage>),
+    observer: &mut dyn Observer,
+) -> Result<RunResult, SimulationError<()>> {
     let mut metrics = Metrics::new(typical(jobs), Sampling::Auto);
     let workload = jobs.iter().cloned().map(Ok);
     let (nodes, gpus, seed) =
         (cluster.nodes().len() as u64, cluster.gpu_capacity_milli() / 1000, config.seed);
     let policy = profile.name.clone();
-    let counts = Simulation::new(config, cluster.clone(), profile, workload, &mut [&mut metrics, observer])
-        .run(&mut |_| ())?;
+    let mut observers: [&mut dyn Observer; 2] = [&mut metrics, observer];
+    let mut simulation = Simulation::new(config, cluster.clone(), profile, workload, &mut observers);
+    if let Some(storage) = storage {
+        simulation = simulation.storing_on(storage).unwrap();
+    }
+    let counts = simulation.run(&mut |_| ())?;
     Ok(metrics.finish(&policy, seed, nodes, gpus, counts))
 }
 
 /// Listens to nothing.
-struct Deaf;
+pub(crate) struct Deaf;
 
 impl Observer for Deaf {
     fn advance(&mut self, _from: Time, _to: Time, _state: &ClusterState) {}

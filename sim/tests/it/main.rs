@@ -11,4 +11,5 @@ mod lifecycle;
 mod metrics;
 mod preemption;
 mod profiles;
+mod storage;
 mod traffic;

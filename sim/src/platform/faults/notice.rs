@@ -62,8 +62,7 @@ impl JobFaults {
         let mut is_over = policy.max_retries.is_some_and(|retries| self.count > retries);
         for own in &policy.roles {
             let Some(retries) = own.max_retries else { continue };
-            let is_meant = |role: &Box<str>| policy.of_role(role) == Some(own);
-            if !roles.iter().any(is_meant) {
+            if !roles.iter().any(|role| policy.of_role(role) == Some(own)) {
                 continue;
             }
             let at = self.by_role.iter().position(|(name, _)| *name == own.role).unwrap_or_else(|| {
@@ -159,14 +158,13 @@ where
         if faults.is_one_too_many(policy, &roles) {
             return OnFailure::Fail;
         }
-        let of_role =
-            |role: &Box<str>| policy.of_role(role).map_or(policy.on_failure, |own| own.on_failure);
+        let of_role = |role: &str| policy.of_role(role).map_or(policy.on_failure, |own| own.on_failure);
         let drastic = |action: &OnFailure| match action {
             OnFailure::RestartPod => 0,
             OnFailure::RestartJob => 1,
             OnFailure::Fail => 2,
         };
-        roles.iter().map(of_role).max_by_key(drastic).unwrap_or(policy.on_failure)
+        roles.iter().map(|role| of_role(role)).max_by_key(drastic).unwrap_or(policy.on_failure)
     }
 
     /// The job goes on from its last checkpoint with the pods that are left.
