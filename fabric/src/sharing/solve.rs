@@ -143,6 +143,16 @@ impl Sharing {
         self.scratch.include(flow);
     }
 
+    /// Forgets flows that were taken away after they were included.
+    pub(super) fn drop_removed(&mut self) {
+        let Self { flows, scratch, .. } = self;
+        let Scratch { members, places, .. } = scratch;
+        members.retain(|member| flows[member.flow as usize].live);
+        for (member, place) in members.iter().zip(0..) {
+            places[member.flow as usize].place = place;
+        }
+    }
+
     /// Solves for the flows that are included and for whom they reach, until all conditions hold.
     ///
     /// Of their links only the tight ones take part. That the roomy ones have not become too narrow is looked at

@@ -123,7 +123,7 @@ pub(super) struct Flow {
     pub(super) level: f64,
     /// The link that holds it back, or `NONE`.
     pub(super) bottleneck: u32,
-    live: bool,
+    pub(super) live: bool,
     pub(super) entries: Vec<Entry>,
     /// So many entries from the first on are of links that may be contended; the others are of links that are not.
     pub(super) contended: u32,
@@ -138,6 +138,10 @@ pub struct Sharing {
     pub(super) flows: Vec<Flow>,
     free: Vec<u32>,
     pub(super) scratch: Scratch,
+    /// Whether changes are only noted, to be solved for together.
+    held: bool,
+    /// Links that were given other capacities since then.
+    recapacitated: Vec<u32>,
 }
 
 impl Sharing {
@@ -162,7 +166,57 @@ impl Sharing {
             flows: Vec::new(),
             free: Vec::new(),
             scratch: Scratch::default(),
+            held: false,
+            recapacitated: Vec::new(),
         })
+    }
+
+    /// Notes changes from now on without solving for them; rates stay as they are, and new flows have none, until
+    /// [`Sharing::release`]. Changes of one instant then cost one solve.
+    pub fn hold(&mut self) {
+        if !self.held {
+            self.held = true;
+            self.scratch.begin();
+        }
+    }
+
+    /// Solves for all changes since [`Sharing::hold`]: [`Sharing::changed`] then tells of all of them together.
+    pub fn release(&mut self) {
+        if self.held {
+            self.held = false;
+            self.drop_removed();
+            // Whoever filled them may have gone meanwhile, and others be too many all the same.
+            for at in 0..self.recapacitated.len() {
+                self.include_overfull(self.recapacitated[at]);
+            }
+            self.recapacitated.clear();
+            self.settle();
+        }
+    }
+
+    /// A link that had room and has too little now: all its flows are solved for.
+    fn include_overfull(&mut self, id: u32) {
+        let (link, load) = (&self.links[id as usize], &self.loads[id as usize]);
+        let contended = self.contention[id as usize] != Contention::None;
+        if contended && load.used > load.capacity && link.level.is_infinite() {
+            self.contention[id as usize] = Contention::Tight;
+            for at in 0..link.flows.len() {
+                let flow = self.links[id as usize].flows[at].flow;
+                self.include(flow);
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        if !self.held {
+            self.scratch.begin();
+        }
+    }
+
+    fn solve(&mut self) {
+        if !self.held {
+            self.settle();
+        }
     }
 
     /// Adds a flow that puts `weight` bytes on each link per byte of its rate. A link may come more than once. Rates per `share`
@@ -174,7 +228,7 @@ impl Sharing {
         share: f64,
     ) -> Result<FlowId, SharingError> {
         self.check(links, cap_gb_per_s, share)?;
-        self.scratch.begin();
+        self.begin();
         let id = self.free.pop().unwrap_or_else(|| {
             self.flows.push(Flow {
                 cap: 0.0,
@@ -218,14 +272,14 @@ impl Sharing {
             self.demand_changed(link);
         }
         self.include(id);
-        self.settle();
+        self.solve();
         Ok(FlowId(id))
     }
 
     /// Takes a flow away. Its id may be given to another.
     pub fn remove(&mut self, flow: FlowId) -> Result<(), SharingError> {
         let id = self.find(flow)?;
-        self.scratch.begin();
+        self.begin();
         let mut entries = std::mem::take(&mut self.flows[id as usize].entries);
         let Flow { cap, rate, .. } = self.flows[id as usize];
         for entry in &entries {
@@ -237,7 +291,7 @@ impl Sharing {
             self.loads[entry.link as usize].used -= entry.weight * rate;
             link.demand_less(entry.weight, cap);
             if link.level.is_finite() {
-                self.release(entry.link);
+                self.let_go(entry.link);
             }
             self.demand_changed(entry.link);
         }
@@ -246,7 +300,7 @@ impl Sharing {
         flow.entries = entries;
         flow.live = false;
         self.free.push(id);
-        self.settle();
+        self.solve();
         Ok(())
     }
 
@@ -254,7 +308,7 @@ impl Sharing {
     pub fn set_cap(&mut self, flow: FlowId, cap_gb_per_s: f64) -> Result<(), SharingError> {
         let id = self.find(flow)?;
         check_cap(cap_gb_per_s, self.flows[id as usize].entries.is_empty())?;
-        self.scratch.begin();
+        self.begin();
         let Flow { cap: before, rate, bottleneck, .. } = self.flows[id as usize];
         self.flows[id as usize].cap = cap_gb_per_s;
         for at in 0..self.flows[id as usize].entries.len() {
@@ -266,7 +320,7 @@ impl Sharing {
         if bottleneck == NONE || cap_gb_per_s < rate {
             self.include(id);
         }
-        self.settle();
+        self.solve();
         Ok(())
     }
 
@@ -277,23 +331,19 @@ impl Sharing {
             return Err(SharingError::UnknownLink { link, links });
         }
         check_capacity(capacity_gb_per_s)?;
-        self.scratch.begin();
+        self.begin();
         let id = link.index() as u32;
         self.loads[link.index()].capacity = capacity_gb_per_s;
         if self.links[link.index()].level.is_finite() {
-            self.release(id);
+            self.let_go(id);
         }
         self.demand_changed(id);
-        let contended = self.contention[link.index()] != Contention::None;
-        let overfull = self.loads[link.index()].used > capacity_gb_per_s;
-        if contended && overfull && self.links[link.index()].level.is_infinite() {
-            self.contention[link.index()] = Contention::Tight;
-            for at in 0..self.links[link.index()].flows.len() {
-                let flow = self.links[link.index()].flows[at].flow;
-                self.include(flow);
-            }
+        if self.held {
+            self.recapacitated.push(id);
+        } else {
+            self.include_overfull(id);
         }
-        self.settle();
+        self.solve();
         Ok(())
     }
 
@@ -342,7 +392,7 @@ impl Sharing {
     }
 
     /// Sees to it that the flows which a link holds back are solved again.
-    fn release(&mut self, link: u32) {
+    fn let_go(&mut self, link: u32) {
         let mut any = false;
         for at in 0..self.links[link as usize].flows.len() {
             let flow = self.links[link as usize].flows[at].flow;
@@ -364,7 +414,7 @@ impl Sharing {
         if !contended {
             self.contention[id as usize] = Contention::None;
             if link.level.is_finite() {
-                self.release(id);
+                self.let_go(id);
                 self.links[id as usize].level = f64::INFINITY;
             }
             return;

@@ -295,6 +295,69 @@ proptest! {
     }
 }
 
+/// Runs operations in groups, each solved for at once; after each, rates must be those of filling from scratch, and `changed` name what
+/// changed in the group and nothing else.
+fn compare_held(capacities: &[f64], groups: &[Vec<Operation>]) {
+    let mut capacities = capacities.to_vec();
+    let mut sharing = Sharing::new(&capacities).unwrap();
+    let mut flows: Vec<(FlowId, Flow)> = Vec::new();
+    for group in groups {
+        let before: Vec<(FlowId, f64)> =
+            flows.iter().map(|flow| (flow.0, sharing.rate_gb_per_s(flow.0))).collect();
+        let mut added: Vec<FlowId> = Vec::new();
+        sharing.hold();
+        for operation in group {
+            match operation {
+                Operation::Add(flow) => {
+                    let id = sharing.add(&flow.hops(), flow.cap, flow.share).unwrap();
+                    flows.push((id, flow.clone()));
+                    added.push(id);
+                }
+                Operation::Remove(at) if !flows.is_empty() => {
+                    let (id, _) = flows.remove(at % flows.len());
+                    sharing.remove(id).unwrap();
+                    added.retain(|&added| added != id);
+                }
+                Operation::Cap(at, cap) if !flows.is_empty() => {
+                    let at = at % flows.len();
+                    sharing.set_cap(flows[at].0, *cap).unwrap();
+                    flows[at].1.cap = *cap;
+                }
+                Operation::Capacity(link, capacity) => {
+                    sharing.set_capacity(LinkId::new(*link as u32), *capacity).unwrap();
+                    capacities[*link] = *capacity;
+                }
+                _ => {}
+            }
+        }
+        sharing.release();
+        let (ids, specs): (Vec<FlowId>, Vec<Flow>) = flows.iter().cloned().unzip();
+        assert_rates(&sharing, &ids, &max_min(&capacities, &specs));
+        let was = |id: FlowId| {
+            let old = before.iter().find(|flow| flow.0 == id && !added.contains(&id));
+            old.map_or(0.0, |flow| flow.1)
+        };
+        let mut changed: Vec<FlowId> =
+            ids.into_iter().filter(|&id| sharing.rate_gb_per_s(id).to_bits() != was(id).to_bits()).collect();
+        let mut told = sharing.changed().to_vec();
+        changed.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(told, changed, "after {group:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4_000) })]
+
+    #[test]
+    fn changes_solved_for_together_give_what_filling_from_scratch_gives(
+        capacities in prop::collection::vec(quantity(), LINKS),
+        groups in prop::collection::vec(prop::collection::vec(operation(LINKS, 5), 0..8), 1..12),
+    ) {
+        compare_held(&capacities, &groups);
+    }
+}
+
 /// A cap so large that what others ask for is lost in its rounding leaves no trace once it is gone.
 #[test]
 fn a_huge_cap_hides_nobody() {
