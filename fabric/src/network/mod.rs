@@ -14,6 +14,7 @@ mod graph;
 mod loads;
 mod route;
 mod spec;
+mod ways;
 
 use thiserror::Error;
 

@@ -359,6 +359,45 @@ fn a_degraded_link_keeps_its_place() {
 }
 
 #[test]
+fn ways_out_are_as_slow_as_what_is_narrowest_on_them() {
+    let check = |network: &Network, nodes: std::ops::Range<u32>, expected: f64| {
+        let nodes: Vec<u32> = nodes.collect();
+        assert_near(network.way_out_slowdown(&nodes), expected, 1e-9);
+    };
+    // Four nodes a leaf at 2:1 over two spines; a node alone of a leaf has all that leads out of it.
+    let mut network = leaf_spine(16, 4, 2, 2.0);
+    check(&network, 0..4, 2.0);
+    check(&network, 4..8, 2.0);
+    check(&network, 0..8, 2.0);
+    check(&network, 0..1, 1.0);
+    check(&network, 0..16, 1.0);
+    // Half of one link up: half of the flows go over it. Nothing fails that is not on the way of these nodes.
+    let nic = network.nic(0, 0).unwrap();
+    let up =
+        network.switch_links(network.leaf(nic)).find(|&link| network.tier(link) == LinkTier::Leaf).unwrap();
+    network.degrade(up, 0.5).unwrap();
+    check(&network, 0..4, 4.0);
+    check(&network, 4..8, 2.0);
+    // Three tiers: 2:1 and then 4:1. Out of a leaf the spines of its pod lead, out of a pod the cores.
+    let attachment = Attachment::ByNode { nodes_per_leaf: 2 };
+    let (spines, cores) = (oversubscribed(1, 2.0), oversubscribed(1, 4.0));
+    let shape = Shape::ThreeTier { attachment, spines, leaves_per_pod: 2, cores };
+    let spec = NetworkSpec { nodes: 16, nics_per_node: 2, nic_gb_per_s: 50.0, shape };
+    let network = Network::new(&spec).unwrap();
+    check(&network, 0..2, 2.0);
+    check(&network, 4..8, 8.0);
+    // Rails are all as wide as their cards; a failed card leaves no way, and one of half its rate counts for the node.
+    let mut network = rails(40);
+    check(&network, 0..20, 1.0);
+    assert_near(network.card_slowdown(3), 1.0, 0.0);
+    network.degrade(network.nic_down(network.nic(3, 5).unwrap()), 0.25).unwrap();
+    assert_near(network.card_slowdown(3), 4.0, 1e-9);
+    check(&network, 0..20, 1.0);
+    network.fail(network.nic_up(network.nic(3, 5).unwrap())).unwrap();
+    assert_eq!((network.card_slowdown(3), network.way_out_slowdown(&[3])), (f64::INFINITY, f64::INFINITY));
+}
+
+#[test]
 fn what_is_not_there_is_named() {
     let network = leaf_spine(4, 2, 2, 1.0);
     let mut loads = Loads::new(&network, ECMP);
