@@ -23,7 +23,7 @@ pub use loads::{AllToAllRails, LoadBuffers, Loads, Member};
 pub use route::{RouteError, Routing};
 pub use spec::{Attachment, NetworkSpec, Shape, SpecError, Uplinks, Width};
 
-use spec::Clos;
+use spec::{Clos, Ports};
 
 /// A directed link; dense from 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -193,6 +193,33 @@ impl Network {
         } else {
             LinkTier::Spine
         }
+    }
+
+    /// Where rails are wired alike, a link between a leaf and a spine has its like on each rail of the unit: the number of their group, and the
+    /// link's rail.
+    pub const fn rail_group(&self, link: LinkId) -> Option<(u32, u32)> {
+        let clos = &self.clos;
+        if !matches!(clos.ports, Ports::Rails { .. }) || !matches!(self.tier(link), LinkTier::Leaf) {
+            return None;
+        }
+        let (number, of_leaf) = (link.0 - clos.first_leaf_link(), 2 * clos.leaf_uplinks());
+        let (leaf, way) = (number / of_leaf, number % of_leaf);
+        Some((leaf / clos.nics_per_node * of_leaf + way, leaf % clos.nics_per_node))
+    }
+
+    /// How many such groups there are.
+    pub const fn rail_groups(&self) -> u32 {
+        match self.clos.ports {
+            Ports::Rails { .. } => self.clos.leaves / self.clos.nics_per_node * 2 * self.clos.leaf_uplinks(),
+            Ports::InOrder { .. } => 0,
+        }
+    }
+
+    /// The links of a group, by rail.
+    pub fn rail_links(&self, group: u32) -> impl Iterator<Item = LinkId> {
+        let (rails, of_leaf) = (self.clos.nics_per_node, 2 * self.clos.leaf_uplinks());
+        let first = self.clos.first_leaf_link() + group / of_leaf * rails * of_leaf + group % of_leaf;
+        (0..rails).map(move |rail| LinkId(first + rail * of_leaf))
     }
 
     /// What a link carries now; 0 where it failed.

@@ -34,8 +34,8 @@ pub struct Metrics {
     defects: FxHashMap<u64, Arc<str>>,
     /// What running jobs hold, and since when.
     running: FxHashMap<u64, Held>,
-    /// Since when, and how, running jobs step that say so.
-    paces: FxHashMap<u64, (Time, Pace)>,
+    /// By job: since when, and how, one that runs steps that says so.
+    paces: Vec<Option<(Time, Pace)>>,
     evictions: Vec<EvictionResult>,
     /// Where anything fails or checkpoints take time.
     faults: Option<FaultTally>,
@@ -78,7 +78,7 @@ impl Metrics {
             reasons: FxHashMap::default(),
             defects: FxHashMap::default(),
             running: FxHashMap::default(),
-            paces: FxHashMap::default(),
+            paces: Vec::new(),
             evictions: Vec::new(),
             faults: None,
             gpu_whole_milli: 0,
@@ -99,8 +99,7 @@ impl Metrics {
         for (job, held) in still_running {
             self.job(job).gpu_held += held.until(end);
         }
-        let still_stepping: Vec<u64> = self.paces.keys().copied().collect();
-        for job in still_stepping {
+        for job in 0..self.paces.len() as u64 {
             self.paced(end, job, None);
         }
         let mut reasons: Vec<_> =
@@ -180,10 +179,12 @@ impl Metrics {
 
     /// A job steps otherwise from now on, or no more.
     fn paced(&mut self, now: Time, job: u64, pace: Option<Pace>) {
-        let before = match pace {
-            Some(pace) => self.paces.insert(job, (now, pace)),
-            None => self.paces.remove(&job),
-        };
+        let at = job as usize;
+        if self.paces.len() <= at && pace.is_some() {
+            self.paces.resize(at + 1, None);
+        }
+        let Some(held) = self.paces.get_mut(at) else { return };
+        let before = std::mem::replace(held, pace.map(|pace| (now, pace)));
         if before.is_none() && pace.is_none() {
             return;
         }

@@ -145,19 +145,26 @@ where
             let members = members.collect();
             traffic.place(id, Arc::clone(&law), members);
         }
-        let stepping = self.traffic.as_ref().and_then(|traffic| traffic.stepping(id));
-        let stepping = stepping.unwrap_or_else(|| Stepping::local(law.alone_s()));
+        // What its neighbours leave it is known at the end of the instant.
+        let step_s = self.traffic.as_ref().and_then(|traffic| traffic.alone_s(id));
         if let Some(steps) = &mut self.jobs[id].steps {
-            steps.speed = steps.speed_at(stepping.step_s);
+            steps.speed = steps.speed_at(step_s.unwrap_or_else(|| law.alone_s()));
         }
         self.request_sharing(queue);
     }
 
-    /// Tells the log how a job steps now, if that is another way than was told before.
+    /// Tells the log how a job steps now, if that is another way than was told before. Of one that sends that is told when it is known.
     pub(super) fn tell_pace(&mut self, id: JobId) {
-        let Some(steps) = &mut self.jobs[id].steps else { return };
+        if self.traffic.as_ref().is_some_and(|traffic| traffic.has_changed() && traffic.alone_s(id).is_some())
+        {
+            return;
+        }
         let stepping = self.traffic.as_ref().and_then(|traffic| traffic.stepping(id));
-        let stepping = stepping.unwrap_or_else(|| Stepping::local(0.0));
+        self.tell_stepping(id, stepping.unwrap_or_else(|| Stepping::local(0.0)));
+    }
+
+    fn tell_stepping(&mut self, id: JobId, stepping: Stepping) {
+        let Some(steps) = &mut self.jobs[id].steps else { return };
         let pace = Pace {
             speed: steps.speed,
             is_held_back: stepping.is_held_back,
@@ -200,7 +207,7 @@ where
                     live.set_pace(id, self.now, queue);
                 }
             }
-            self.tell_pace(id);
+            self.tell_stepping(id, stepping);
         }
     }
 

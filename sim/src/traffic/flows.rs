@@ -9,6 +9,7 @@ use foretell_fabric::sharing::{FlowId, Sharing, SharingError};
 use foretell_framework::JobId;
 use slotmap::SecondaryMap;
 
+use super::rails::Rails;
 use super::{LinkChange, Pattern, Phases, StepLaw};
 
 /// A flow that has this much less than it asks for is held back; above rounding.
@@ -55,12 +56,15 @@ pub struct Traffic {
     routing: Routing,
     phases: Phases,
     sharing: Sharing,
+    rails: Rails,
     buffers: LoadBuffers,
     flows: SecondaryMap<JobId, Flow>,
     /// By flow.
     owners: Vec<Option<JobId>>,
     /// Jobs whose rate is another than when they were last asked for; may come more than once.
     changed: Vec<JobId>,
+    /// Whether there are changes that were not solved for.
+    is_held: bool,
     /// In order of time.
     pub(crate) link_changes: Vec<LinkChange>,
 }
@@ -69,8 +73,10 @@ impl Traffic {
     /// Nobody sends on a network. Node number n of the cluster is node n of the network.
     pub fn new(network: Network, routing: Routing, phases: Phases) -> Result<Self, SharingError> {
         let sharing = Sharing::new(&network.capacities_gb_per_s())?;
+        let rails = Rails::new(&network);
         Ok(Self {
             network,
+            rails,
             routing,
             phases,
             sharing,
@@ -78,8 +84,17 @@ impl Traffic {
             flows: SecondaryMap::new(),
             owners: Vec::new(),
             changed: Vec::new(),
+            is_held: false,
             link_changes: Vec::new(),
         })
+    }
+
+    /// The same with every link counted by itself, where [`Traffic::new`] has one stand for those of all rails while they carry the same.
+    /// The rates are the same; it takes longer.
+    pub fn link_by_link(network: Network, routing: Routing, phases: Phases) -> Result<Self, SharingError> {
+        let mut traffic = Self::new(network, routing, phases)?;
+        traffic.rails.are_apart = true;
+        Ok(traffic)
     }
 
     /// Links that change at given times while a simulation runs.
@@ -107,7 +122,8 @@ impl Traffic {
         nearest
     }
 
-    /// A job sends from now on by this law, between these nodes in order of ranks.
+    /// A job sends from now on by this law, between these nodes in order of ranks. How fast it is and what that does to others is
+    /// known after [`Traffic::take_changed`].
     pub fn place(&mut self, job: JobId, law: Arc<StepLaw>, members: Vec<Member>) {
         self.remove(job);
         if members.len() < 2 || !law.communicates() {
@@ -117,18 +133,64 @@ impl Traffic {
         self.add(job, law, members, weights);
     }
 
-    /// A job sends no more.
+    /// A job sends no more; that others are faster for it is known after [`Traffic::take_changed`].
     pub fn remove(&mut self, job: JobId) {
         let Some(flow) = self.flows.remove(job) else { return };
         if let Some(id) = flow.id {
-            self.owners[id.index()] = None;
-            if self.sharing.remove(id).is_ok() {
-                self.note_changed();
+            self.unshare(id);
+            self.rails.leave(&self.network, &flow.weights);
+        }
+    }
+
+    /// Takes a flow from the links.
+    fn unshare(&mut self, id: FlowId) {
+        self.owners[id.index()] = None;
+        self.hold();
+        // The flow was added, so that it is there to be removed.
+        let _removed = self.sharing.remove(id);
+    }
+
+    /// Puts a flow on the links that count.
+    fn share(&mut self, job: JobId, weights: &[LinkWeight], cap_gb_per_s: f64) -> Option<FlowId> {
+        self.hold();
+        let counts = |hop: &&LinkWeight| self.rails.counts(&self.network, hop.link);
+        let counting: Vec<LinkWeight> = weights.iter().filter(counts).copied().collect();
+        let id = self.sharing.add(&counting, cap_gb_per_s, 1.0).ok()?;
+        if self.owners.len() <= id.index() {
+            self.owners.resize(id.index() + 1, None);
+        }
+        self.owners[id.index()] = Some(job);
+        Some(id)
+    }
+
+    /// From now on every link of these groups counts.
+    fn part(&mut self, groups: &[u32]) {
+        if groups.is_empty() {
+            return;
+        }
+        let crosses = |hop: &LinkWeight| {
+            self.network.rail_group(hop.link).is_some_and(|(group, _)| groups.contains(&group))
+        };
+        let crossing = self.flows.iter().filter(|(_, flow)| flow.weights.iter().any(crosses));
+        let jobs: Vec<JobId> = crossing.map(|(job, _)| job).collect();
+        for job in jobs {
+            let Some(flow) = self.flows.get_mut(job) else { continue };
+            let (Some(id), cap_gb_per_s) = (flow.id.take(), flow.cap_gb_per_s) else { continue };
+            let weights = std::mem::take(&mut flow.weights);
+            self.unshare(id);
+            let id = self.share(job, &weights, cap_gb_per_s);
+            if let Some(flow) = self.flows.get_mut(job) {
+                (flow.id, flow.weights) = (id, weights);
             }
         }
     }
 
-    /// How a job that sends steps now; `None` for one that does not.
+    /// What a step of a job that sends would take if nobody else did; `None` for one that does not send.
+    pub fn alone_s(&self, job: JobId) -> Option<f64> {
+        self.flows.get(job).map(|flow| flow.law.step_s(flow.alone_gb_per_s))
+    }
+
+    /// How a job that sends steps, as of the last [`Traffic::take_changed`]; `None` for one that does not.
     pub fn stepping(&self, job: JobId) -> Option<Stepping> {
         let flow = self.flows.get(job)?;
         let law = &*flow.law;
@@ -152,8 +214,15 @@ impl Traffic {
         })
     }
 
-    /// Jobs whose rate changed since this was last asked for, each once.
+    /// Solves for all that has begun, ended and changed since this was last asked for. Returns the jobs whose rate that changed, each
+    /// once.
     pub fn take_changed(&mut self) -> Vec<JobId> {
+        if std::mem::take(&mut self.is_held) {
+            self.sharing.release();
+            let owners = &self.owners;
+            let of = |id: &FlowId| owners.get(id.index()).copied().flatten();
+            self.changed.extend(self.sharing.changed().iter().filter_map(of));
+        }
         let mut changed = std::mem::take(&mut self.changed);
         changed.sort_unstable();
         changed.dedup();
@@ -161,9 +230,9 @@ impl Traffic {
         changed
     }
 
-    /// Whether there are such jobs, as far as is known.
+    /// Whether there may be such jobs.
     pub const fn has_changed(&self) -> bool {
-        !self.changed.is_empty()
+        self.is_held || !self.changed.is_empty()
     }
 
     /// Links have so much of their capacity left from now on: nothing if they fail, all if they are whole again. Flows
@@ -178,10 +247,13 @@ impl Traffic {
                 self.network.degrade(link, factor)?;
             }
             let now = self.network.capacity_gb_per_s(link);
-            reroutes |= (before <= 0.0) != (now <= 0.0);
-            if self.sharing.set_capacity(link, now).is_ok() {
-                self.note_changed();
+            if let Some(group) = self.rails.changed(&self.network, link) {
+                self.part(&[group]);
             }
+            reroutes |= (before <= 0.0) != (now <= 0.0);
+            self.hold();
+            // The network has just as many links as are shared.
+            let _known = self.sharing.set_capacity(link, now);
         }
         let is_changed = |hop: &LinkWeight| changes.iter().any(|&(link, _)| link == hop.link);
         let jobs: Vec<JobId> = self.flows.keys().collect();
@@ -241,17 +313,13 @@ impl Traffic {
             Phases::Interleaved => law.bytes / 1e9 / law.step_s(alone_gb_per_s),
             Phases::Synchronised => alone_gb_per_s,
         };
-        let has_way = alone_gb_per_s > 0.0;
-        let id = has_way.then(|| self.sharing.add(&weights, cap_gb_per_s, 1.0).ok()).flatten();
-        match id {
-            Some(id) => {
-                if self.owners.len() <= id.index() {
-                    self.owners.resize(id.index() + 1, None);
-                }
-                self.owners[id.index()] = Some(job);
-                self.note_changed();
-            }
-            None => self.changed.push(job),
+        let mut id = None;
+        if alone_gb_per_s > 0.0 {
+            let parted = self.rails.enter(&self.network, &weights);
+            self.part(&parted);
+            id = self.share(job, &weights, cap_gb_per_s);
+        } else {
+            self.changed.push(job);
         }
         // Even links lead up: what crosses a tier counts once.
         let upward = |tier: LinkTier| {
@@ -265,9 +333,9 @@ impl Traffic {
         self.flows.insert(job, flow);
     }
 
-    /// Notes whose rate the last operation changed.
-    fn note_changed(&mut self) {
-        let owners = &self.owners;
-        self.changed.extend(self.sharing.changed().iter().filter_map(|id| owners.get(id.index())?.as_ref()));
+    /// What happens in one instant is solved for together.
+    fn hold(&mut self) {
+        self.is_held = true;
+        self.sharing.hold();
     }
 }

@@ -6,6 +6,7 @@
 mod flows;
 mod law;
 mod profile;
+mod rails;
 
 use foretell_framework::Time;
 

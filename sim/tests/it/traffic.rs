@@ -74,6 +74,7 @@ fn check_steps(phases: Phases, jobs: &[(&Arc<StepLaw>, &[u32])], expected_s: &[f
     for (&id, &(law, nodes)) in ids.iter().zip(jobs) {
         traffic.place(id, Arc::clone(law), members(nodes));
     }
+    traffic.take_changed();
     let got: Vec<f64> = ids.iter().map(|&id| traffic.stepping(id).unwrap().step_s).collect();
     for (got_s, expected_s) in got.iter().zip(expected_s) {
         assert!((got_s - expected_s).abs() < 1e-9, "{got:?}, expected {expected_s:?}");
@@ -124,6 +125,7 @@ fn tiers_carry_what_crosses_them() {
     let (inside, across) = (ids.insert(()), ids.insert(()));
     traffic.place(inside, law(0.0, 10.0), members(&[0, 1]));
     traffic.place(across, law(0.0, 10.0), members(&[2, 4]));
+    traffic.take_changed();
     assert_eq!(traffic.stepping(inside).map(|step| step.leaf_bytes_per_s), Some(0.0));
     // 10 GB in 2 s over both boundaries, each once up.
     let step = traffic.stepping(across).unwrap();
@@ -142,8 +144,8 @@ fn a_link_that_fails_stops_whom_it_cuts_off() {
     let step_s = |traffic: &Traffic, job| traffic.stepping(job).unwrap().step_s;
     for (factor, expected_s) in [(0.5, 3.0), (0.0, f64::INFINITY), (1.0, 2.0)] {
         traffic.change_links(&[(up, factor)]).unwrap();
-        assert_eq!((step_s(&traffic, cut), step_s(&traffic, other)), (expected_s, 2.0));
         assert_eq!(traffic.take_changed(), [cut], "only who is concerned hears of it");
+        assert_eq!((step_s(&traffic, cut), step_s(&traffic, other)), (expected_s, 2.0));
     }
     assert!(traffic.change_links(&[(LinkId::new(10_000), 0.0)]).is_err());
 }
@@ -280,21 +282,36 @@ fn any_law() -> impl Strategy<Value = Arc<StepLaw>> {
     })
 }
 
+/// Twelve nodes of three cards in rail-optimised units of three nodes.
+fn rail_network(oversubscription: f64) -> Network {
+    let spines = Uplinks { switches: 2, width: Width::Oversubscription(oversubscription) };
+    let shape = Shape::LeafSpine { attachment: Attachment::ByRail { nodes_per_unit: 3 }, spines };
+    Network::new(&NetworkSpec { nodes: 12, nics_per_node: 3, nic_gb_per_s: 10.0, shape }).unwrap()
+}
+
 /// What may happen to the traffic of twelve nodes.
 #[derive(Clone, Debug)]
 enum Change {
-    Place(usize, Arc<StepLaw>, Vec<u32>),
+    Place(usize, Arc<StepLaw>, Vec<Member>),
     Remove(usize),
     Link(u32, f64),
 }
 
-fn any_change() -> impl Strategy<Value = Change> {
+/// On a network of so many rails and links.
+fn any_change(rails: u32, links: u32) -> impl Strategy<Value = Change> {
     let nodes = prop::sample::subsequence((0..12).collect::<Vec<u32>>(), 2..6).prop_shuffle();
     let factors = prop::sample::select(vec![0.0, 0.5, 1.0]);
+    // Most use all rails of their nodes, as jobs on whole nodes do.
+    let all: Vec<u32> = (0..rails).collect();
+    let rails = prop_oneof![4 => Just(all.clone()), 1 => prop::sample::subsequence(all, 1..=rails as usize)];
+    let place = (0_usize..8, any_law(), nodes, rails).prop_map(|(job, law, nodes, rails)| {
+        let member = |node| Member { node, rails: rails.clone() };
+        Change::Place(job, law, nodes.into_iter().map(member).collect())
+    });
     prop_oneof![
-        4 => (0_usize..8, any_law(), nodes).prop_map(|(job, law, nodes)| Change::Place(job, law, nodes)),
+        4 => place,
         2 => (0_usize..8).prop_map(Change::Remove),
-        1 => (0_u32..36, factors).prop_map(|(link, factor)| Change::Link(link, factor)),
+        1 => (0..links, factors).prop_map(|(link, factor)| Change::Link(link, factor)),
     ]
 }
 
@@ -302,29 +319,21 @@ fn is_near(one: Stepping, other: Stepping) -> bool {
     one.step_s.to_bits() == other.step_s.to_bits() || (one.step_s / other.step_s - 1.0).abs() < 1e-9
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
-
-    /// What is kept from change to change is what one gets who begins afresh, and who is not told of a change has none.
-    #[test]
-    fn steps_equal_those_from_scratch(
-        phases in any_phases(),
-        routing in prop::sample::select(vec![Routing::Adaptive, Routing::Ecmp { seed: 7, queue_pairs: 1 }]),
-        oversubscription in 1.0..4.0,
-        changes in prop::collection::vec(any_change(), 1..30),
-    ) {
-        let network = network(12, oversubscription);
-        let mut kept = Traffic::new(network.clone(), routing, phases).unwrap();
-        let mut ids = SlotMap::<JobId, ()>::with_key();
-        let ids: Vec<JobId> = (0..8).map(|_| ids.insert(())).collect();
-        let mut placed: Vec<Option<(Arc<StepLaw>, Vec<u32>)>> = vec![None; 8];
-        let mut links: Vec<(LinkId, f64)> = Vec::new();
-        let mut known: Vec<Option<Stepping>> = vec![None; 8];
-        for change in changes {
+/// What is kept from change to change is what one gets who begins afresh and counts every link by itself; and who is not told of a change
+/// has none.
+fn compare_with_scratch(network: &Network, routing: Routing, phases: Phases, instants: Vec<Vec<Change>>) {
+    let mut kept = Traffic::new(network.clone(), routing, phases).unwrap();
+    let mut ids = SlotMap::<JobId, ()>::with_key();
+    let ids: Vec<JobId> = (0..8).map(|_| ids.insert(())).collect();
+    let mut placed: Vec<Option<(Arc<StepLaw>, Vec<Member>)>> = vec![None; 8];
+    let mut links: Vec<(LinkId, f64)> = Vec::new();
+    let mut known: Vec<Option<Stepping>> = vec![None; 8];
+    for instant in instants {
+        for change in instant {
             match change {
-                Change::Place(job, law, nodes) => {
-                    kept.place(ids[job], Arc::clone(&law), members(&nodes));
-                    placed[job] = Some((law, nodes));
+                Change::Place(job, law, members) => {
+                    kept.place(ids[job], Arc::clone(&law), members.clone());
+                    placed[job] = Some((law, members));
                 }
                 Change::Remove(job) => {
                     kept.remove(ids[job]);
@@ -335,24 +344,49 @@ proptest! {
                     kept.change_links(&links[links.len() - 1..]).unwrap();
                 }
             }
-            let mut fresh = Traffic::new(network.clone(), routing, phases).unwrap();
-            fresh.change_links(&links).unwrap();
-            for (&id, placed) in ids.iter().zip(&placed) {
-                if let Some((law, nodes)) = placed {
-                    fresh.place(id, Arc::clone(law), members(nodes));
-                }
-            }
-            let told = kept.take_changed();
-            for (&id, known) in ids.iter().zip(&mut known) {
-                let (now, expected) = (kept.stepping(id), fresh.stepping(id));
-                prop_assert_eq!(now.is_some(), expected.is_some());
-                if let Some((now, expected)) = now.zip(expected) {
-                    prop_assert!(is_near(now, expected), "{:?}, from scratch {:?}", now, expected);
-                    prop_assert!(told.contains(&id) || known.is_some_and(|known| known == now));
-                }
-                *known = now;
+        }
+        let mut fresh = Traffic::link_by_link(network.clone(), routing, phases).unwrap();
+        fresh.change_links(&links).unwrap();
+        for (&id, placed) in ids.iter().zip(&placed) {
+            if let Some((law, members)) = placed {
+                fresh.place(id, Arc::clone(law), members.clone());
             }
         }
+        fresh.take_changed();
+        let told = kept.take_changed();
+        for (&id, known) in ids.iter().zip(&mut known) {
+            let (now, expected) = (kept.stepping(id), fresh.stepping(id));
+            assert_eq!(now.is_some(), expected.is_some());
+            if let Some((now, expected)) = now.zip(expected) {
+                assert!(is_near(now, expected), "{now:?}, from scratch {expected:?}");
+                assert!(told.contains(&id) || known.is_some_and(|known| known == now));
+            }
+            *known = now;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn steps_equal_those_from_scratch(
+        phases in any_phases(),
+        routing in prop::sample::select(vec![Routing::Adaptive, Routing::Ecmp { seed: 7, queue_pairs: 1 }]),
+        oversubscription in 1.0..4.0,
+        instants in prop::collection::vec(prop::collection::vec(any_change(1, 36), 1..5), 1..12),
+    ) {
+        compare_with_scratch(&network(12, oversubscription), routing, phases, instants);
+    }
+
+    #[test]
+    fn rails_that_carry_the_same_are_as_good_as_one(
+        phases in any_phases(),
+        routing in prop::sample::select(vec![Routing::Adaptive, Routing::Ecmp { seed: 7, queue_pairs: 1 }]),
+        oversubscription in 1.0..4.0,
+        instants in prop::collection::vec(prop::collection::vec(any_change(3, 72 + 48), 1..5), 1..12),
+    ) {
+        compare_with_scratch(&rail_network(oversubscription), routing, phases, instants);
     }
 
     /// On one bottleneck a neighbour never speeds a job up; and nobody is faster beside others than alone.
@@ -369,6 +403,7 @@ proptest! {
             let id = ids.insert(());
             let index = index as u32;
             traffic.place(id, Arc::clone(law), members(&[index, index + 12]));
+            traffic.take_changed();
             for (other, step_s) in &mut before {
                 let now_s = traffic.stepping(*other).unwrap().step_s;
                 prop_assert!(now_s >= *step_s * (1.0 - 1e-9), "{} after {}", now_s, step_s);
@@ -387,6 +422,7 @@ proptest! {
             let mut traffic = traffic(16, oversubscription, phases);
             let id = SlotMap::<JobId, ()>::with_key().insert(());
             traffic.place(id, Arc::clone(&law), members(nodes));
+            traffic.take_changed();
             traffic.stepping(id).unwrap().step_s
         };
         let law_is_ring = law.pattern == Pattern::Ring;
@@ -440,6 +476,7 @@ proptest! {
 #[test]
 fn links_of_nics_come_first() {
     // What the tests above take for granted of link numbers.
+    assert_eq!(rail_network(2.0).links(), 72 + 48);
     let network = network(12, 2.0);
     assert_eq!(network.links(), 36);
     assert_eq!(network.tier(LinkId::new(23)), LinkTier::Nic);
