@@ -14,7 +14,7 @@ use foretell_fabric::collectives::EstimateError;
 use foretell_fabric::sharing::{SharingError, TransferError};
 use foretell_manifests::SchedulerConfig;
 use foretell_registry::{
-    BackfillConfig, OrderingConfig, PolicyConfig, PolicyError, SlurmConfig, VolcanoError,
+    BackfillConfig, DomainPlacement, OrderingConfig, PolicyConfig, PolicyError, SlurmConfig, VolcanoError,
 };
 use foretell_sim::engine::{Budget, Progress};
 use foretell_sim::framework::spec::NodeAffinity;
@@ -243,6 +243,10 @@ impl Plan {
         let blocked_nodes = scenario.blocked_nodes.iter().map(|name| name.as_str().into()).collect();
         let policy_config = PolicyConfig {
             typical: Arc::new(typical),
+            topology: DomainPlacement {
+                costs: cluster::placement_costs(&scenario, &state)?,
+                ..DomainPlacement::default()
+            },
             interconnect,
             blocked_nodes,
             backfill: scenario

@@ -52,7 +52,7 @@ use foretell_packing::{
     RandomNode, WorstFitGpus,
 };
 use foretell_slurm::{PartitionNodes, SharedNodes, Slurm};
-use foretell_topology::{ByDomain, Division, DomainPlacement, GpuInterconnect, InterconnectGpus};
+use foretell_topology::{ByDomain, Division, GpuInterconnect, InterconnectGpus};
 use thiserror::Error;
 
 pub use about::{About, Durations, Scaling, about, durations, scaling};
@@ -61,6 +61,7 @@ pub use foretell_gavel::{LinearProgram, Relation, Solver};
 pub use foretell_ordering::TiresiasConfig;
 pub use foretell_ordering::{AdvanceReservation, BackfillConfig, Kept};
 pub use foretell_slurm::{SlurmConfig, SlurmError, parse as parse_slurm};
+pub use foretell_topology::{DomainPlacement, PlacementCosts};
 pub use kube_config::{KubeConfig, KubeProfile};
 use names::{ALONE, names};
 pub use names::{

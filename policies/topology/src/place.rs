@@ -1,5 +1,6 @@
 //! Places a job as close together as can be: the smallest tier first, and ranks in the order of the tree.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
@@ -10,9 +11,10 @@ use foretell_framework::{
 };
 use rand::Rng;
 
+use crate::costs::PlacementCosts;
 use crate::limit::Limit;
 use crate::plan::{Division, divide};
-use crate::slots::Slots;
+use crate::slots::{ClassSlots, Slots};
 
 /// The most domains of one tier that are tried for one job. The first one that has room for every class of tasks takes
 /// nearly every job; others are for jobs whose classes get in each other's way.
@@ -25,11 +27,17 @@ pub struct DomainPlacement {
     pub division: Division,
     /// What holds of jobs that say nothing of topology; `None` is a wish to be near each other.
     pub otherwise: Option<NetworkTopology>,
+    /// What the network's rates make of being spread; `None` where only tiers are known.
+    pub costs: Option<Arc<PlacementCosts>>,
 }
 
 /// Puts the tasks of a job into the domain of the lowest tier that holds them all; among domains of a tier into the
 /// one with the least room. Inside, tasks are divided by [`Division`] and handed out in order of rank, domain by
 /// domain and node by node, so that neighbours in rank are neighbours in the fabric.
+///
+/// With [`PlacementCosts`] what a job pays comes before all that: of all places where it fits it gets one that costs least, and of those
+/// the one that the rules above choose. So it keeps off slow cards and does not cross slow links, unless it would have to wait; and
+/// it is rather spread than slow where being spread costs less. Jobs of one task are on one node, and pay nothing.
 ///
 /// A job that demands a tier is placed inside one domain of that tier or below, or not at all. What of a job is placed
 /// already holds its place: the rest goes into the smallest domain around it that has room.
@@ -49,6 +57,29 @@ struct Request {
     limit: Limit,
     /// The smallest domain that holds what is placed already.
     allocated: Option<DomainId>,
+}
+
+/// Where a job may be: all rooms that there are, or those that cost no more than so much.
+enum Rooms<'a> {
+    All(&'a Slots),
+    Within(Vec<(ClassId, ClassSlots)>),
+}
+
+impl Rooms<'_> {
+    fn get(&self, class: ClassId) -> Option<&ClassSlots> {
+        match self {
+            Self::All(slots) => slots.get(class),
+            Self::Within(slots) => slots.iter().find(|(known, _)| *known == class).map(|(_, slots)| slots),
+        }
+    }
+
+    /// Whether nobody who is inside may be outside too.
+    fn is_closed(&self, domain: DomainId) -> bool {
+        match self {
+            Self::All(_) => false,
+            Self::Within(slots) => slots.first().is_some_and(|(_, slots)| slots.is_closed(domain)),
+        }
+    }
 }
 
 impl ByDomain {
@@ -96,20 +127,27 @@ impl ByDomain {
     }
 
     /// Domains around what is placed already, smallest first; the largest allowed one if nothing is.
-    fn scopes(&self, request: &Request) -> Vec<DomainId> {
+    fn scopes(&self, request: &Request, rooms: &Rooms<'_>) -> Vec<DomainId> {
         let Some(scope) = request.limit.scope(&self.tree, request.allocated) else { return Vec::new() };
         let mut scopes: Vec<_> = match request.allocated {
             Some(allocated) => self.tree.ancestors(allocated).collect(),
             None => [scope].into(),
         };
         let end = scopes.iter().position(|&domain| domain == scope).unwrap_or(0);
-        scopes.truncate(end + 1);
+        let closed = scopes.iter().position(|&domain| request.allocated.is_some() && rooms.is_closed(domain));
+        scopes.truncate(end.min(closed.unwrap_or(end)) + 1);
         scopes
     }
 
     /// The domains of one tier inside a scope that have room for every class, the least roomy first.
-    fn candidates(&self, request: &Request, scope: DomainId, domains: &[DomainId]) -> Vec<DomainId> {
-        let room = |class, domain| self.slots.get(class).map_or(0, |slots| slots.in_domain(domain));
+    fn candidates(
+        &self,
+        request: &Request,
+        rooms: &Rooms<'_>,
+        scope: DomainId,
+        domains: &[DomainId],
+    ) -> Vec<DomainId> {
+        let room = |class, domain| rooms.get(class).map_or(0, |slots| slots.in_domain(domain));
         let mut candidates: Vec<_> = domains
             .iter()
             .copied()
@@ -123,7 +161,7 @@ impl ByDomain {
         candidates
     }
 
-    /// Places every task, or none.
+    /// Places every task where it costs least, or none.
     fn place_whole(
         &self,
         transaction: &mut Transaction<'_>,
@@ -131,13 +169,36 @@ impl ByDomain {
         random: &mut dyn Rng,
         request: &Request,
     ) -> bool {
+        let costs = self.config.costs.as_deref();
+        let is_one = request.tasks.len() == 1 && request.allocated.is_none();
+        let limits = costs.filter(|_| !is_one).map_or(&[][..], |costs| costs.limits(&self.tree));
+        let within = limits.iter().take(limits.len().saturating_sub(1)).any(|&limit| {
+            let of = |&(class, _): &(ClassId, u64)| {
+                Some((class, costs?.within(&self.tree, self.slots.get(class)?, limit)))
+            };
+            let rooms = Rooms::Within(request.classes.iter().filter_map(of).collect());
+            self.place_in(transaction, plugins, random, request, &rooms)
+        });
+        within || self.place_in(transaction, plugins, random, request, &Rooms::All(&self.slots))
+    }
+
+    /// Places every task in the smallest domain whose rooms hold them, or none.
+    fn place_in(
+        &self,
+        transaction: &mut Transaction<'_>,
+        plugins: &mut Plugins,
+        random: &mut dyn Rng,
+        request: &Request,
+        rooms: &Rooms<'_>,
+    ) -> bool {
         let Some(highest) = request.limit.highest_tier(&self.tree) else { return false };
-        for scope in self.scopes(request) {
+        for scope in self.scopes(request, rooms) {
             let tiers = self.tree.tiers().take_while(|&(tier, _)| tier <= highest.min(self.tree.tier(scope)));
             for (_, domains) in tiers {
-                for domain in self.candidates(request, scope, domains) {
+                for domain in self.candidates(request, rooms, scope, domains) {
                     let before = transaction.savepoint();
-                    if self.fill(transaction, plugins, random, request, domain) == request.tasks.len() {
+                    if self.fill(transaction, plugins, random, request, rooms, domain) == request.tasks.len()
+                    {
                         return true;
                     }
                     transaction.rollback_to(before);
@@ -154,10 +215,11 @@ impl ByDomain {
         plugins: &mut Plugins,
         random: &mut dyn Rng,
         request: &Request,
+        rooms: &Rooms<'_>,
         domain: DomainId,
     ) -> usize {
         let Some(&(main, count)) = request.classes.first() else { return 0 };
-        let Some(slots) = self.slots.get(main) else { return 0 };
+        let Some(slots) = rooms.get(main) else { return 0 };
         let count = count.min(slots.in_domain(domain));
         let Some(plan) = divide(&self.tree, slots, domain, count, self.config.division) else { return 0 };
         let mut main = Cursor { class: main, plan, position: 0 };
@@ -260,7 +322,7 @@ impl PlaceJob for ByDomain {
             .job(job)
             .is_none_or(|job| job.placed() + request.tasks.len() as u32 <= job.spec.min_member);
         if !needs_all && let Some((domain, _)) = self.roomiest(&request) {
-            self.fill(transaction, plugins, random, &request, domain);
+            self.fill(transaction, plugins, random, &request, &Rooms::All(&self.slots), domain);
         }
         false
     }

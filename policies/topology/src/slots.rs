@@ -17,6 +17,8 @@ pub struct ClassSlots {
     seen: Stamp,
     nodes: Vec<u32>,
     domains: Vec<u64>,
+    /// By domain, whether nobody who is inside may be outside too. Empty if there are none.
+    closed: Vec<bool>,
 }
 
 impl Slots {
@@ -76,18 +78,36 @@ impl Slots {
 impl ClassSlots {
     /// Rooms as given, one per node, for tests and for callers that count otherwise.
     pub fn from_nodes(tree: &DomainTree, nodes: Vec<u32>) -> Self {
-        let mut domains = vec![0; tree.len()];
-        for (index, &room) in nodes.iter().enumerate() {
-            for domain in tree.ancestors(tree.leaf(NodeId::new(index))) {
-                domains[domain.index()] += u64::from(room);
+        Self::from_parts(tree, nodes, Vec::new())
+    }
+
+    /// The same, where nobody may be inside of closed domains and outside too.
+    pub(crate) fn from_parts(tree: &DomainTree, nodes: Vec<u32>, closed: Vec<bool>) -> Self {
+        let mut slots = Self { seen: Stamp::ZERO, nodes, domains: vec![0; tree.len()], closed };
+        for (index, &room) in slots.nodes.iter().enumerate() {
+            slots.domains[tree.leaf(NodeId::new(index)).index()] += u64::from(room);
+        }
+        for domain in tree.children_first() {
+            if let Some(parent) = tree.parent(domain) {
+                slots.domains[parent.index()] += slots.from_outside(domain);
             }
         }
-        Self { seen: Stamp::ZERO, nodes, domains }
+        slots
     }
 
     /// Tasks that a node would hold.
     pub fn on_node(&self, node: NodeId) -> u32 {
         self.nodes[node.index()]
+    }
+
+    /// Tasks that a domain would hold of a job that has others outside of it.
+    pub(crate) fn from_outside(&self, domain: DomainId) -> u64 {
+        if self.is_closed(domain) { 0 } else { self.in_domain(domain) }
+    }
+
+    /// Whether nobody who is inside may be outside too.
+    pub(crate) fn is_closed(&self, domain: DomainId) -> bool {
+        self.closed.get(domain.index()).copied().unwrap_or(false)
     }
 
     /// Tasks that the nodes of a domain would hold.

@@ -1,9 +1,14 @@
-//! The cluster as policies see it: domains, nodes, queues.
+//! The cluster as policies see it: domains, nodes, queues, and what the fabric makes of being spread.
 
+use std::sync::Arc;
+
+use foretell_registry::PlacementCosts;
+use foretell_sim::framework::DomainTree;
 use foretell_sim::framework::spec;
 use foretell_sim::framework::state::Domain;
 use foretell_sim::framework::{ClusterState, DomainId, NodeSpec, QueueSpec, Quota, Resources, StateError};
 
+use crate::FabricError;
 use crate::scenario::{Amount, NodeGroup, Scenario, TaintEffect, Tier};
 
 /// The empty cluster of a scenario.
@@ -36,6 +41,25 @@ pub(super) fn build(scenario: &Scenario) -> Result<ClusterState, StateError> {
         state.set_queue_spec(id, spec);
     }
     Ok(state)
+}
+
+/// What being spread costs on the fabric as the scenario has it; `None` without one.
+pub(super) fn placement_costs(
+    scenario: &Scenario,
+    state: &ClusterState,
+) -> Result<Option<Arc<PlacementCosts>>, FabricError> {
+    let Some(fabric) = &scenario.fabric else { return Ok(None) };
+    let (network, tree) = (fabric.network()?, DomainTree::new(state));
+    let cost = |slowdown: f64| (slowdown * f64::from(PlacementCosts::WHOLE)).round() as u32;
+    let nodes: Vec<u32> = (0..network.nodes()).map(|node| cost(network.card_slowdown(node))).collect();
+    let leaving = |index: usize| {
+        let mut inside: Vec<u32> =
+            tree.nodes(DomainId::new(index)).iter().map(|node| node.index() as u32).collect();
+        inside.sort_unstable();
+        cost(network.way_out_slowdown(&inside))
+    };
+    let domains: Vec<u32> = (0..state.domains().len()).map(leaving).collect();
+    Ok(Some(Arc::new(PlacementCosts::new(nodes, domains))))
 }
 
 /// Domains for nodes in their order, from the highest tier down. Returns those of the lowest tier.

@@ -1,12 +1,14 @@
 //! Promises that hold for every cluster and job.
 
+use std::sync::Arc;
+
 use foretell_framework::state::{Domain, GangSpec, NetworkTopology, TopologyMode};
 use foretell_framework::{
     ClusterState, DomainId, DomainTree, JobSpec, NodeId, NodeSpec, PlaceJob, Session, Time,
 };
 use foretell_testkit::placement::{plugins, random};
 use foretell_testkit::{check_invariants, task_spec};
-use foretell_topology::{ByDomain, ClassSlots, Division, DomainPlacement, divide};
+use foretell_topology::{ByDomain, ClassSlots, Division, DomainPlacement, PlacementCosts, divide};
 use proptest::prelude::*;
 
 /// A tree of `parents.len()` domains of falling tiers, and nodes with 0 to 8 devices, each in one of the domains or in none.
@@ -75,7 +77,7 @@ proptest! {
             let (mut random, mut decisions) = (random(0), Vec::new());
             let mut session = Session::new(&mut state, Time::ZERO, &mut random, &mut decisions);
             let (mut transaction, random) = session.begin();
-            let mut placer = ByDomain::new(DomainPlacement { division, otherwise: None });
+            let mut placer = ByDomain::new(DomainPlacement { division, ..DomainPlacement::default() });
             let mut plugins = plugins(foretell_framework::select::BestNode);
             let is_placed = placer.place(&mut transaction, &mut plugins, random, job);
             if is_placed { transaction.commit() } else { drop(transaction) }
@@ -94,6 +96,46 @@ proptest! {
             // Ranks are contiguous: in the order of the tree, no node is left and met again.
             let order = |node| tree.nodes(tree.top()).iter().position(|&other| other == node);
             prop_assert!(nodes.is_sorted_by_key(|&node| order(node)));
+        }
+    }
+
+    /// No other set of nodes costs less: all of them are looked at. A job that is not placed fits nowhere.
+    #[test]
+    fn jobs_are_where_it_costs_least(
+        mut state in clusters(),
+        costs in proptest::collection::vec(prop::sample::select(vec![1000_u32, 2000, 4000]), 14 + 8),
+        jobs in proptest::collection::vec((2_u32..12, 1_u32..=8, divisions()), 1..4),
+    ) {
+        let (queue, tree) = (state.queue_id("default"), DomainTree::new(&state));
+        let costs = Arc::new(PlacementCosts::new(&costs[..14], &costs[14..]));
+        for (sequence, (tasks, gpus, division)) in jobs.into_iter().enumerate() {
+            let class = task_spec(&mut state, &format!("{gpus}gpu"));
+            let class = state.class(&class);
+            let job = state.add_job(JobSpec::new(sequence as u64, queue, [(class, tasks)]));
+            let rooms: Vec<u32> = state.node_ids()
+                .map(|node| state.gpu_free_milli(node).iter().filter(|&&free| free == 1000).count() as u32 / gpus)
+                .collect();
+            // What one node costs that is alone: it is not looked for, but no more than that is paid.
+            let cost = |nodes: &[NodeId]| costs.of(&tree, nodes).max(nodes.iter().map(|&node| costs.node(node)).max().unwrap_or(0));
+            let least = (1_u32..1 << rooms.len()).filter_map(|set| {
+                let nodes: Vec<NodeId> = (0..rooms.len()).filter(|&node| set >> node & 1 == 1).map(NodeId::new).collect();
+                let has_room = nodes.iter().all(|node| rooms[node.index()] > 0);
+                let room: u32 = nodes.iter().map(|node| rooms[node.index()]).sum();
+                (has_room && nodes.len() <= tasks as usize && room >= tasks).then(|| cost(&nodes))
+            });
+            let least = least.min();
+            let (mut random, mut decisions) = (random(0), Vec::new());
+            let mut session = Session::new(&mut state, Time::ZERO, &mut random, &mut decisions);
+            let (mut transaction, random) = session.begin();
+            let costs = Some(Arc::clone(&costs));
+            let mut placer = ByDomain::new(DomainPlacement { division, costs, ..DomainPlacement::default() });
+            let mut plugins = plugins(foretell_framework::select::BestNode);
+            let is_placed = placer.place(&mut transaction, &mut plugins, random, job);
+            if is_placed { transaction.commit() } else { drop(transaction) }
+            let placed: Option<Vec<NodeId>> = is_placed.then(|| state.job(job).unwrap().tasks().iter()
+                .map(|&task| state.task(task).unwrap().placement().unwrap().node)
+                .collect());
+            prop_assert_eq!(placed.as_deref().map(cost), least);
         }
     }
 

@@ -3,24 +3,27 @@
 //! ```text
 //! == what the case shows
 //! NODE: WORD ..          a node as the testkit reads it; `a1..4: ..` stands for a1, a2, a3, a4
+//! cost NAME THOUSANDTHS  what the cards of a node cost, or leaving a domain does
 //! job TASKS [, OPTION ..]  `hard TIER`, `hard NAME`, `soft`, `balanced`, `min N`
 //! -> a1 x4, a2 x4        the runs of ranks on one node, in order of rank; `waits: REASON`, or `..; 2 wait: REASON`
 //! ```
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use foretell_framework::state::{GangSpec, NetworkTopology, TopologyMode};
 use foretell_framework::{ClusterState, JobId, PlaceJob, Session, TaskStatus, Time};
 use foretell_testkit::placement::{plugins, random};
 use foretell_testkit::{add_node, check_invariants, job_spec};
-use foretell_topology::{ByDomain, Division, DomainPlacement};
+use foretell_topology::{ByDomain, Division, DomainPlacement, PlacementCosts};
 
 /// Name and text of each table.
-const TABLES: [(&str, &str); 5] = [
+const TABLES: [(&str, &str); 6] = [
     ("hard", include_str!("../data/domains-hard.txt")),
     ("soft", include_str!("../data/domains-soft.txt")),
     ("best fit", include_str!("../data/domains-best-fit.txt")),
     ("balanced", include_str!("../data/domains-balanced.txt")),
+    ("costs", include_str!("../data/domains-costs.txt")),
     ("rank order", include_str!("../data/domains-rank-order.txt")),
 ];
 
@@ -36,10 +39,13 @@ fn every_table_holds() {
 fn check(case: &str, file: &str) {
     let (title, lines) = case.split_once('\n').unwrap();
     let mut state = ClusterState::new();
-    let mut job = None;
+    let (mut job, mut costs) = (None, Vec::new());
     for line in lines.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Some(text) = line.strip_prefix("job ") {
-            job = Some(place(&mut state, text));
+            job = Some(place(&mut state, text, &costs));
+        } else if let Some(text) = line.strip_prefix("cost ") {
+            let (name, cost) = text.split_once(' ').unwrap();
+            costs.push((name, cost.parse().unwrap()));
         } else if let Some(expected) = line.strip_prefix("-> ") {
             let got = job.take().unwrap_or_else(|| panic!("{file}: {title}: `{line}` follows no job"));
             assert_eq!(got, expected, "{file}: {title}");
@@ -49,6 +55,20 @@ fn check(case: &str, file: &str) {
     }
     assert!(job.is_none(), "{file}: {title}: a job without an expectation");
     check_invariants(&state).unwrap();
+}
+
+fn placement_costs(state: &ClusterState, costs: &[(&str, u32)]) -> Option<Arc<PlacementCosts>> {
+    for (name, _) in costs {
+        let nodes = state.nodes().iter().map(|node| &*node.spec.name);
+        let is_known =
+            nodes.chain(state.domains().iter().map(|domain| &*domain.name)).any(|known| known == *name);
+        assert!(is_known, "a cost of `{name}`, which is not there");
+    }
+    let of =
+        |name: &str| costs.iter().find(|cost| cost.0 == name).map_or(PlacementCosts::WHOLE, |cost| cost.1);
+    let nodes: Vec<u32> = state.nodes().iter().map(|node| of(&node.spec.name)).collect();
+    let domains: Vec<u32> = state.domains().iter().map(|domain| of(&domain.name)).collect();
+    (!costs.is_empty()).then(|| Arc::new(PlacementCosts::new(nodes, domains)))
 }
 
 /// `a1..4: WORDS` stands for four nodes.
@@ -66,10 +86,10 @@ fn add_nodes(state: &mut ClusterState, line: &str) {
 }
 
 /// Places a job and says where its tasks went.
-fn place(state: &mut ClusterState, text: &str) -> String {
+fn place(state: &mut ClusterState, text: &str, costs: &[(&str, u32)]) -> String {
     let mut parts = text.split(", ");
     let mut spec = job_spec(state, parts.next().unwrap());
-    let mut config = DomainPlacement::default();
+    let mut config = DomainPlacement { costs: placement_costs(state, costs), ..DomainPlacement::default() };
     let mut topology = None;
     for option in parts {
         match option.split_once(' ').unwrap_or((option, "")) {
