@@ -9,6 +9,7 @@ mod costs;
 mod disaggregation;
 mod elastic;
 mod fabrics;
+mod fast_forward;
 mod faults;
 mod lora;
 mod machines;
