@@ -49,7 +49,7 @@ fn divide_into(
     plan: &mut Vec<(NodeId, u32)>,
 ) {
     let own = tree.own_nodes(domain).iter().map(|&node| (Part::Node(node), u64::from(slots.on_node(node))));
-    let smaller = tree.children(domain).iter().map(|&child| (Part::Domain(child), slots.from_outside(child)));
+    let smaller = tree.children(domain).iter().map(|&child| (Part::Domain(child), slots.for_outside(child)));
     let parts: Vec<_> = own.chain(smaller).filter(|&(_, room)| room > 0).collect();
     let rooms: Vec<u64> = parts.iter().map(|&(_, room)| room).collect();
     for (&(part, _), amount) in parts.iter().zip(shares(&rooms, tasks, division)) {

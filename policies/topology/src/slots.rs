@@ -89,7 +89,7 @@ impl ClassSlots {
         }
         for domain in tree.children_first() {
             if let Some(parent) = tree.parent(domain) {
-                slots.domains[parent.index()] += slots.from_outside(domain);
+                slots.domains[parent.index()] += slots.for_outside(domain);
             }
         }
         slots
@@ -101,7 +101,7 @@ impl ClassSlots {
     }
 
     /// Tasks that a domain would hold of a job that has others outside of it.
-    pub(crate) fn from_outside(&self, domain: DomainId) -> u64 {
+    pub(crate) fn for_outside(&self, domain: DomainId) -> u64 {
         if self.is_closed(domain) { 0 } else { self.in_domain(domain) }
     }
 

@@ -98,14 +98,14 @@ struct Active {
 /// When jobs end that begin when and where those of the run did, and then make one step after the other. Whenever one begins or ends,
 /// what steps take is worked out afresh for all.
 fn step_by_step(jobs: &[Seen], fabric: &Fabric, phases: Phases) -> Vec<f64> {
-    let mut starts: Vec<usize> = (0..jobs.len()).collect();
-    starts.sort_by_key(|&job| jobs[job].start.unwrap());
-    let mut starts = starts.into_iter().peekable();
+    let mut in_order: Vec<usize> = (0..jobs.len()).collect();
+    in_order.sort_by_key(|&job| jobs[job].start.unwrap());
+    let mut to_come = in_order.into_iter().peekable();
     let mut active: Vec<Active> = Vec::new();
     let mut ends_s = vec![0.0; jobs.len()];
     let mut now_s = 0.0;
     loop {
-        let start_s = starts.peek().map_or(f64::INFINITY, |&job| jobs[job].start.unwrap().as_s());
+        let start_s = to_come.peek().map_or(f64::INFINITY, |&job| jobs[job].start.unwrap().as_s());
         let step_end = |one: &Active| now_s + one.part * one.step_s;
         let next_s = active.iter().map(step_end).fold(start_s, f64::min);
         if next_s.is_infinite() {
@@ -124,7 +124,7 @@ fn step_by_step(jobs: &[Seen], fabric: &Fabric, phases: Phases) -> Vec<f64> {
             one.steps_left > 0
         });
         now_s = next_s;
-        while let Some(job) = starts.next_if(|&job| jobs[job].start.unwrap().as_s() <= now_s) {
+        while let Some(job) = to_come.next_if(|&job| jobs[job].start.unwrap().as_s() <= now_s) {
             active.push(Active { job, steps_left: jobs[job].steps(), part: 1.0, step_s: 0.0 });
             has_changed = true;
         }
@@ -198,10 +198,8 @@ proptest! {
         policy in prop::sample::select(vec!["fifo+random", "fifo+spread", "fifo+binpack", "fifo+topology"]),
         steps in prop::collection::vec(1_u32..400, MODELS.len()),
     ) {
-        let (name, phases) = match is_synchronised {
-            true => ("synchronised", Phases::Synchronised),
-            false => ("interleaved", Phases::Interleaved),
-        };
+        let (name, phases) =
+            if is_synchronised { ("synchronised", Phases::Synchronised) } else { ("interleaved", Phases::Interleaved) };
         let plan = Plan::new(read(&scenario(seed, name, rails, &steps), &[]).unwrap()).unwrap();
         let mut heard = Heard::default();
         let result = plan.run(policy, &mut heard, &mut |_| ()).unwrap();

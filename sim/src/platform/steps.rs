@@ -146,9 +146,9 @@ where
             traffic.place(id, Arc::clone(&law), members);
         }
         // What its neighbours leave it is known at the end of the instant.
-        let step_s = self.traffic.as_ref().and_then(|traffic| traffic.alone_s(id));
+        let sending_alone_s = self.traffic.as_ref().and_then(|traffic| traffic.alone_s(id));
         if let Some(steps) = &mut self.jobs[id].steps {
-            steps.speed = steps.speed_at(step_s.unwrap_or_else(|| law.alone_s()));
+            steps.speed = steps.speed_at(sending_alone_s.unwrap_or_else(|| law.alone_s()));
         }
         self.request_sharing(queue);
     }
