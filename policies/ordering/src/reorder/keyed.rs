@@ -198,7 +198,7 @@ impl Discipline for Keyed {
         self.rank.ended(service, now);
     }
 
-    fn walk(&mut self, jobs: &Jobs, now: Time, visit: &mut dyn FnMut(Slot) -> ControlFlow<()>) {
+    fn walk(&mut self, jobs: &Jobs, now: Time, visit: &mut dyn FnMut(&[Slot]) -> ControlFlow<()>) {
         let mut ranked = core::mem::take(&mut self.ranked);
         for (key, slot) in &mut ranked {
             if let Some(service) = jobs.get(*slot) {
@@ -215,7 +215,7 @@ impl Discipline for Keyed {
                 (_, Some(_)) => waiting.next(),
                 _ => running.next(),
             };
-            if next.is_none_or(|(_, slot)| visit(slot).is_break()) {
+            if next.is_none_or(|(_, slot)| visit(&[slot]).is_break()) {
                 break;
             }
         }

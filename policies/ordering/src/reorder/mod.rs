@@ -1,6 +1,7 @@
 //! Runs the jobs that come first in an order that changes as they run: what is behind is preempted, what is ahead takes
 //! its place.
 
+mod clocks;
 mod gittins;
 mod keyed;
 mod predict;
@@ -55,8 +56,8 @@ pub trait Discipline {
     /// Brings the order up to `now`.
     fn update(&mut self, _jobs: &mut Jobs, _now: Time) {}
 
-    /// Visits the jobs in their order until told to stop; where nothing is preempted, only those that wait.
-    fn walk(&mut self, jobs: &Jobs, now: Time, visit: &mut dyn FnMut(Slot) -> ControlFlow<()>);
+    /// Visits the jobs in their order, some at a time, until told to stop; where nothing is preempted, only those that wait.
+    fn walk(&mut self, jobs: &Jobs, now: Time, visit: &mut dyn FnMut(&[Slot]) -> ControlFlow<()>);
 
     /// When the order may change next although nothing happens.
     fn next_change(&self, _jobs: &Jobs, _now: Time) -> Option<Time> {
@@ -82,7 +83,7 @@ pub struct Reorder {
     slots: BTreeMap<JobId, Slot>,
     /// Jobs that are due and have no place yet, in order.
     due: Vec<Slot>,
-    /// By slot: the decision in which it was last chosen.
+    /// By slot: the decision in which it last was to run on.
     chosen_in: Vec<u64>,
     decision: u64,
     added: Vec<JobId>,
@@ -191,31 +192,42 @@ impl Reorder {
         let preempts = self.discipline.preempts();
         let mut free_milli = session.state().gpu_capacity_milli();
         let all_may_stop = preempts && !self.jobs.any_is_protected();
+        let mut kept = 0;
         for &slot in if all_may_stop { &[][..] } else { self.jobs.running() } {
             let Some(service) = self.jobs.get(slot) else { continue };
             if service.is_protected || !preempts {
                 free_milli = free_milli.saturating_sub(service.gpu_milli);
                 self.chosen_in[slot as usize] = self.decision;
+                kept += 1;
             }
         }
         let Self { discipline, jobs, due, chosen_in, decision, head_of_line, .. } = self;
-        discipline.walk(jobs, now, &mut |slot| {
-            let Some(service) = jobs.get(slot) else { return ControlFlow::Continue(()) };
-            let chosen = &mut chosen_in[slot as usize];
-            if *chosen == *decision {
-                return ControlFlow::Continue(());
-            }
-            if service.gpu_milli <= free_milli {
-                free_milli -= service.gpu_milli;
-                *chosen = *decision;
-                if !service.is_running() {
+        let blocks = *head_of_line == HeadOfLine::Blocks;
+        let demands = jobs.demands();
+        discipline.walk(jobs, now, &mut |slots| {
+            for &slot in slots {
+                let Some(Some(demand)) = demands.get(slot as usize) else { continue };
+                if !all_may_stop && chosen_in[slot as usize] == *decision {
+                    continue;
+                }
+                if demand.gpu_milli > free_milli {
+                    if blocks || free_milli == 0 {
+                        return ControlFlow::Break(());
+                    }
+                } else if demand.is_running {
+                    free_milli -= demand.gpu_milli;
+                    chosen_in[slot as usize] = *decision;
+                    kept += 1;
+                } else {
+                    free_milli -= demand.gpu_milli;
                     due.push(slot);
                 }
-            } else if *head_of_line == HeadOfLine::Blocks || free_milli == 0 {
-                return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
         });
+        if kept == self.jobs.running().len() {
+            return Vec::new();
+        }
         let behind = |&&slot: &&Slot| self.chosen_in[slot as usize] != self.decision;
         self.jobs.running().iter().filter(behind).copied().collect()
     }

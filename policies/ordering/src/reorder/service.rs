@@ -103,10 +103,21 @@ impl Service {
 /// A position in [`Jobs`].
 pub type Slot = u32;
 
+/// What one looks at of every job in each decision.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Demand {
+    /// All its tasks' GPUs, in thousandths.
+    pub(super) gpu_milli: u64,
+    /// Whether it has its place.
+    pub(super) is_running: bool,
+}
+
 /// The jobs that wait or run.
 #[derive(Default)]
 pub struct Jobs {
     slots: Vec<Option<Service>>,
+    /// By slot, apart because it is small and a service is not.
+    demands: Vec<Option<Demand>>,
     free: Vec<Slot>,
     /// Those that are there, in order of arrival.
     arrivals: Vec<Slot>,
@@ -157,6 +168,11 @@ impl Jobs {
         self.slots.get_mut(slot as usize).and_then(Option::as_mut)
     }
 
+    /// By slot: what the job there asks for, and whether it has it.
+    pub(super) fn demands(&self) -> &[Option<Demand>] {
+        &self.demands
+    }
+
     pub(super) fn add(&mut self, state: &ClusterState, id: JobId) -> Option<Slot> {
         let job = state.job(id)?;
         let tasks = job.spec.tasks.iter();
@@ -184,10 +200,12 @@ impl Jobs {
         };
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
+            self.demands.push(None);
             self.slots.len() as Slot - 1
         });
         self.protected += usize::from(service.is_protected);
         self.slots[slot as usize] = Some(service);
+        self.demands[slot as usize] = Some(Demand { gpu_milli, is_running: false });
         self.arrivals.push(slot);
         Some(slot)
     }
@@ -196,6 +214,9 @@ impl Jobs {
     pub(super) fn set_running(&mut self, slot: Slot, now: Time, running: bool) {
         let Some(service) = self.get_mut(slot).filter(|service| service.running != running) else { return };
         service.set_running(now, running);
+        if let Some(demand) = &mut self.demands[slot as usize] {
+            demand.is_running = running;
+        }
         if running {
             self.running.push(slot);
         } else if let Some(position) = self.running.iter().position(|&other| other == slot) {
@@ -205,6 +226,7 @@ impl Jobs {
 
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Service> {
         let service = self.slots.get_mut(slot as usize)?.take()?;
+        self.demands[slot as usize] = None;
         self.protected -= usize::from(service.is_protected);
         // Most leave young.
         if let Some(position) = self.arrivals.iter().rposition(|&other| other == slot) {

@@ -117,7 +117,7 @@ impl Discipline for Themis {
         self.period = period;
     }
 
-    fn walk(&mut self, jobs: &Jobs, now: Time, visit: &mut dyn FnMut(Slot) -> ControlFlow<()>) {
+    fn walk(&mut self, jobs: &Jobs, now: Time, visit: &mut dyn FnMut(&[Slot]) -> ControlFlow<()>) {
         let mut ranked = core::mem::take(&mut self.ranked);
         ranked.clear();
         for (slot, service) in jobs.iter() {
@@ -128,8 +128,9 @@ impl Discipline for Themis {
         }
         ranked.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let leased = if self.auctions { &[][..] } else { jobs.running() };
-        let _ =
-            leased.iter().copied().chain(ranked.iter().map(|&(_, _, slot)| slot)).try_for_each(&mut *visit);
+        if visit(leased).is_continue() {
+            let _ = ranked.iter().try_for_each(|&(_, _, slot)| visit(&[slot]));
+        }
         self.ranked = ranked;
     }
 

@@ -10,6 +10,7 @@ use foretell_framework::Time;
 use foretell_framework::time::NANOS_PER_SECOND;
 
 use super::Discipline;
+use super::clocks::Clocks;
 use super::gittins::Sample;
 use super::service::{Jobs, Service, Slot};
 
@@ -49,26 +50,6 @@ impl Default for TiresiasConfig {
     }
 }
 
-/// What one needs of a running job to see when it has used up its level.
-struct Clock {
-    slot: Slot,
-    level: usize,
-    gpu_milli: u64,
-    /// When it would have started had it run without a break since it was last promoted; modulo 2^64, for it may be before the
-    /// beginning of time.
-    origin_nanos: u64,
-}
-
-impl Clock {
-    const fn executed_nanos(&self, now: Time) -> u64 {
-        now.as_nanos().wrapping_sub(self.origin_nanos)
-    }
-
-    fn attained(&self, now: Time) -> u128 {
-        u128::from(self.executed_nanos(now)) * u128::from(self.gpu_milli)
-    }
-}
-
 /// By Gittins index, largest first, then by submission.
 type Ranked = (Reverse<u64>, Option<(Time, u64)>, Slot);
 
@@ -81,8 +62,8 @@ pub struct Tiresias {
     levels: Vec<Vec<Slot>>,
     /// By slot.
     level_of: Vec<usize>,
-    /// Of jobs that run on a level with a limit, in no order that means anything.
-    clocks: Vec<Clock>,
+    /// Of jobs that run on a level with a limit.
+    clocks: Clocks,
     /// How many of the first level come first because they have started.
     started: usize,
     sample: Sample,
@@ -93,7 +74,9 @@ pub struct Tiresias {
     promoted: bool,
     /// To sort with.
     never_started: Vec<Slot>,
+    positions: Vec<usize>,
     ranked: Vec<Ranked>,
+    demoted: Vec<(u64, Slot)>,
 }
 
 impl Tiresias {
@@ -102,18 +85,20 @@ impl Tiresias {
         let levels = vec![Vec::new(); config.limits_gpu_s.len() + 1];
         let limits = config.limits_gpu_s.iter().map(|&limit| u128::from(limit) * GPU_SECOND).collect();
         Self {
+            clocks: Clocks::new(config.demotion),
             config,
             limits,
             levels,
             level_of: Vec::new(),
-            clocks: Vec::new(),
             started: 0,
             sample: Sample::default(),
             priorities: BTreeMap::new(),
             starting: Vec::new(),
             promoted: false,
             never_started: Vec::new(),
+            positions: Vec::new(),
             ranked: Vec::new(),
+            demoted: Vec::new(),
         }
     }
 
@@ -130,9 +115,33 @@ impl Tiresias {
         self.level_of[slot as usize] = level;
     }
 
-    fn stop_clock(&mut self, slot: Slot) {
-        if let Some(position) = self.clocks.iter().position(|clock| clock.slot == slot) {
-            self.clocks.swap_remove(position);
+    /// Puts those that ever started before the others, all others in their order.
+    fn put_started_first(&mut self, jobs: &Jobs) {
+        let Self { levels, started, never_started, .. } = self;
+        let has_started = |slot: Slot| jobs.get(slot).is_none_or(Service::has_started);
+        let first = &mut levels[0];
+        never_started.clear();
+        never_started.extend(first.iter().copied().filter(|&slot| !has_started(slot)));
+        first.retain(|&slot| has_started(slot));
+        *started = first.len();
+        first.extend_from_slice(never_started);
+    }
+
+    /// The same where only those of `starting` may stand behind others that never started.
+    fn put_starting_first(&mut self) {
+        let Self { levels, level_of, starting, started, positions, .. } = self;
+        let first = &mut levels[0];
+        positions.clear();
+        for &slot in starting.iter().filter(|&&slot| level_of[slot as usize] == 0) {
+            let behind = first[*started..].iter().position(|&other| other == slot);
+            positions.extend(behind.map(|position| *started + position));
+        }
+        positions.sort_unstable();
+        for &position in &*positions {
+            let slot = first[position];
+            first.copy_within(*started..position, *started + 1);
+            first[*started] = slot;
+            *started += 1;
         }
     }
 
@@ -148,21 +157,16 @@ impl Tiresias {
 
     /// Demotes and promotes.
     fn change_levels(&mut self, jobs: &mut Jobs, now: Time) {
-        let has_had_enough = |clock: &Clock| {
-            let has = clock.attained(now) >= self.limits[clock.level];
-            has.then(|| Some((jobs.get(clock.slot)?.sequence, clock.slot))).flatten()
-        };
         // In order of arrival, one level at a time, as published.
-        let mut demoted: Vec<(u64, Slot)> = self.clocks.iter().filter_map(has_had_enough).collect();
-        demoted.sort_unstable();
-        for &(_, slot) in &demoted {
-            self.move_to(slot, self.level_of[slot as usize] + 1);
-        }
-        if !demoted.is_empty() {
-            self.clocks.retain_mut(|clock| {
-                clock.level = self.level_of[clock.slot as usize];
-                clock.level < self.limits.len()
-            });
+        self.demoted.clear();
+        let sequenced = |slot| jobs.get(slot).map(|service| (service.sequence, slot));
+        self.demoted.extend(self.clocks.due(now).filter_map(sequenced));
+        self.demoted.sort_unstable();
+        for position in 0..self.demoted.len() {
+            let (_, slot) = self.demoted[position];
+            let level = self.level_of[slot as usize] + 1;
+            self.move_to(slot, level);
+            self.clocks.set_limit(slot, self.limits.get(level).copied());
         }
         if self.config.promote_after == 0 {
             return;
@@ -203,30 +207,6 @@ impl Tiresias {
             level.extend(ranked.iter().map(|&(.., slot)| slot));
         }
     }
-
-    /// When the next running job is looked at again for its demotion.
-    fn next_demotion(&self, now: Time) -> Option<Time> {
-        let second = u128::from(NANOS_PER_SECOND);
-        let mut soonest: Option<u128> = None;
-        for clock in &self.clocks {
-            let (limit, gpu_milli) = (self.limits[clock.level], u128::from(clock.gpu_milli.max(1)));
-            let wait = match self.config.demotion {
-                DemotionInstant::Exact => limit.saturating_sub(clock.attained(now)).div_ceil(gpu_milli),
-                DemotionInstant::AsPublished => {
-                    let left = limit.saturating_sub(u128::from(clock.executed_nanos(now)) * 1000);
-                    // A product costs less than a quotient, and few come before all others.
-                    if soonest.is_some_and(|soonest| left >= soonest * gpu_milli) {
-                        continue;
-                    }
-                    // At least one second, or a limit of fewer seconds than GPUs would stop the clock.
-                    (left / gpu_milli / second).max(1) * second
-                }
-            };
-            soonest = Some(soonest.map_or(wait, |soonest| soonest.min(wait)));
-        }
-        let wait = u64::try_from(soonest?).unwrap_or(u64::MAX).max(1);
-        Some(now + Time::from_nanos(wait))
-    }
 }
 
 /// A GPU-second in thousandths of GPU-nanoseconds.
@@ -255,21 +235,18 @@ impl Discipline for Tiresias {
     fn started(&mut self, jobs: &Jobs, slot: Slot, now: Time) {
         self.starting.push(slot);
         let level = self.level_of[slot as usize];
-        if level < self.limits.len()
-            && let Some(service) = jobs.get(slot)
-        {
-            let origin_nanos = now.as_nanos().wrapping_sub(service.executed_since_promotion(now).as_nanos());
-            self.clocks.push(Clock { slot, level, gpu_milli: service.gpu_milli, origin_nanos });
+        if let (Some(&limit), Some(service)) = (self.limits.get(level), jobs.get(slot)) {
+            self.clocks.start(slot, service.gpu_milli, limit, now, service.executed_since_promotion(now));
         }
     }
 
     fn stopped(&mut self, _jobs: &Jobs, slot: Slot, _now: Time) {
-        self.stop_clock(slot);
+        self.clocks.stop(slot);
     }
 
     fn ended(&mut self, service: &Service, slot: Slot, now: Time) {
         self.leave(slot, self.level_of[slot as usize]);
-        self.stop_clock(slot);
+        self.clocks.stop(slot);
         self.starting.retain(|&other| other != slot);
         if let Some(count) = self.priorities.get_mut(&service.priority) {
             *count -= 1;
@@ -291,16 +268,16 @@ impl Discipline for Tiresias {
         }
     }
 
-    fn walk(&mut self, jobs: &Jobs, _now: Time, visit: &mut dyn FnMut(Slot) -> ControlFlow<()>) {
+    fn walk(&mut self, jobs: &Jobs, _now: Time, visit: &mut dyn FnMut(&[Slot]) -> ControlFlow<()>) {
         if self.priorities.len() <= 1 {
-            let _ = self.levels.iter().flatten().try_for_each(|&slot| visit(slot));
+            let _ = self.levels.iter().try_for_each(|level| visit(level));
             return;
         }
         // Priorities are not the paper's; where there are any they go before levels.
         for &priority in self.priorities.keys().rev() {
             for &slot in self.levels.iter().flatten() {
                 let is_of_it = jobs.get(slot).is_some_and(|service| service.priority == priority);
-                if is_of_it && visit(slot).is_break() {
+                if is_of_it && visit(&[slot]).is_break() {
                     return;
                 }
             }
@@ -308,7 +285,7 @@ impl Discipline for Tiresias {
     }
 
     fn next_change(&self, jobs: &Jobs, now: Time) -> Option<Time> {
-        let demotion = self.next_demotion(now);
+        let demotion = self.clocks.next(now);
         let after = self.config.promote_after;
         if after == 0 {
             return demotion;
@@ -332,23 +309,11 @@ impl Discipline for Tiresias {
             return;
         }
         // Those that never started, all of them on the first level, go behind those that did.
-        let Self { levels, starting, started, never_started, .. } = self;
-        let has_started = |slot: &Slot| {
-            if promoted { jobs.get(*slot).is_none_or(Service::has_started) } else { starting.contains(slot) }
-        };
-        let first = &mut levels[0];
-        let begin = if promoted { 0 } else { *started };
-        never_started.clear();
-        never_started.extend(first[begin..].iter().copied().filter(|slot| !has_started(slot)));
-        let mut end = begin;
-        for position in begin..first.len() {
-            if has_started(&first[position]) {
-                first[end] = first[position];
-                end += 1;
-            }
+        if promoted {
+            self.put_started_first(jobs);
+        } else {
+            self.put_starting_first();
         }
-        first[end..].copy_from_slice(never_started);
-        *started = end;
-        starting.clear();
+        self.starting.clear();
     }
 }
