@@ -1,8 +1,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use foretell_reports::Manifest;
+use foretell_reports::{Manifest, ServedFiles};
 use foretell_scenarios::scenario::Workload;
+use foretell_scenarios::service::ServedRun;
 use foretell_scenarios::{Plan, Scenario, load};
 
 use crate::progress::{Bars, JobsDone, show_time};
@@ -58,14 +59,19 @@ pub(crate) fn run(args: &ServeArgs) -> CommandResult {
     let mut placed = JobsDone::new(bar.clone());
     let run = plan.run_and_serve(&policy, &mut placed, &mut |progress| show_time(&bar, progress));
     bar.finish_and_clear();
-    let (_, services, classical) = run?;
+    let ServedRun { services, classical, pipelines, .. } = run?;
     // First the files: whoever reads the summary may hang up.
-    foretell_reports::write_service_dir(&out, &manifest, &policy, &services, &classical)?;
+    let served =
+        ServedFiles { policy: &policy, services: &services, classical: &classical, pipelines: &pipelines };
+    foretell_reports::write_service_dir(&out, &manifest, served)?;
     if !services.is_empty() {
         output::print(&foretell_reports::service_overview(&services, output::width()))?;
     }
     if !classical.is_empty() {
         output::print(&foretell_reports::classical_overview(&classical, output::width()))?;
+    }
+    if !pipelines.is_empty() {
+        output::print(&foretell_reports::pipeline_table(&pipelines, output::width()))?;
     }
     let several = services.len() > 1 || classical.len() > 1;
     let summaries = if several { ", each service's summary in summary.txt" } else { "" };

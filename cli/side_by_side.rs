@@ -6,6 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use foretell_reports::PolicyRuns;
+use foretell_scenarios::service::ServedRun;
 use foretell_scenarios::sim::log::RunSummary;
 use foretell_scenarios::{Plan, RunError, Scenario};
 use rayon::prelude::*;
@@ -147,7 +148,7 @@ impl SideBySide<'_> {
         }
         let result = plan.run_and_serve(policy, &mut jobs_done, &mut progress);
         bar.finish_and_clear();
-        let (first, services, classical) = result?;
+        let ServedRun { result: first, services, classical, pipelines } = result?;
         let mut todo = self.todo();
         for other in 1..self.plans.len() {
             if plan.depends_on_seed(policy, &first) {
@@ -157,7 +158,7 @@ impl SideBySide<'_> {
                 todo.others[index][other - 1] = Some(RunSummary { seed, ..first.summary.clone() });
             }
         }
-        todo.first[index] = Some(PolicyRuns { first, others: Vec::new(), services, classical });
+        todo.first[index] = Some(PolicyRuns { first, others: Vec::new(), services, classical, pipelines });
         Ok(())
     }
 }

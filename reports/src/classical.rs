@@ -4,10 +4,12 @@ use std::io::{self, Write};
 
 use comfy_table::{Cell, Row};
 use foretell_serving::classical_served::{ClassicalServed, ClassicalSummary, Ending};
+use foretell_serving::cost::ClassicalCost;
 use foretell_serving::metrics::Spread;
 use serde::Serialize;
 
 use crate::csv::Rows;
+use crate::fleet::dollars_by;
 use crate::table::{WIDTH_MIN, align_right, new_table, render};
 use crate::units::{count, duration, fixed, percent, quantity};
 
@@ -66,6 +68,13 @@ fn heading(served: &ClassicalServed, width: u16) -> String {
         }
     }
     table.add_row(["Requests", &format!("{} in {}", requests.join(", "), duration(summary.duration_s))]);
+    if let Some(cost) = served.cost() {
+        let by = [
+            (cost.per_million_answers, "a million answers"),
+            (cost.per_million_answers_in_slo, "a million within the SLO"),
+        ];
+        table.add_row(["Cost", &dollars_by(cost.dollars, by)]);
+    }
     render(&table)
 }
 
@@ -197,6 +206,11 @@ pub struct ClassicalRecord<'a> {
     pub max_batch_size: u32,
     /// What was promised.
     pub latency_objective_s: Option<f64>,
+    /// Hours of GPUs that its replicas had.
+    pub gpu_hours: f64,
+    /// What these cost, where prices are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<ClassicalCost>,
     /// Replicas that served.
     pub replicas: Vec<ClassicalReplicaRecord<'a>>,
     /// What it came to.
@@ -234,6 +248,8 @@ impl<'a> ClassicalRecord<'a> {
             instances: served.instances,
             max_batch_size: served.max_batch_size,
             latency_objective_s: served.latency_objective_s,
+            gpu_hours: served.gpu_hours(),
+            cost: served.cost(),
             replicas: served.replicas.iter().map(replica).collect(),
             summary: &served.summary,
         }
@@ -272,7 +288,13 @@ mod tests {
             latency_objective_s: Some(0.03),
             summary: ClassicalSummary::new(&ends, &executed, 1, 1, Some(0.03)),
             ends,
-            replicas: vec![ClassicalServedBy { replica: 3, ready_s: 0.0, gpu: "A100-80".to_owned() }],
+            replicas: vec![ClassicalServedBy {
+                replica: 3,
+                placed_s: 0.009,
+                ready_s: 0.01,
+                gpu: "A100-80".to_owned(),
+                price_per_gpu_hour: Some(2000.0),
+            }],
         }
     }
 
@@ -290,9 +312,14 @@ mod tests {
         let text = classical_table(&many, 80);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         // Of 35 ms the GPU is busy for 7.
-        for expected in
-            ["1 done, 1 refused, 1 timed out in 0.04 s", "20.0%", "33.3%", "28.6", "1 x 50.0% of 1 A100-80"]
-        {
+        for expected in [
+            "1 done, 1 refused, 1 timed out in 0.04 s",
+            "20.0%",
+            "33.3%",
+            "28.6",
+            "$0.01: $10,000 for a million answers",
+            "1 x 50.0% of 1 A100-80",
+        ] {
             assert!(text.contains(expected), "{expected}\n{text}");
         }
         assert_eq!(classical_overview(&many[..1], 80), classical_table(&many[..1], 80));

@@ -138,12 +138,17 @@ pub(crate) fn dollars(amount: f64) -> String {
 
 /// What a service costs, by what it did for it.
 fn costs(cost: &Cost) -> String {
-    let mut text = dollars(cost.dollars);
     let by = [
         (cost.per_million_output_tokens, "a million output tokens"),
         (cost.per_million_tokens, "a million tokens with prompts"),
         (cost.per_1000_requests_in_slo, "1,000 requests within the SLO"),
     ];
+    dollars_by(cost.dollars, by)
+}
+
+/// An amount of money, and what it is by what was done for it.
+pub(crate) fn dollars_by<const N: usize>(all: f64, by: [(Option<f64>, &str); N]) -> String {
+    let mut text = dollars(all);
     for (place, (amount, what)) in
         by.into_iter().filter_map(|(amount, what)| Some((amount?, what))).enumerate()
     {

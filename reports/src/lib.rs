@@ -21,6 +21,7 @@ mod csv;
 mod error;
 mod explain;
 mod fleet;
+mod pipeline;
 mod plots;
 mod recompute;
 mod run_dir;
@@ -46,10 +47,14 @@ pub use fleet::{
     ATTAINMENT_HEADER, REPLICAS_HEADER, ROLLOUT_HEADER, SCALING_HEADER, write_attainment, write_replicas,
     write_rollout, write_scaling,
 };
+pub use pipeline::{
+    PIPELINE_REQUESTS_HEADER, PIPELINE_STAGES_HEADER, PipelineRecord, pipeline_table,
+    write_pipeline_requests, write_pipeline_stages,
+};
 pub use plots::{Curve, Plot, curve_plot, plots};
 pub use recompute::{Recomputed, recompute};
 pub use run_dir::{
-    PolicyRuns, check_target, read_run_dir, write_run_dir, write_search_dir, write_service_dir,
+    PolicyRuns, ServedFiles, check_target, read_run_dir, write_run_dir, write_search_dir, write_service_dir,
 };
 pub use search::{search_table, write_search, write_search_points};
 pub use service::{

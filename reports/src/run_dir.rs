@@ -12,8 +12,10 @@
 //! OUT/<policy>/faults.csv    one row per fault and job that it hit, where anything fails
 //! OUT/services.json          the figures of every service, where there are services
 //! OUT/classical_services.json the same of classical ones
+//! OUT/pipelines.json         the same of pipelines
 //! OUT/search.csv, points.csv, search.json of `foretell search`: deployments, and the points that were looked at
 //! OUT/<policy>/service-<name>/requests.csv, timeline.csv, replicas.csv, scaling.csv, adapters.csv, models.csv and rollout.csv, of each; of `foretell serve` without the policy's folder
+//! OUT/<policy>/pipeline-<name>/requests.csv and stages.csv, of each pipeline, likewise
 //! ```
 
 use std::collections::BTreeSet;
@@ -24,6 +26,7 @@ use std::path::{Path, PathBuf};
 use foretell_search::Searched;
 use foretell_serving::classical_served::ClassicalServed;
 use foretell_serving::metrics::Objective;
+use foretell_serving::pipeline_served::PipelineServed;
 use foretell_serving::served::Served;
 use foretell_sim::log::{RunResult, RunSummary};
 
@@ -33,7 +36,8 @@ use crate::comparison::comparison_table;
 use crate::csv::{write_evictions, write_faults, write_jobs, write_timeline};
 use crate::error::ReportError;
 use crate::fleet::{write_attainment, write_replicas, write_rollout, write_scaling};
-use crate::plots::{Plot, classical_plots, plots, search_plots, service_plots};
+use crate::pipeline::{PipelineRecord, pipeline_table, write_pipeline_requests, write_pipeline_stages};
+use crate::plots::{Plot, classical_plots, pipeline_plots, plots, search_plots, service_plots};
 use crate::search::{SearchFile, search_table, write_search, write_search_points};
 use crate::service::{ServiceRecord, service_table, write_requests, write_service_timeline};
 use crate::table::summary_table;
@@ -55,6 +59,8 @@ pub struct PolicyRuns {
     pub services: Vec<Served>,
     /// Classical services, likewise.
     pub classical: Vec<ClassicalServed>,
+    /// Pipelines, likewise.
+    pub pipelines: Vec<PipelineServed>,
 }
 
 impl PolicyRuns {
@@ -76,20 +82,33 @@ pub fn write_run_dir(out: &Path, manifest: &Manifest, runs: &[PolicyRuns]) -> Re
     staging.publish(out)
 }
 
-/// Writes what services came to, by replicas as this policy placed them, under `out`, as [`write_run_dir`] does.
+/// What services came to, by replicas as a policy placed them.
+#[derive(Clone, Copy, Debug)]
+pub struct ServedFiles<'a> {
+    /// The policy.
+    pub policy: &'a str,
+    /// Services.
+    pub services: &'a [Served],
+    /// Classical ones.
+    pub classical: &'a [ClassicalServed],
+    /// Pipelines.
+    pub pipelines: &'a [PipelineServed],
+}
+
+/// Writes what services came to under `out`, as [`write_run_dir`] does.
 pub fn write_service_dir(
     out: &Path,
     manifest: &Manifest,
-    policy: &str,
-    services: &[Served],
-    classical: &[ClassicalServed],
+    served: ServedFiles<'_>,
 ) -> Result<(), ReportError> {
+    let ServedFiles { policy, services, classical, pipelines } = served;
     let out = &resolved(out)?;
     check_resolved(out)?;
     let staging = Staging::create(out)?;
     let directory = &staging.files();
     write_services(directory, services)?;
     write_classical(directory, classical)?;
+    write_pipelines(directory, pipelines)?;
     let plot_directory = directory.join(PLOTS);
     create_dir(&plot_directory)?;
     let mut texts = Vec::new();
@@ -105,6 +124,12 @@ pub fn write_service_dir(
         let records = classical.iter().map(|served| ClassicalRecord::new(policy, served));
         write_json(directory, CLASSICAL, &records.collect::<Vec<_>>())?;
         texts.push(classical_table(classical, SUMMARY_TXT_COLUMNS));
+    }
+    if !pipelines.is_empty() {
+        write_plots(&plot_directory, &pipeline_plots(manifest, pipelines)?)?;
+        let records = pipelines.iter().map(|served| PipelineRecord::new(policy, served));
+        write_json(directory, PIPELINES, &records.collect::<Vec<_>>())?;
+        texts.push(pipeline_table(pipelines, SUMMARY_TXT_COLUMNS));
     }
     let text = texts.join("\n");
     write_file(&directory.join("summary.txt"), |file| file.write_all(text.as_bytes()))?;
@@ -132,6 +157,7 @@ pub fn write_search_dir(out: &Path, manifest: &Manifest, searched: &Searched) ->
 
 const SERVICES: &str = "services.json";
 const CLASSICAL: &str = "classical_services.json";
+const PIPELINES: &str = "pipelines.json";
 
 fn write_plots(directory: &Path, plots: &[Plot]) -> Result<(), ReportError> {
     let mut plots = plots.iter();
@@ -175,6 +201,17 @@ fn write_classical(directory: &Path, services: &[ClassicalServed]) -> Result<(),
         let own = directory.join(format!("service-{}", served.service));
         create_dir(&own)?;
         write_file(&own.join("requests.csv"), |file| write_classical_requests(served, file))?;
+    }
+    Ok(())
+}
+
+/// A folder for each pipeline.
+fn write_pipelines(directory: &Path, pipelines: &[PipelineServed]) -> Result<(), ReportError> {
+    for served in pipelines {
+        let own = directory.join(format!("pipeline-{}", served.pipeline));
+        create_dir(&own)?;
+        write_file(&own.join("requests.csv"), |file| write_pipeline_requests(served, file))?;
+        write_file(&own.join("stages.csv"), |file| write_pipeline_stages(served, file))?;
     }
     Ok(())
 }
@@ -271,6 +308,7 @@ fn write_files(directory: &Path, manifest: &Manifest, runs: &[PolicyRuns]) -> Re
         let own = directory.join(&policy.directory);
         write_services(&own, &run.services)?;
         write_classical(&own, &run.classical)?;
+        write_pipelines(&own, &run.pipelines)?;
     }
     if runs.iter().any(|run| !run.services.is_empty()) {
         let placed = runs
@@ -287,6 +325,16 @@ fn write_files(directory: &Path, manifest: &Manifest, runs: &[PolicyRuns]) -> Re
         .collect();
     if !records.is_empty() {
         write_json(directory, CLASSICAL, &records)?;
+    }
+    let records: Vec<_> = runs
+        .iter()
+        .flat_map(|run| {
+            let policy = run.first.summary.policy.as_str();
+            run.pipelines.iter().map(move |served| PipelineRecord::new(policy, served))
+        })
+        .collect();
+    if !records.is_empty() {
+        write_json(directory, PIPELINES, &records)?;
     }
     let plot_directory = directory.join(PLOTS);
     create_dir(&plot_directory)?;
@@ -347,6 +395,11 @@ fn summary_text(runs: &[PolicyRuns]) -> String {
     parts.extend(
         runs.iter()
             .map(|run| classical_table(&run.classical, SUMMARY_TXT_COLUMNS))
+            .filter(|text| !text.is_empty()),
+    );
+    parts.extend(
+        runs.iter()
+            .map(|run| pipeline_table(&run.pipelines, SUMMARY_TXT_COLUMNS))
             .filter(|text| !text.is_empty()),
     );
     if summaries.len() > 1 {

@@ -12,6 +12,7 @@ mod fabric;
 mod faults;
 mod fleet;
 mod lora;
+mod pipeline;
 mod queue;
 mod reservation;
 mod rollout;
@@ -48,6 +49,7 @@ pub use faults::{
 };
 pub use fleet::{AdmissionFile, RouterFile};
 pub use lora::{LoraFile, LoraLoadingFile, LoraTargetsFile};
+pub use pipeline::{PipelineFile, StageFile};
 pub use queue::{AmountFile, ClusterQueueFile, NetworkTopologyFile, RoleFile, TierFile, TopologyMode};
 pub use reservation::ReservationFile;
 pub use rollout::{RollbackFile, RolloutFile, RolloutStepFile, VersionFile};
@@ -99,6 +101,9 @@ pub struct ScenarioFile {
     /// Models that answer a request in one execution, and are served.
     #[serde(default, skip_serializing_if = "is_default")]
     pub classical_service: Vec<ClassicalServiceFile>,
+    /// Requests that go through several of them, one stage after another.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pipeline: Vec<PipelineFile>,
     /// Queues and what they are entitled to. Jobs of other queues go to a queue that is entitled to nothing.
     #[serde(default, skip_serializing_if = "is_default")]
     pub queue: Vec<ClusterQueueFile>,

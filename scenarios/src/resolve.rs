@@ -12,6 +12,7 @@ mod communication;
 mod fabric;
 mod faults;
 mod lora;
+mod pipeline;
 mod queue;
 mod reservation;
 mod service;
@@ -71,6 +72,7 @@ pub(crate) fn resolve(
     let workload = resolver.workload(file, &nodes, &tiers);
     let services = resolver.services(file, &nodes);
     let classical_services = resolver.classical_services(file, &nodes);
+    let pipelines = resolver.pipelines(file);
     let communication = resolver.communication(file.workload.communication.as_ref(), &nodes, fabric.as_ref());
     let colocation = resolver.colocation(file.workload.colocation.as_ref());
     let scheduler = resolver.scheduler(file);
@@ -98,6 +100,7 @@ pub(crate) fn resolve(
         workload: workload?,
         services,
         classical_services,
+        pipelines,
         communication,
         colocation,
         queue_nodes: file.workload.queue_nodes,

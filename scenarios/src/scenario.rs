@@ -18,7 +18,7 @@ use crate::catalog::{Catalog, NodeType};
 pub use crate::file::{
     GpuChoice, JobTraceFormat, LateJobs, QueueNodes, Retry, TaintEffect, TaintFile as Taint,
 };
-pub use crate::service::{ClassicalService, Service, ServiceRequests};
+pub use crate::service::{ClassicalService, Pipeline, Service, ServiceRequests};
 
 /// Everything that a run needs to know, but for the policies' code.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +51,8 @@ pub struct Scenario {
     pub services: Vec<Service>,
     /// Models that answer a request in one execution, and are served.
     pub classical_services: Vec<ClassicalService>,
+    /// Requests that go through several of these.
+    pub pipelines: Vec<Pipeline>,
     /// What jobs communicate, if that is said.
     pub communication: Option<Communication>,
     /// How jobs that share a GPU slow each other, if they do.

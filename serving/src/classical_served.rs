@@ -12,10 +12,14 @@ const NS_PER_S: f64 = 1e9;
 pub struct ClassicalServedBy {
     /// Its number, from 0.
     pub replica: u32,
+    /// Seconds from the beginning until its pod ran.
+    pub placed_s: f64,
     /// Seconds from the beginning until it served.
     pub ready_s: f64,
     /// The model of its GPU.
     pub gpu: String,
+    /// Dollars for an hour of all of that, where they are known.
+    pub price_per_gpu_hour: Option<f64>,
 }
 
 /// How a request ended.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::classical_served::{ClassicalEnd, ClassicalServed};
 use crate::metrics::Objective;
 use crate::served::{Served, ServedBy};
 
@@ -16,6 +17,17 @@ pub struct Cost {
     pub per_million_tokens: Option<f64>,
     /// For 1,000 requests that kept all that is promised, where anything is.
     pub per_1000_requests_in_slo: Option<f64>,
+}
+
+/// Dollars of a classical service, and by what it did for them. What is not done has no price.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct ClassicalCost {
+    /// Of all that its replicas had of GPUs, busy or not.
+    pub dollars: f64,
+    /// For a million answers.
+    pub per_million_answers: Option<f64>,
+    /// For a million answers that kept what is promised, where anything is.
+    pub per_million_answers_in_slo: Option<f64>,
 }
 
 /// What GPUs of a service drew.
@@ -86,6 +98,40 @@ impl Served {
             kwh: joules / 3.6e6,
             joules_per_output_token: (output_tokens > 0).then(|| joules / output_tokens as f64),
             mean_gpu_w: joules / gpu_s,
+        })
+    }
+}
+
+impl ClassicalServed {
+    /// How many hours of a GPU its replicas had, parts of one in proportion: from when each was placed until the last request ended.
+    pub fn gpu_hours(&self) -> f64 {
+        let share = f64::from(self.gpu_milli) / 1e3;
+        self.replicas.iter().map(|one| share * self.hours(one.placed_s)).sum()
+    }
+
+    fn hours(&self, placed_s: f64) -> f64 {
+        let last_ns = self.ends.iter().map(|end| end.finished_ns).max().unwrap_or(0);
+        (last_ns as f64 / 1e9 - placed_s).max(0.0) / 3600.0
+    }
+
+    /// What that costs. None where the price of any replica is not known.
+    pub fn cost(&self) -> Option<ClassicalCost> {
+        if self.replicas.is_empty() {
+            return None;
+        }
+        let share = f64::from(self.gpu_milli) / 1e3;
+        let of =
+            self.replicas.iter().map(|one| Some(share * self.hours(one.placed_s) * one.price_per_gpu_hour?));
+        let dollars: f64 = of.sum::<Option<f64>>()?;
+        let by_million = |count: u64| (count > 0).then(|| dollars * 1e6 / count as f64);
+        let kept = self.latency_objective_s.map_or(0, |limit_s| {
+            let latencies = self.ends.iter().filter_map(ClassicalEnd::latency_ns);
+            latencies.filter(|&latency_ns| latency_ns as f64 / 1e9 <= limit_s).count() as u64
+        });
+        Some(ClassicalCost {
+            dollars,
+            per_million_answers: by_million(self.summary.requests),
+            per_million_answers_in_slo: by_million(kept),
         })
     }
 }

@@ -12,6 +12,7 @@
 //! - [`adapters`]: low-rank adapters, what they add to iterations and what loading them takes.
 //! - [`group`]: engines that share their experts; [`turns`]: models that take turns on the same GPUs.
 //! - [`classical`] and [`classical_served`]: servers of models that answer a request in one execution, and what became of their requests.
+//! - [`pipeline_served`]: what became of requests that go through several services, and where their time went.
 
 pub mod adapters;
 pub mod attainment;
@@ -39,6 +40,7 @@ pub mod model;
 mod observer;
 pub mod options;
 mod outcomes;
+pub mod pipeline_served;
 pub mod power;
 pub mod products;
 mod replay;

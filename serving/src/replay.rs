@@ -8,6 +8,7 @@ use crate::batch::StepLaw;
 use crate::engine::{
     Cancelled, Engine, Iterations, Observer, Outcome, Part, Rejection, Request, Steps, Wanted,
 };
+use crate::fleet::Refusal;
 use crate::group::Group;
 
 /// What requests can be sent to: an [`Engine`], or a [`Group`] of them.
@@ -229,8 +230,13 @@ pub trait Arrivals {
         0
     }
 
-    /// A request is done, or was turned away: whoever sent it may send another.
+    /// A request is done: whoever sent it may send another.
     fn done(&mut self, _request: u32, _now_ns: u64) {}
+
+    /// It got nothing: whoever sent it may go on all the same.
+    fn refused(&mut self, request: u32, now_ns: u64, _why: Refusal) {
+        self.done(request, now_ns);
+    }
 }
 
 /// Requests that arrive whatever becomes of the others.

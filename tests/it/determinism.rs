@@ -63,3 +63,19 @@ fn runs_are_reproducible() {
     assert_eq!(first, run("threads", &["--threads", "4"]));
     assert_ne!(first.1["fifo-fgd/jobs.csv"], run("other", &["--seed", "7"]).1["fifo-fgd/jobs.csv"]);
 }
+
+/// Services that stages of a pipeline ask come to the same whichever thread their policy runs on.
+#[test]
+fn pipelines_are_reproducible() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |name: &str, more: &[&str]| {
+        let out = directory.path().join(name);
+        let fewer = ["--policy", "default,fifo+binpack", "--set", "pipeline[0].requests.synthetic.count=200"];
+        run_into(&out, "scenarios/library/pipeline.toml", &[&fewer, more].concat());
+        files(&out)
+    };
+    let first = run("first", &["--threads", "1"]);
+    assert!(first.contains_key("fifo-binpack/pipeline-answers/stages.csv"), "{:?}", first.keys());
+    assert_eq!(first, run("threads", &["--threads", "4"]));
+    assert_ne!(first["pipelines.json"], run("other", &["--seed", "7"])["pipelines.json"]);
+}

@@ -6,6 +6,7 @@
 //! curves   bandwidth by size, measured and predicted
 //! axis     ranges, ticks and their labels
 //! classical what users of classical models feel
+//! pipeline what users of pipelines feel
 //! search   what deployments hold
 //! services what users of model servers feel
 //! draw     how to show it
@@ -16,6 +17,7 @@ mod charts;
 mod classical;
 mod curves;
 mod draw;
+mod pipeline;
 mod search;
 mod series;
 mod services;
@@ -26,6 +28,7 @@ pub use curves::{Curve, curve_plot};
 
 use foretell_search::Searched;
 use foretell_serving::classical_served::ClassicalServed;
+use foretell_serving::pipeline_served::PipelineServed;
 use foretell_serving::served::Served;
 
 use crate::error::ReportError;
@@ -69,6 +72,15 @@ pub(crate) fn classical_plots(
 ) -> Result<Vec<Plot>, ReportError> {
     let names: Vec<&str> = services.iter().map(|served| served.service.as_str()).collect();
     drawn(manifest, &names, classical::charts(services))
+}
+
+/// All plots of pipelines.
+pub(crate) fn pipeline_plots(
+    manifest: &Manifest,
+    pipelines: &[PipelineServed],
+) -> Result<Vec<Plot>, ReportError> {
+    let names: Vec<&str> = pipelines.iter().map(|served| served.pipeline.as_str()).collect();
+    drawn(manifest, &names, pipeline::charts(pipelines))
 }
 
 /// All plots of a capacity search.

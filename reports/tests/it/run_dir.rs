@@ -16,7 +16,13 @@ fn runs(policies: &[&str]) -> Vec<PolicyRuns> {
     let run = |policy: &&str| {
         let mut run = tiny_run();
         (*policy).clone_into(&mut run.summary.policy);
-        PolicyRuns { first: run, others: Vec::new(), services: Vec::new(), classical: Vec::new() }
+        PolicyRuns {
+            first: run,
+            others: Vec::new(),
+            services: Vec::new(),
+            classical: Vec::new(),
+            pipelines: Vec::new(),
+        }
     };
     policies.iter().map(run).collect()
 }

@@ -76,8 +76,9 @@ pub struct ClassicalServiceFile {
     /// The priority of its pods.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: i32,
-    /// Where requests come from.
-    pub requests: ClassicalRequestsFile,
+    /// Where requests come from; only from stages of pipelines if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<ClassicalRequestsFile>,
     /// What is promised.
     #[serde(default, skip_serializing_if = "is_default")]
     pub slo: ClassicalSloFile,

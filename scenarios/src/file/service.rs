@@ -79,7 +79,8 @@ pub struct ServiceFile {
     /// Further models on each replica, which take turns; none if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swap: Option<SwapFile>,
-    /// Where requests come from.
+    /// Where requests come from; only from stages of pipelines if absent.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub requests: RequestsFile,
     /// Jobs of requests that have to be done by some time, behind the others.
     #[serde(default, skip_serializing_if = "is_default")]

@@ -10,6 +10,7 @@ use foretell_traces::requests::generate::{
 };
 
 use super::Resolver;
+use super::pipeline::is_asked;
 use super::service::arrival;
 use crate::catalog::Catalog;
 use crate::file::{
@@ -39,6 +40,10 @@ impl Resolver<'_, '_> {
                 let message = "expected letters, digits, `-`, `_` and `.`: files are called so";
                 self.problem(&format!("{path}.name"), message, None);
             }
+            if file.requests.is_none() && !is_asked(scenario, &file.name) {
+                let message = "expected `requests`, or a stage of a `pipeline` that asks it";
+                self.problem(&format!("{path}.requests"), message, None);
+            }
             services.extend(self.classical_service(&path, file, scenario.seed, nodes));
         }
         services
@@ -57,7 +62,12 @@ impl Resolver<'_, '_> {
         let placeable = self.check_classical_gpus(path, &gpu_models, latency.as_ref(), nodes);
         let batching = self.batching(path, file);
         let startup = self.span(&format!("{path}.startup_s"), file.startup_s);
-        let requests = self.classical_requests(&format!("{path}.requests"), &file.requests, seed);
+        let requests = match &file.requests {
+            Some(file) => {
+                Some((self.classical_requests(&format!("{path}.requests"), file, seed)?, file.count))
+            }
+            None => None,
+        };
         placeable.then_some(())?;
         Some(ClassicalService {
             name: file.name.clone(),
@@ -74,8 +84,7 @@ impl Resolver<'_, '_> {
             queue: file.queue.clone(),
             priority: file.priority,
             startup,
-            requests: requests?,
-            count: file.requests.count,
+            requests,
             latency_objective_s: file.slo.latency_s,
         })
     }

@@ -15,6 +15,7 @@ use foretell_traces::requests::generate::{
 use foretell_traces::requests::read_lengths;
 
 use super::Resolver;
+use super::pipeline::is_asked;
 use super::workload::duration_law;
 use crate::catalog::Catalog;
 use crate::file::{
@@ -44,13 +45,25 @@ impl Resolver<'_, '_> {
                 let message = "expected letters, digits, `-`, `_` and `.`: files are called so";
                 self.problem(&format!("{path}.name"), message, None);
             }
-            services.extend(self.service(&path, file, scenario.seed, nodes));
+            let requests = if file.requests == RequestsFile::default() && is_asked(scenario, &file.name) {
+                Some(ServiceRequests::None)
+            } else {
+                let block_tokens = file.engine.block_tokens;
+                self.requests(&format!("{path}.requests"), &file.requests, block_tokens, scenario.seed)
+            };
+            services.extend(self.service(&path, file, requests, scenario.seed, nodes));
         }
         services
     }
 
-    fn service(&mut self, path: &str, file: &ServiceFile, seed: u64, nodes: &[NodeGroup]) -> Option<Service> {
-        let requests = self.requests(&format!("{path}.requests"), &file.requests, file, seed);
+    fn service(
+        &mut self,
+        path: &str,
+        file: &ServiceFile,
+        requests: Option<ServiceRequests>,
+        seed: u64,
+        nodes: &[NodeGroup],
+    ) -> Option<Service> {
         if let Some(autoscaler) = &file.autoscaler {
             let apart = file.disaggregation.as_ref();
             let replicas = apart.map_or(file.replicas, |apart| apart.prefill_replicas);
@@ -353,11 +366,12 @@ impl Resolver<'_, '_> {
         Some((gpus / each, each))
     }
 
-    fn requests(
+    /// Where requests come from; `block_tokens` are those of a block of a conversation's beginnings.
+    pub(super) fn requests(
         &mut self,
         path: &str,
         file: &RequestsFile,
-        service: &ServiceFile,
+        block_tokens: u32,
         seed: u64,
     ) -> Option<ServiceRequests> {
         let RequestsFile { trace, synthetic, sessions, users } = file;
@@ -380,7 +394,7 @@ impl Resolver<'_, '_> {
             let checked = RequestGenerator::new(&config, seed).map(drop);
             ("synthetic", checked.map(|()| ServiceRequests::Open { config, count: synthetic.count }))
         } else if let Some(sessions) = sessions {
-            let config = conversations(sessions, service.engine.block_tokens);
+            let config = conversations(sessions, block_tokens);
             ("sessions", Sessions::new(config.clone(), seed).map(|_| ServiceRequests::Sessions(config)))
         } else {
             let config = closed_loop(users.as_ref()?);

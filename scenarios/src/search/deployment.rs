@@ -61,6 +61,7 @@ impl Search<'_> {
 fn alone(mut scenario: Scenario, place: usize) -> Scenario {
     scenario.workload = Workload::None;
     scenario.classical_services.clear();
+    scenario.pipelines.clear();
     scenario.services = scenario.services.into_iter().skip(place).take(1).collect();
     scenario
 }
@@ -249,7 +250,7 @@ impl<'a> Deployed<'a> {
         }
         let service = with_replicas(&service, replicas);
         let scenario = Scenario { seed, services: vec![service], ..self.scenario.clone() };
-        let (_, services, _) = Plan::new(scenario)?.run_and_serve(&self.policy, &mut Nobody, &mut |_| {})?;
+        let services = Plan::new(scenario)?.run_and_serve(&self.policy, &mut Nobody, &mut |_| {})?.services;
         let Some(served) = services.first() else {
             return Err(SearchError::Question("the scenario has no [[service]]".to_owned()));
         };

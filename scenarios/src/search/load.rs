@@ -24,6 +24,8 @@ impl Load {
     /// Of a service. Of a trace as many requests a second as it has on average.
     pub(super) fn of(service: &Service, limit: Option<u64>) -> Result<Self, TraceError> {
         let (unit, per_s) = match &service.requests {
+            // Nobody asks how much of nothing it holds.
+            ServiceRequests::None => (Unit::Requests, 1.0),
             ServiceRequests::Open { config, .. } => (Unit::Requests, config.arrival.rate_per_s()),
             ServiceRequests::Sessions(config) => (Unit::Conversations, config.arrival.rate_per_s()),
             ServiceRequests::Users(config) => (Unit::Users, f64::from(config.users)),
@@ -79,6 +81,7 @@ pub(super) fn loaded(service: &Service, base: Load, per_s: f64, length: Length, 
     let mut total = None;
     let mut length_s = wanted as f64 / per_s;
     match &mut service.requests {
+        ServiceRequests::None => {}
         ServiceRequests::Open { config, count } => {
             config.arrival = config.arrival.clone().with_rate_per_s(per_s);
             *count = wanted;

@@ -286,6 +286,10 @@ fn unit_of(service: &Service, goal: Goal) -> Result<Unit, SearchError> {
             service.name
         ))),
         (ServiceRequests::Users(_), Goal::FewestReplicas) => Ok(Unit::Users),
+        (ServiceRequests::None, _) => Err(SearchError::Question(format!(
+            "service `{}` gets its requests from pipelines, which are not searched yet: give it `requests` of its own",
+            service.name
+        ))),
         (ServiceRequests::Sessions(_), _) => Ok(Unit::Conversations),
         (ServiceRequests::Open { .. } | ServiceRequests::Trace { .. }, _) => Ok(Unit::Requests),
     }

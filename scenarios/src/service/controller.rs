@@ -17,6 +17,8 @@ use foretell_sim::log::Record;
 use foretell_sim::platform::{Action, Controller, Submission};
 
 use super::classical::group_of;
+use super::classical_fleet::ClassicalFleet;
+use super::pipelines::{Outlook, Pipelines};
 use super::replica::{Blueprint, Built, Place, Replica, ServiceError};
 use super::rollout::Progress;
 use super::source::Feed;
@@ -96,8 +98,8 @@ pub(super) struct Running<'a> {
 
 /// A service of a classical model: its replicas are there for good.
 pub(super) struct Standing<'a> {
-    pub(super) service: &'a ClassicalService,
-    pub(super) placed: Vec<Placed>,
+    service: &'a ClassicalService,
+    pub(super) fleet: ClassicalFleet<'a>,
     nodes: Vec<Option<usize>>,
     pod: Submission,
 }
@@ -124,6 +126,7 @@ pub(crate) struct Services<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) running: Vec<Running<'a>>,
     pub(super) standing: Vec<Standing<'a>>,
+    pub(super) pipelines: Pipelines<'a>,
     /// By what the controller calls a job.
     owners: Vec<Owner>,
     jobs: BTreeMap<u64, Owner>,
@@ -175,13 +178,15 @@ impl<'a> Services<'a> {
         let running = running.collect::<Result<_, RunError>>()?;
         let standing = scenario.classical_services.iter().map(|service| {
             let pod = plan.submission(service.pod(), None, false, &mut laws)?;
-            Ok(Standing { service, placed: Vec::new(), nodes: Vec::new(), pod })
+            let fleet = ClassicalFleet::new(service, scenario.seed).map_err(Box::new)?;
+            Ok(Standing { service, fleet, nodes: Vec::new(), pod })
         });
         let standing = standing.collect::<Result<_, RunError>>()?;
         Ok(Self {
             scenario,
             running,
             standing,
+            pipelines: Pipelines::new(scenario).map_err(Box::new)?,
             owners: Vec::new(),
             jobs: BTreeMap::new(),
             next_ns: Some(0),
@@ -217,13 +222,18 @@ impl<'a> Services<'a> {
     }
 
     fn plan(&mut self) {
-        let next = self.running.iter_mut().filter_map(Running::next_ns).min();
+        let outlook = self.outlook();
+        let pipelines = &self.pipelines;
+        let running = self.running.iter_mut().enumerate();
+        let next =
+            running.filter_map(|(place, one)| one.next_ns(outlook.filter(|_| pipelines.ask(place)))).min();
         self.next_ns = next.filter(|_| self.error.is_none());
     }
 
     /// All pods of a replica run.
     fn started(&mut self, owner: Owner, now_ns: u64) -> Result<(), ServiceError> {
         let at = Duration::from_nanos(now_ns);
+        self.come_to(now_ns);
         match owner {
             Owner::Service(index, replica) => {
                 let running = &mut self.running[index];
@@ -261,9 +271,9 @@ impl<'a> Services<'a> {
             }
             Owner::Classical(index, replica) => {
                 let standing = &mut self.standing[index];
-                let again = standing.placed.iter().any(|placed| placed.replica == replica);
+                let again = standing.fleet.has(replica);
                 if let Some(node) = standing.nodes[replica as usize].filter(|_| !again) {
-                    standing.placed.push(Placed { replica, at, node });
+                    standing.fleet.add(self.scenario, replica, node, at)?;
                 }
             }
         }
@@ -417,16 +427,17 @@ impl Running<'_> {
         self.variants[variant].wanted.len() as u32
     }
 
-    /// When it is to be looked after.
-    fn next_ns(&mut self) -> Option<u64> {
+    /// When it is to be looked after; `pipelines` is what those hold whose stages ask it.
+    fn next_ns(&mut self, pipelines: Option<Outlook>) -> Option<u64> {
         if !self.leaving.is_empty() {
             return Some(0);
         }
         let draining_ns = self.fleet.next_of_draining_ns();
-        if !self.fleet.is_busy() {
+        if !self.fleet.is_busy() && !pipelines.is_some_and(|pipelines| pipelines.is_busy) {
             return draining_ns;
         }
-        let next_ns = self.fleet.next_ns();
+        let of_pipelines = pipelines.and_then(|pipelines| pipelines.next_ns);
+        let next_ns = [self.fleet.next_ns(), of_pipelines].into_iter().flatten().min();
         self.alive_ns = self.alive_ns.max(next_ns.unwrap_or(0));
         let looks = self.variants.iter().map(|variant| variant.tick_ns);
         let look_ns = looks.chain(self.rollout.as_ref().and_then(Progress::next_ns)).min();
@@ -534,6 +545,7 @@ impl Controller for Services<'_> {
 
     fn act(&mut self, now: Time) -> Vec<Action> {
         let mut actions = if std::mem::replace(&mut self.begun, true) { Vec::new() } else { self.begin() };
+        self.come_to(now.as_nanos());
         for (index, running) in self.running.iter_mut().enumerate() {
             let (now_ns, owners) = (now.as_nanos(), &mut self.owners);
             running.act(&mut Look { index, now_ns, owners, actions: &mut actions });
@@ -571,6 +583,7 @@ impl Controller for Services<'_> {
             }
             Record::JobStopped { job, .. } => {
                 if let Some(&Owner::Service(index, replica)) = self.jobs.get(&job) {
+                    self.come_to(now_ns);
                     self.running[index].stopped(replica, now_ns);
                     self.plan();
                 }

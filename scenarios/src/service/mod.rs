@@ -3,15 +3,19 @@
 mod autoscaler;
 mod batch;
 mod classical;
+mod classical_fleet;
 mod controller;
 mod link;
 mod lora;
+mod pipeline;
+mod pipelines;
 mod probe;
 mod replica;
 mod rollout;
 mod router;
 mod run;
 mod source;
+mod stream;
 mod swap;
 mod transport;
 
@@ -33,17 +37,20 @@ pub use crate::file::{
     TransferFile,
 };
 pub use batch::BatchJob;
-pub use classical::{ClassicalService, ClassicalServiceError, LatencyLaw, RooflineLaw, serve_classical};
+pub use classical::{ClassicalService, ClassicalServiceError, LatencyLaw, RooflineLaw};
 pub(crate) use classical::{LEVEL_TOKENS_MAX, level_law, pods};
 pub use controller::Placed;
 pub(crate) use controller::Services;
 pub use foretell_serving::classical_served::{ClassicalServed, ClassicalServedBy};
+pub use foretell_serving::pipeline_served::PipelineServed;
 pub use foretell_serving::served::{Role, Served, ServedBy};
 pub use lora::Lora;
+pub use pipeline::{Pipeline, Stage, StageLengths};
 pub(crate) use probe::{Nobody, Placement};
 pub use replica::ServiceError;
 pub(crate) use replica::calibration_of;
 pub(crate) use router::Estimates;
+pub use run::ServedRun;
 pub use swap::Swap;
 
 /// A model that is served.
@@ -128,6 +135,8 @@ pub struct Disaggregation {
 /// Where requests come from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ServiceRequests {
+    /// Stages of pipelines alone.
+    None,
     /// A file.
     Trace {
         /// Which.

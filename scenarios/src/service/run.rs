@@ -5,16 +5,30 @@ use foretell_serving::classical_served::ClassicalServed;
 use foretell_serving::fleet::HandedOver;
 use foretell_serving::fleet::{Parts, Recorded, Refused};
 use foretell_serving::metrics::{Capacity, Recorder, Summary, Totals};
+use foretell_serving::pipeline_served::PipelineServed;
 use foretell_serving::served::{BatchServed, Copies, HandOvers, Served, ServedBy};
 use foretell_sim::engine::Progress;
 use foretell_sim::log::{Observer, RunResult};
 
 use super::Service;
-use super::classical::serve_classical;
 use super::controller::{Running, Serving};
 use super::replica::{Built, ServiceError};
+use super::source::Senders;
 use super::transport::Flows;
 use crate::assemble::{Plan, RunError};
+
+/// What became of a run and of the services of its scenario, by the replicas that the policy placed.
+#[derive(Debug)]
+pub struct ServedRun {
+    /// The run.
+    pub result: RunResult,
+    /// Its services.
+    pub services: Vec<Served>,
+    /// Those of classical models.
+    pub classical: Vec<ClassicalServed>,
+    /// Its pipelines.
+    pub pipelines: Vec<PipelineServed>,
+}
 
 impl Plan {
     /// [`Plan::run`], and what became of the services of the scenario by the replicas that the policy placed.
@@ -23,21 +37,26 @@ impl Plan {
         policy: &str,
         observer: &mut dyn Observer,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<(RunResult, Vec<Served>, Vec<ClassicalServed>), RunError> {
-        let (result, services) = self.run_services(policy, observer, None, progress)?;
-        let served = services.running.into_iter().map(|running| Ok(served(running).map_err(Box::new)?));
-        let served = served.collect::<Result<_, RunError>>()?;
-        let classical = services.standing.iter().map(|standing| {
-            let mut placed = standing.placed.clone();
-            placed.sort_by_key(|one| one.replica);
-            Ok(serve_classical(self.scenario(), standing.service, &placed).map_err(Box::new)?)
-        });
-        Ok((result, served, classical.collect::<Result<_, RunError>>()?))
+    ) -> Result<ServedRun, RunError> {
+        let (result, mut services) = self.run_services(policy, observer, None, progress)?;
+        services.end_pipelines();
+        let language = services.running.into_iter().map(|running| Ok(served(running).map_err(Box::new)?));
+        let language = language.collect::<Result<Vec<_>, RunError>>()?;
+        let classical =
+            services.standing.into_iter().map(|standing| Ok(standing.fleet.finish().map_err(Box::new)?));
+        let classical = classical.collect::<Result<Vec<_>, RunError>>()?;
+        let pipelines = services.pipelines.served(&language, &classical).map_err(Box::new)?;
+        Ok(ServedRun {
+            result,
+            services: language.into_iter().map(|(served, _)| served).collect(),
+            classical: classical.into_iter().map(|(served, _)| served).collect(),
+            pipelines,
+        })
     }
 }
 
-/// What became of a service at the end of a run: what is still under way goes on to its end.
-fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
+/// What became of a service at the end of a run, and who of stages sent what: what is still under way goes on to its end.
+fn served(mut running: Running<'_>) -> Result<(Served, Senders), ServiceError> {
     let service = running.service;
     if running.serving.is_empty() {
         let why = "the cluster has no room for them, or other jobs keep it".to_owned();
@@ -67,6 +86,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
     if let Some(error) = feed.take_error() {
         return Err(error.into());
     }
+    let senders = feed.take_senders();
     let adapters = feed.take_adapters().map(|asked| asked.served(totals));
     refused.sort_by_key(|one| one.request);
     let by_replica: Vec<(u64, Totals)> =
@@ -87,7 +107,7 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
     let others = others.as_ref().unwrap_or(&outcomes);
     let summary = Summary::new(&recorder, others, &capacity, &service.objective, turned_away);
     let (mfu, bandwidth_use) = uses(&running.serving, &summary, engines);
-    Ok(Served {
+    let served = Served {
         service: service.name.clone(),
         model: service.model.name.clone(),
         batcher: service.engine.batcher.name().to_owned(),
@@ -127,7 +147,8 @@ fn served(mut running: Running<'_>) -> Result<Served, ServiceError> {
             .collect(),
         mfu,
         bandwidth_use,
-    })
+    };
+    Ok((served, senders))
 }
 
 /// Engines that there are, on average from the first arrival to the last token.

@@ -2,81 +2,105 @@
 
 use std::collections::BTreeMap;
 
+use foretell_serving::pipeline_served::Failure;
 use foretell_serving::served::BatchServed;
-use foretell_serving::{Arrivals, Request};
+use foretell_serving::{Arrivals, Refusal, Request};
 use foretell_traces::TraceError;
-use foretell_traces::requests::generate::{ClosedLoop, RequestGenerator, Sessions};
-use foretell_traces::requests::{self, Open, RequestRecord, RequestSource};
+use foretell_traces::requests::RequestRecord;
 
+use super::Service;
 use super::batch::Batches;
 use super::lora::{Asked, with_adapter};
 use super::replica::ServiceError;
-use super::{Service, ServiceRequests};
+use super::stream::Stream;
 
-/// Requests in order of arrival, with those that follow from others.
+/// Which stage of which request of which pipeline sent a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Sender {
+    /// The pipeline, by its place.
+    pub(super) pipeline: u32,
+    /// The request, by its number in the pipeline.
+    pub(super) request: u32,
+    /// The stage, by its place in the pipeline.
+    pub(super) stage: u32,
+}
+
+/// A request of a stage ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Ended {
+    pub(super) by: Sender,
+    pub(super) at_ns: u64,
+    /// Why it got nothing, if it did not get an answer.
+    pub(super) failure: Option<Failure>,
+}
+
+/// Who sent the requests of a service that stages of pipelines sent; nothing beyond the last of these.
+#[derive(Default)]
+pub(super) struct Senders(Vec<Option<Sender>>);
+
+impl Senders {
+    /// A stage sent this one.
+    pub(super) fn note(&mut self, request: u32, by: Sender) {
+        self.0.resize(request as usize, None);
+        self.0.push(Some(by));
+    }
+
+    /// Who sent a request, if a stage did.
+    pub(super) fn of(&self, request: u32) -> Option<Sender> {
+        self.0.get(request as usize).copied().flatten()
+    }
+}
+
+/// Where the next request comes from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Origin {
+    Own,
+    Stage,
+    Job(usize),
+}
+
+/// Requests in order of arrival: the service's own, those that stages of pipelines send, and those of jobs.
 pub(super) struct Feed {
-    source: Box<dyn RequestSource>,
-    /// The next of those that arrive whatever happens.
-    open: Option<RequestRecord>,
-    /// Those that follow, by arrival and by when they became known.
-    following: BTreeMap<(u64, u64), RequestRecord>,
-    followed: u64,
+    own: Stream,
+    /// Those that stages sent, by arrival and by when they were sent.
+    sent: BTreeMap<(u64, u64), (RequestRecord, Sender)>,
+    sends: u64,
+    senders: Senders,
+    /// Those of them that ended and of which nobody was told.
+    ended: Vec<Ended>,
     /// Requests that were taken.
     taken: u32,
     /// Sessions by request, up to the last that belongs to one.
     sessions: Vec<Option<u64>>,
     /// Nobody is served before that.
     ready_ns: u64,
-    /// The first arrival of a file, from which its times count, once it is known.
-    origin_ns: Option<u64>,
-    rate_factor: f64,
-    left: u64,
     block_tokens: u32,
     adapters: Option<Asked>,
     batches: Batches,
     keys: Vec<u64>,
-    error: Option<TraceError>,
 }
 
 impl Feed {
     pub(super) fn new(service: &Service, seed: u64, ready_ns: u64) -> Result<Self, ServiceError> {
-        let (source, left, rate_factor): (Box<dyn RequestSource>, u64, f64) = match &service.requests {
-            ServiceRequests::Trace { path, limit, rate_factor } => {
-                (Box::new(Open(requests::open(path, None)?)), *limit, *rate_factor)
-            }
-            ServiceRequests::Open { config, count } => {
-                (Box::new(Open(RequestGenerator::new(config, seed)?.map(Ok))), *count, 1.0)
-            }
-            ServiceRequests::Sessions(config) => {
-                (Box::new(Sessions::new(config.clone(), seed)?), u64::MAX, 1.0)
-            }
-            ServiceRequests::Users(config) => (Box::new(ClosedLoop::new(config, seed)?), u64::MAX, 1.0),
-        };
-        let of_file = matches!(service.requests, ServiceRequests::Trace { .. });
-        let mut feed = Self {
-            source,
-            open: None,
-            following: BTreeMap::new(),
-            followed: 0,
+        Ok(Self {
+            own: Stream::new(&service.requests, seed)?,
+            sent: BTreeMap::new(),
+            sends: 0,
+            senders: Senders::default(),
+            ended: Vec::new(),
             taken: 0,
             sessions: Vec::new(),
             ready_ns,
-            origin_ns: (!of_file).then_some(0),
-            rate_factor,
-            left,
             block_tokens: service.engine.block_tokens,
             adapters: Asked::of(service, seed)?,
             batches: Batches::new(service, seed)?,
             keys: Vec::new(),
-            error: None,
-        };
-        feed.draw();
-        Ok(feed)
+        })
     }
 
     /// What went wrong, if something did; there are no more requests then.
     pub(super) fn take_error(&mut self) -> Option<TraceError> {
-        self.error.take()
+        self.own.take_error()
     }
 
     /// Which adapters or models were asked for.
@@ -84,71 +108,74 @@ impl Feed {
         self.adapters.take()
     }
 
-    fn draw(&mut self) {
-        if self.left == 0 {
-            return;
-        }
-        self.left -= 1;
-        match self.source.next_open() {
-            Some(Ok(mut record)) => {
-                let origin_ns = *self.origin_ns.get_or_insert(record.arrival_ns);
-                let since_ns = record.arrival_ns.saturating_sub(origin_ns);
-                record.arrival_ns = match self.rate_factor {
-                    1.0 => since_ns,
-                    factor => (since_ns as f64 / factor).round() as u64,
-                };
-                self.open = Some(record);
-            }
-            Some(Err(error)) => self.error = Some(error),
-            None => {}
-        }
-    }
-
     /// The jobs of a service, and the job of each request.
     pub(super) fn take_batches(&mut self, service: &Service) -> (Vec<BatchServed>, Vec<u32>) {
         std::mem::take(&mut self.batches).served(service)
     }
 
-    /// When the next of a job is sent, if that is before any other arrives.
-    fn peek_job(&self) -> Option<(u64, usize)> {
-        let other_ns = self.peek().map(|(arrival_ns, _)| arrival_ns);
-        self.batches.next().filter(|&(at_ns, _)| other_ns.is_none_or(|other_ns| at_ns < other_ns))
+    /// A stage of a pipeline sends a request.
+    pub(super) fn send(&mut self, record: RequestRecord, by: Sender) {
+        self.sends += 1;
+        self.sent.insert((record.arrival_ns, self.sends), (record, by));
     }
 
-    /// When the next one arrives that is not of a job, and whether it follows from another.
-    fn peek(&self) -> Option<(u64, bool)> {
-        let open = self.open.as_ref().map(|record| record.arrival_ns);
-        let following = self.following.keys().next().map(|&(arrival_ns, _)| arrival_ns);
-        match (open, following) {
-            (Some(open), Some(following)) if following < open => Some((following, true)),
-            (Some(open), _) => Some((open, false)),
-            (None, following) => following.map(|following| (following, true)),
+    /// Requests of stages that ended since this was last asked, in that order.
+    pub(super) fn take_ended(&mut self) -> Vec<Ended> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Who sent which request.
+    pub(super) fn take_senders(&mut self) -> Senders {
+        std::mem::take(&mut self.senders)
+    }
+
+    /// When the next one arrives and where it comes from: of several at an instant the service's own first, then those of stages, then those of jobs.
+    fn peek(&self) -> Option<(u64, Origin)> {
+        let own = self.own.next_ns().map(|at_ns| (at_ns, Origin::Own));
+        let sent = self.sent.keys().next().map(|&(at_ns, _)| (at_ns, Origin::Stage));
+        let job = self.batches.next().map(|(at_ns, number)| (at_ns, Origin::Job(number)));
+        [own, sent, job].into_iter().flatten().min()
+    }
+
+    /// A request ended; whether a stage had sent it.
+    fn tell(&mut self, request: u32, at_ns: u64, failure: Option<Failure>) -> bool {
+        let by = self.senders.of(request);
+        self.ended.extend(by.map(|by| Ended { by, at_ns, failure }));
+        by.is_some()
+    }
+
+    fn over(&mut self, request: u32, now_ns: u64, failure: Option<Failure>) {
+        if self.tell(request, now_ns, failure) {
+            return;
+        }
+        self.batches.done(request, now_ns);
+        if let Some(session) = self.sessions.get(request as usize).copied().flatten() {
+            self.own.finished(session, now_ns);
         }
     }
 }
 
 impl Arrivals for Feed {
     fn next_ns(&mut self) -> Option<u64> {
-        let job_ns = self.peek_job().map(|(at_ns, _)| at_ns);
-        job_ns.or_else(|| Some(self.peek()?.0)).map(|arrival_ns| arrival_ns.max(self.ready_ns))
+        self.peek().map(|(arrival_ns, _)| arrival_ns.max(self.ready_ns))
     }
 
     fn take(&mut self) -> Option<Request<'_>> {
-        let job = self.peek_job().map(|(_, number)| number);
-        let record = if let Some(number) = job {
-            self.batches.take(number)?
-        } else if self.peek()?.1 {
-            self.following.pop_first()?.1
-        } else {
-            let record = self.open.take()?;
-            self.draw();
-            record
+        let origin = self.peek()?.1;
+        let index = self.taken;
+        let (record, job) = match origin {
+            Origin::Own => (self.own.take()?, None),
+            Origin::Stage => {
+                let (record, by) = self.sent.pop_first()?.1;
+                self.senders.note(index, by);
+                (record, None)
+            }
+            Origin::Job(number) => (self.batches.take(number)?, Some(number)),
         };
         self.keys = record.blocks_of(self.block_tokens).unwrap_or_default();
         let adapter = self.adapters.as_mut().map_or(0, |asked| asked.next(&record));
         with_adapter(&mut self.keys, adapter);
         self.batches.taken(job);
-        let index = self.taken;
         self.taken += 1;
         if record.session.is_some() {
             self.sessions.resize(index as usize, None);
@@ -173,11 +200,10 @@ impl Arrivals for Feed {
     }
 
     fn done(&mut self, request: u32, now_ns: u64) {
-        self.batches.done(request, now_ns);
-        let Some(session) = self.sessions.get(request as usize).copied().flatten() else { return };
-        if let Some(next) = self.source.on_finished(session, now_ns) {
-            self.followed += 1;
-            self.following.insert((next.arrival_ns, self.followed), next);
-        }
+        self.over(request, now_ns, None);
+    }
+
+    fn refused(&mut self, request: u32, now_ns: u64, why: Refusal) {
+        self.over(request, now_ns, Some(why.into()));
     }
 }

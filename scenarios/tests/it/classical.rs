@@ -1,7 +1,7 @@
 //! Servers of classical models.
 
 use foretell_scenarios::Plan;
-use foretell_scenarios::service::ClassicalServed;
+use foretell_scenarios::service::{ClassicalServed, ServedRun};
 use foretell_scenarios::serving::classical_served::{ClassicalEnd, Ending};
 
 use crate::{Nobody, problems, read};
@@ -28,7 +28,8 @@ fn requests(rate_per_s: u32, count: u32) -> String {
 
 fn served(services: &[&str]) -> Vec<ClassicalServed> {
     let plan = Plan::new(read(&text(services), &[]).unwrap()).unwrap();
-    let (_, language, classical) = plan.run_and_serve("default", &mut Nobody, &mut |_| ()).unwrap();
+    let ServedRun { services: language, classical, .. } =
+        plan.run_and_serve("default", &mut Nobody, &mut |_| ()).unwrap();
     assert!(language.is_empty());
     classical
 }
@@ -117,7 +118,7 @@ fn a_roofline_follows_the_gpu() {
     };
     let least = |fields: &str| {
         let plan = Plan::new(read(&with(&law("fp16"), fields), &[]).unwrap()).unwrap();
-        let (_, _, classical) = plan.run_and_serve("default", &mut Nobody, &mut |_| ()).unwrap();
+        let classical = plan.run_and_serve("default", &mut Nobody, &mut |_| ()).unwrap().classical;
         classical[0].ends.iter().filter_map(ClassicalEnd::latency_ns).min().unwrap()
     };
     // Half of 65e12 operations a second.

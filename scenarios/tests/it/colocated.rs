@@ -1,7 +1,7 @@
 //! Services and training that take each other's GPUs, and whether the SLO is kept meanwhile.
 
 use foretell_scenarios::Plan;
-use foretell_scenarios::service::Served;
+use foretell_scenarios::service::{Served, ServedRun};
 use foretell_scenarios::sim::framework::Time;
 use foretell_scenarios::sim::log::{JobStatus, RunResult};
 
@@ -26,7 +26,8 @@ fn beside(job: &str, service: &str, requests: &str) -> (RunResult, Served) {
          [[service]]\nname = \"a\"\nmodel = \"llama-3.1-8b\"\ntensor_parallel = 4\n{service}\n{requests}\n"
     );
     let plan = Plan::new(read(&text, &[]).unwrap_or_else(|error| panic!("{error}"))).unwrap();
-    let (result, mut served, _) = plan.run_and_serve("default", &mut Deaf, &mut |_| {}).unwrap();
+    let ServedRun { result, services: mut served, .. } =
+        plan.run_and_serve("default", &mut Deaf, &mut |_| {}).unwrap();
     (result, served.remove(0))
 }
 

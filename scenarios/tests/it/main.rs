@@ -13,6 +13,7 @@ mod fast_forward;
 mod faults;
 mod lora;
 mod machines;
+mod pipeline;
 mod profiles;
 mod queues;
 mod reservations;
@@ -351,7 +352,7 @@ fn library_scenarios_resolve() {
             "topology-aware" => (160, 1_280),
             "failures" => (2_080, 16_640),
             "checkpoint-storm" => (1_032, 8_256),
-            "classical" | "autoscaling" | "batch-inference" => (2, 16),
+            "classical" | "autoscaling" | "pipeline" | "swap" | "batch-inference" => (2, 16),
             "canary" | "lora" => (4, 32),
             "gpu-cost" => (9, 72),
             "replica-loss" => (6, 48),

@@ -91,7 +91,7 @@ fn a_run_is_that_of_the_service() {
     };
     let values = found(&text, &question).values;
     let plan = Plan::new(read(&text, &[]).unwrap()).unwrap();
-    let (_, services, _) = plan.run_and_serve("default", &mut Nobody, &mut |_| {}).unwrap();
+    let services = plan.run_and_serve("default", &mut Nobody, &mut |_| {}).unwrap().services;
     let summary = &services[0].summary;
     let expected = [
         summary.ttft_s.p99,
@@ -123,7 +123,7 @@ fn replicas_of_two_kinds_are_searched_too() {
     };
     let as_served = found(&text, &question);
     let plan = Plan::new(read(&text, &[]).unwrap()).unwrap();
-    let (_, services, _) = plan.run_and_serve("default", &mut Nobody, &mut |_| {}).unwrap();
+    let services = plan.run_and_serve("default", &mut Nobody, &mut |_| {}).unwrap().services;
     let summary = &services[0].summary;
     let values: Vec<f64> = as_served.values.iter().copied().flatten().collect();
     assert_eq!(values[..2], [summary.ttft_s.p99, summary.e2e_s.max]);

@@ -1,7 +1,7 @@
 //! Model servers: what a file says of them, and what becomes of their requests.
 
 use foretell_scenarios::Plan;
-use foretell_scenarios::service::Served;
+use foretell_scenarios::service::{Served, ServedRun};
 use foretell_scenarios::sim::framework::{ClusterState, Time};
 use foretell_scenarios::sim::log::{Observer, Record};
 
@@ -34,7 +34,7 @@ pub(crate) fn served(text: &str, overrides: &[&str]) -> Vec<Served> {
     let scenario = read(text, overrides).unwrap_or_else(|error| panic!("{error}"));
     let policy = scenario.scheduler.policies[0].clone();
     let plan = Plan::new(scenario).unwrap();
-    plan.run_and_serve(&policy, &mut Deaf, &mut |_| {}).unwrap().1
+    plan.run_and_serve(&policy, &mut Deaf, &mut |_| {}).unwrap().services
 }
 
 fn one(service: &str, requests: &str) -> Served {
@@ -158,7 +158,7 @@ fn blocks_serve_more_than_memory_that_is_reserved() {
     let path = crate_dir().join("library/paged-kv.toml");
     let scenario = foretell_scenarios::load(&path, &[], environment(None)).unwrap().scenario;
     let plan = Plan::new(scenario).unwrap();
-    let (_, served, _) = plan.run_and_serve("default", &mut Deaf, &mut |_| {}).unwrap();
+    let served = plan.run_and_serve("default", &mut Deaf, &mut |_| {}).unwrap().services;
     let [longest, asked, paged] = &served[..] else { panic!("three services") };
     let rate = |of: &Served| of.summary.output_tokens_per_s;
     assert!(rate(paged) > 2.0 * rate(longest), "{} against {}", rate(paged), rate(longest));
@@ -233,7 +233,8 @@ fn jobs_and_services_share_a_cluster() {
     let text = text.replace("count = 1 }", "count = 2 }");
     let scenario = read(&text, &[]).unwrap();
     let plan = Plan::new(scenario).unwrap();
-    let (result, served, _) = plan.run_and_serve("default", &mut Deaf, &mut |_| {}).unwrap();
+    let ServedRun { result, services: served, .. } =
+        plan.run_and_serve("default", &mut Deaf, &mut |_| {}).unwrap();
     assert_eq!(served[0].summary.requests, 400);
     // The replica holds two GPUs of a node, so that one node is left for jobs of eight: one after another.
     assert_eq!(result.summary.jobs.completed, 20);

@@ -71,7 +71,7 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
     pub(super) fn refuse(&mut self, attempt: &Attempt, refusal: Refusal) {
         self.tries.refused += 1;
         self.refused.push(Refused { request: attempt.index, arrival_ns: attempt.arrival_ns, why: refusal });
-        self.arrivals.done(attempt.index, self.now_ns);
+        self.arrivals.refused(attempt.index, self.now_ns, refusal);
     }
 
     pub(super) fn turn_away(&mut self, id: u32, refusal: Refusal) {

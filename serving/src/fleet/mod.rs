@@ -258,6 +258,11 @@ impl<R: Replica, A: Arrivals, O: Observer, T: Transport> Fleet<R, A, O, T> {
         &mut *self.router
     }
 
+    /// Where requests come from.
+    pub fn arrivals_mut(&mut self) -> &mut A {
+        &mut self.arrivals
+    }
+
     fn next(&mut self) -> Option<(u64, What)> {
         // What happens first at one instant comes first here.
         let mut next = None;

@@ -54,7 +54,7 @@ impl Deployment {
         let run = Plan::new(loaded.scenario)
             .and_then(|plan| plan.run_and_serve(&policy, &mut Deaf, &mut |_| {}))
             .map_err(|error| cannot(error.to_string()))?;
-        let served = run.1.into_iter().next();
+        let served = run.services.into_iter().next();
         served.ok_or_else(|| cannot("the scenario has no [[service]]".to_owned()))
     }
 
