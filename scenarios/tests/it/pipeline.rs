@@ -397,8 +397,8 @@ proptest! {
 
 #[test]
 fn a_lost_replica_fails_requests() {
-    let stages = ASKED;
-    let text = kept(&text(&[("language", "replicas = 2")], &pipeline(stages, 100.0, 300)), stages).replace(
+    let (stages, fields) = (ASKED, "replicas = 2\nadmission = { retries = 0 }");
+    let text = kept(&text(&[("language", fields)], &pipeline(stages, 100.0, 300)), stages).replace(
         "[scheduler]",
         "[faults]\ndetection_time_s = 0.1\nat = [{ time_s = 1, node = \"dgx-h100-0000\", kind = \"node\", duration_s = 5 }, \
          { time_s = 1, node = \"dgx-h100-0001\", kind = \"node\", duration_s = 5 }]\n[scheduler]",
