@@ -59,13 +59,14 @@ fn heading(served: &PipelineServed, width: u16) -> String {
 
 fn latencies(served: &PipelineServed, width: u16) -> String {
     let mut table = new_table(width);
-    table.set_header(["Latency, s", "mean", "p50", "p90", "p95", "p99", "max"]);
+    table.set_header(["", "mean", "p50", "p90", "p95", "p99", "max"]);
     let stages = served.summary.stages.iter().map(|stage| (stage.stage.as_str(), stage.latency_s));
     for (name, spread) in std::iter::once(("end to end", served.summary.latency_s)).chain(stages) {
         let Spread { count, mean, p50, p90, p95, p99, max } = spread;
-        let mut row = Row::from([name.to_owned()]);
+        let (unit, scale) = if mean < 1.0 { ("ms", 1e3) } else { ("s", 1.0) };
+        let mut row = Row::from([format!("{name}, {unit}")]);
         for value in [mean, p50, p90, p95, p99, max] {
-            row.add_cell(Cell::new(if count > 0 { quantity(value) } else { "-".to_owned() }));
+            row.add_cell(Cell::new(if count > 0 { quantity(value * scale) } else { "-".to_owned() }));
         }
         table.add_row(row);
     }
@@ -83,8 +84,8 @@ fn stages(served: &PipelineServed, width: u16) -> String {
         "skipped",
         "failed",
         "of the\nlatency",
-        "waiting\ns",
-        "serving\ns",
+        "waiting\nms",
+        "serving\nms",
     ]);
     for stage in &served.summary.stages {
         table.add_row([
@@ -94,8 +95,8 @@ fn stages(served: &PipelineServed, width: u16) -> String {
             count(stage.skipped),
             count(stage.failed),
             percent(stage.critical_share),
-            quantity(stage.critical_waiting_s),
-            quantity(stage.critical_s - stage.critical_waiting_s),
+            quantity(1e3 * stage.critical_waiting_s),
+            quantity(1e3 * (stage.critical_s - stage.critical_waiting_s)),
         ]);
     }
     align_right(&mut table, &[2, 3, 4, 5, 6, 7]);
@@ -111,11 +112,11 @@ fn side_by_side(pipelines: &[PipelineServed], width: u16) -> String {
     table.set_header([
         "Pipeline",
         "done\nreq/s",
-        "mean\ns",
-        "p50\ns",
-        "p90\ns",
-        "p95\ns",
-        "p99\ns",
+        "mean\nms",
+        "p50\nms",
+        "p90\nms",
+        "p95\nms",
+        "p99\nms",
         "failed",
         "SLO",
     ]);
@@ -123,7 +124,7 @@ fn side_by_side(pipelines: &[PipelineServed], width: u16) -> String {
         let summary = &served.summary;
         let Spread { mean, p50, p90, p95, p99, .. } = summary.latency_s;
         let mut row = vec![served.pipeline.clone(), quantity(summary.requests_per_s)];
-        row.extend([mean, p50, p90, p95, p99].map(quantity));
+        row.extend([mean, p50, p90, p95, p99].map(|seconds| quantity(1e3 * seconds)));
         let kept = served.latency_objective_s.map_or("-".to_owned(), |_| percent(summary.slo_attainment));
         row.extend([count(summary.failed), kept]);
         table.add_row(row);
@@ -288,7 +289,9 @@ mod tests {
         let text = pipeline_table(&many, 80);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         // Of 40 and 10 ms the first stage is 20, the second 30, of which 10 are waited; one of three within 20 ms; 70 ms of requests in 60.
-        for expected in ["2 done, 1 failed in 0.06 s", "1.17 at once", "40.0%", "60.0%", "0.005", "33.3%"] {
+        for expected in
+            ["2 done, 1 failed in 0.06 s", "1.17 at once", "40.0%", "60.0%", "end to end, ms", "33.3%"]
+        {
             assert!(text.contains(expected), "{expected}\n{text}");
         }
         let stages = &many[0].summary.stages;
