@@ -37,7 +37,7 @@ pub struct DomainPlacement {
 ///
 /// With [`PlacementCosts`] what a job pays comes before all that: of all places where it fits it gets one that costs least, and of those
 /// the one that the rules above choose. So it keeps off slow cards and does not cross slow links, unless it would have to wait; and
-/// it is rather spread than slow where being spread costs less. Jobs of one task are on one node, and pay nothing.
+/// it is rather spread than slow where being spread costs less. Jobs that fit on one node pay nothing there.
 ///
 /// A job that demands a tier is placed inside one domain of that tier or below, or not at all. What of a job is placed
 /// already holds its place: the rest goes into the smallest domain around it that has room.
@@ -172,6 +172,9 @@ impl ByDomain {
         let costs = self.config.costs.as_deref();
         let is_one = request.tasks.len() == 1 && request.allocated.is_none();
         let limits = costs.filter(|_| !is_one).map_or(&[][..], |costs| costs.limits(&self.tree));
+        if costs.is_some() && !is_one && self.place_on_one(transaction, plugins, random, request) {
+            return true;
+        }
         let within = limits.iter().take(limits.len().saturating_sub(1)).any(|&limit| {
             let of = |&(class, _): &(ClassId, u64)| {
                 Some((class, costs?.within(&self.tree, self.slots.get(class)?, limit)))
@@ -180,6 +183,33 @@ impl ByDomain {
             self.place_in(transaction, plugins, random, request, &rooms)
         });
         within || self.place_in(transaction, plugins, random, request, &Rooms::All(&self.slots))
+    }
+
+    /// Places every task of a job whose tasks are alike on the one node with the least room for them, where it pays nothing, or none.
+    fn place_on_one(
+        &self,
+        transaction: &mut Transaction<'_>,
+        plugins: &mut Plugins,
+        random: &mut dyn Rng,
+        request: &Request,
+    ) -> bool {
+        let (&[(class, count)], None) = (&*request.classes, request.allocated) else { return false };
+        let scope = request.limit.scope(&self.tree, None);
+        let (Some(scope), Some(slots)) = (scope, self.slots.get(class)) else { return false };
+        let room = |node: NodeId| u64::from(slots.on_node(node));
+        let mut nodes: Vec<NodeId> =
+            self.tree.nodes(scope).iter().copied().filter(|&node| room(node) >= count).collect();
+        nodes.sort_by_key(|&node| room(node));
+        nodes.iter().take(DOMAINS_TRIED).any(|&node| {
+            let before = transaction.savepoint();
+            let mut cursor = Cursor { class, plan: [(node, count as u32)].into(), position: 0 };
+            let is_placed =
+                request.tasks.iter().all(|&(task, _)| cursor.place(transaction, plugins, random, task));
+            if !is_placed {
+                transaction.rollback_to(before);
+            }
+            is_placed
+        })
     }
 
     /// Places every task in the smallest domain whose rooms hold them, or none.

@@ -115,8 +115,7 @@ proptest! {
             let rooms: Vec<u32> = state.node_ids()
                 .map(|node| state.gpu_free_milli(node).iter().filter(|&&free| free == 1000).count() as u32 / gpus)
                 .collect();
-            // What one node costs that is alone: it is not looked for, but no more than that is paid.
-            let cost = |nodes: &[NodeId]| costs.of(&tree, nodes).max(nodes.iter().map(|&node| costs.node(node)).max().unwrap_or(0));
+            let cost = |nodes: &[NodeId]| costs.of(&tree, nodes);
             let least = (1_u32..1 << rooms.len()).filter_map(|set| {
                 let nodes: Vec<NodeId> = (0..rooms.len()).filter(|&node| set >> node & 1 == 1).map(NodeId::new).collect();
                 let has_room = nodes.iter().all(|node| rooms[node.index()] > 0);
