@@ -192,25 +192,24 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
     /// What routers know of it.
     pub fn load(&self) -> Load {
         let State { sequences, waiting, running, blocks, .. } = &self.state;
-        let mut load = Load {
+        let counted = |slots: &mut dyn Iterator<Item = &Slot>| {
+            slots.fold((0, 0), |(tokens, prefill_tokens), &slot| {
+                let sequence = &sequences[slot];
+                let uncomputed = if sequence.decoding { 0 } else { sequence.uncomputed_tokens() };
+                (tokens + u64::from(sequence.tokens()), prefill_tokens + u64::from(uncomputed))
+            })
+        };
+        debug_assert_eq!(counted(&mut waiting.iter()), (waiting.tokens(), waiting.prefill_tokens()));
+        let (tokens, prefill_tokens) = counted(&mut running.iter());
+        Load {
             waiting: waiting.len() as u32,
             running: running.len() as u32,
             used_blocks: blocks.used_blocks(),
             total_blocks: blocks.total_blocks(),
+            tokens: tokens + waiting.tokens(),
+            prefill_tokens: prefill_tokens + waiting.prefill_tokens(),
             ..Load::default()
-        };
-        let mut count = |slot: Slot| {
-            let sequence = &sequences[slot];
-            load.tokens += u64::from(sequence.tokens());
-            if !sequence.decoding {
-                load.prefill_tokens += u64::from(sequence.uncomputed_tokens());
-            }
-        };
-        running.iter().for_each(|&slot| count(slot));
-        if !waiting.is_empty() {
-            waiting.iter().for_each(|&slot| count(slot));
         }
-        load
     }
 
     /// When it must be told to [`Self::advance`]. None if it has nothing to do until something arrives.

@@ -37,6 +37,7 @@ mod tensorrt;
 mod tiers;
 mod vllm;
 mod vllm_v0;
+mod waiting;
 
 pub use adapters::{AdapterAt, AdapterLoad, AdapterSource, Adapters};
 pub use dynamic::{
@@ -62,3 +63,4 @@ pub use tensorrt::{Capacity, TensorRtLlm};
 pub use tiers::{Fetch, Tier};
 pub use vllm::{Order, Vllm};
 pub use vllm_v0::VllmV0;
+pub use waiting::Waiting;

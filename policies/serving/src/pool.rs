@@ -79,7 +79,7 @@ impl Pool {
 pub(crate) fn admit(state: &mut State, slot: Slot, tokens: u32) -> bool {
     let fits = state.blocks.grow(slot, &mut state.sequences[slot], tokens);
     if fits {
-        state.waiting.pop_front();
+        state.waiting.remove(0, &state.sequences[slot]);
         state.running.push(slot);
     }
     fits

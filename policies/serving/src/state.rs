@@ -1,12 +1,12 @@
 //! What a batcher decides over, and what it decides.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::adapters::Adapters;
 use crate::kv::BlockPool;
 use crate::sequence::{HandOver, Sequence, Sequences, Slot};
 use crate::tiers::Fetch;
+use crate::waiting::Waiting;
 
 /// The requests and the memory of an engine.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub struct State {
     /// All of its sequences.
     pub sequences: Sequences,
     /// Those that wait, the next to be taken first.
-    pub waiting: VecDeque<Slot>,
+    pub waiting: Waiting,
     /// Those that hold memory, in the order in which they were taken.
     pub running: Vec<Slot>,
     /// Memory for keys and values.
@@ -43,7 +43,7 @@ impl State {
     pub fn new(blocks: BlockPool) -> Self {
         Self {
             sequences: Sequences::default(),
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             running: Vec::new(),
             blocks,
             adapters: Adapters::default(),
@@ -62,7 +62,7 @@ impl State {
         let sequence = &mut self.sequences[slot];
         self.blocks.release(slot, sequence);
         sequence.restart();
-        self.waiting.push_front(slot);
+        self.waiting.push_front(slot, sequence);
         self.preempted.push(slot);
     }
 
@@ -70,7 +70,7 @@ impl State {
     pub fn fetched(&mut self, fetch: &Fetch) {
         let sequence = &mut self.sequences[fetch.slot];
         self.blocks.fill(u64::from(fetch.computed_tokens - sequence.computed_tokens));
-        sequence.computed_tokens = fetch.computed_tokens;
+        self.waiting.alter(sequence, |sequence| sequence.computed_tokens = fetch.computed_tokens);
         sequence.in_flight = false;
         if fetch.handed_blocks.is_some() {
             sequence.hand_over = sequence.hand_over.awaited();
@@ -202,7 +202,7 @@ pub trait Batcher {
 
     /// Takes a new request in: behind the others, unless priorities say otherwise.
     fn enqueue(&mut self, state: &mut State, slot: Slot) {
-        state.waiting.push_back(slot);
+        state.waiting.push_back(slot, &state.sequences[slot]);
     }
 
     /// Says what the next iteration does, in an empty plan; leaves it empty where nothing can be done.

@@ -89,7 +89,7 @@ impl TensorRtLlm {
                 state.prefix_queried_tokens += u64::from(sequence.tokens());
                 state.prefix_hit_tokens += u64::from(hit.blocks * state.blocks.block_tokens());
             }
-            state.waiting.pop_front();
+            state.waiting.remove(0, &state.sequences[slot]);
             let sequence = &mut state.sequences[slot];
             state.blocks.claim(slot, sequence, hit);
             // It was counted.

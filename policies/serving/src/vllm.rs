@@ -80,7 +80,7 @@ impl Vllm {
             (sequence.priority, sequence.arrival_ns, sequence.request)
         };
         let at = state.waiting.partition_point(|&waiting| key(waiting) <= key(slot));
-        state.waiting.insert(at, slot);
+        state.waiting.insert(at, slot, &state.sequences[slot]);
     }
 
     /// Gives those that run what they may compute; the budget that is left, or none if somebody had to give up memory.
@@ -122,7 +122,7 @@ impl Vllm {
                     }
                     state.preempt(victim);
                     if self.order == Order::Priority {
-                        state.waiting.pop_front();
+                        state.waiting.remove(0, &state.sequences[victim]);
                         Self::line_up(state, victim);
                     }
                     if victim == slot {
@@ -184,7 +184,7 @@ impl Vllm {
             }
             let sequence = &mut state.sequences[slot];
             if !filled {
-                state.blocks.claim(slot, sequence, hit);
+                state.waiting.alter(sequence, |sequence| state.blocks.claim(slot, sequence, hit));
             }
             let read = if hit.lower_blocks > 0 { state.blocks.fetch(slot, sequence, hit) } else { None };
             if awaited.is_some() && state.blocks.grow(slot, sequence, computed_tokens) {
@@ -202,13 +202,13 @@ impl Vllm {
                 continue;
             }
             sequence.hand_over = sequence.hand_over.awaited();
-            state.waiting.remove(at);
+            state.waiting.remove(at, sequence);
             let after = sequence.computed_tokens + tokens;
             if !state.blocks.grow(slot, sequence, after) {
                 // Cannot be: it was counted. Should it be, the request waits on.
                 state.blocks.release(slot, sequence);
                 sequence.restart();
-                state.waiting.push_front(slot);
+                state.waiting.push_front(slot, sequence);
                 break;
             }
             state.blocks.publish(slot, after);
@@ -227,7 +227,7 @@ impl Vllm {
         let slot = state.waiting[at];
         let sequence = &mut state.sequences[slot];
         state.blocks.release(slot, sequence);
-        sequence.restart();
+        state.waiting.alter(sequence, Sequence::restart);
         true
     }
 }
@@ -272,7 +272,7 @@ impl Batcher for Vllm {
 
     fn enqueue(&mut self, state: &mut State, slot: Slot) {
         match self.order {
-            Order::FirstCome => state.waiting.push_back(slot),
+            Order::FirstCome => state.waiting.push_back(slot, &state.sequences[slot]),
             Order::Priority => Self::line_up(state, slot),
         }
     }

@@ -39,7 +39,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         }
         let of = |slot| self.state.sequences[slot].adapter;
         let mut needed: Vec<u32> = Vec::new();
-        for other in self.state.running.iter().chain(&self.state.waiting).map(|&slot| of(slot)) {
+        for other in self.state.running.iter().chain(self.state.waiting.iter()).map(|&slot| of(slot)) {
             if other > 0 && !needed.contains(&other) {
                 needed.push(other);
             }

@@ -25,7 +25,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         // Whoever waits for room may have it after the iteration that is under way.
         self.cut_row(now_ns);
         if let Some(at) = waiting.filter(|_| !self.state.sequences[slot].in_flight) {
-            self.state.waiting.remove(at);
+            self.state.waiting.remove(at, &self.state.sequences[slot]);
             self.state.blocks.release(slot, &mut self.state.sequences[slot]);
             self.state.sequences.remove(slot);
             return Some(Cancelled::AtOnce);

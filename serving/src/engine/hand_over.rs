@@ -1,6 +1,6 @@
 //! Requests whose prompt one replica reads in, and whose answer another generates.
 
-use foretell_serving_policies::{Batcher, Fetch, HandOver, Slot, State};
+use foretell_serving_policies::{Batcher, Fetch, HandOver, Sequence, Slot, State};
 
 use super::{Engine, Timing};
 use crate::batch::StepLaw;
@@ -137,7 +137,7 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         let Some(slot) = waiting.iter().copied().find(awaits) else { return false };
         let sequence = &mut sequences[slot];
         blocks.release(slot, sequence);
-        sequence.restart();
+        waiting.alter(sequence, Sequence::restart);
         self.handing.awaited.retain(|&(other, _)| other != request);
         self.handing.wanted.retain(|wanted| wanted.request != request);
         self.cut_row(now_ns);

@@ -102,7 +102,7 @@ impl Observer for Seen {
     fn iterations(&mut self, iterations: &Iterations<'_>, state: &State) {
         // What is counted step by step against what sequences have now. With drafts and on stages some compute what counts later.
         let held = |slot: &Slot| &state.sequences[*slot];
-        let holders = state.running.iter().chain(&state.waiting).map(held);
+        let holders = state.running.iter().chain(state.waiting.iter()).map(held);
         let (mut room, mut filled) = (0, 0);
         for sequence in holders {
             room += u64::from(sequence.blocks * BLOCK_TOKENS);

@@ -145,7 +145,9 @@ fn who_holds_contents_gives_them_up_for_the_first() {
     bench.state.fetched(&fetch);
     // Somebody who needs all five blocks is put before it.
     let all = bench.enqueue(&[31, 32, 33, 34]);
-    bench.state.waiting.swap(0, 1);
+    let State { waiting, sequences, .. } = &mut bench.state;
+    waiting.remove(1, &sequences[all]);
+    waiting.push_front(all, &sequences[all]);
     assert_eq!(bench.step(), [(all, 17)]);
     assert_eq!(bench.state.sequences[reading].blocks, 0);
 }
