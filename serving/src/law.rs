@@ -15,7 +15,7 @@ use crate::layer::Layer;
 use crate::link::Links;
 use crate::model::weights::Parallelism;
 use crate::model::{Model, ModelError};
-use crate::options::{Compilation, EAGER_LAYER_US, EAGER_STEP_US, Options};
+use crate::options::{Compilation, EAGER_STEP_US, Options};
 use crate::tables::{AttentionRows, Measured};
 
 /// Why there is no law.
@@ -167,7 +167,7 @@ impl AnalyticLaw {
             let decode_base = |decodes: u32| (full + windowed) * attention.decode_base_s(decodes) * 1e9;
             let floor_us = match options.compilation {
                 Compilation::Eager => {
-                    f64::from(layers) * EAGER_LAYER_US + if is_first { EAGER_STEP_US } else { 0.0 }
+                    f64::from(layers) * options.layer_launch_us + if is_first { EAGER_STEP_US } else { 0.0 }
                 }
                 Compilation::Graphs | Compilation::TensorRt => 0.0,
             };

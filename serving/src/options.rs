@@ -97,7 +97,7 @@ impl Pruning {
 /// Who launches kernels.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Compilation {
-    /// The interpreter, one by one: an iteration takes at least [`EAGER_STEP_US`] + [`EAGER_LAYER_US`] a layer.
+    /// The interpreter, one by one, ahead of the GPU: an iteration takes at least [`EAGER_STEP_US`] and [`Options::layer_launch_us`] a layer.
     Eager,
     /// CUDA graphs (vLLM's default): the GPU never waits for the next kernel. Small batches are padded to the sizes that were captured.
     #[default]
@@ -109,7 +109,7 @@ pub enum Compilation {
 /// Microseconds of an iteration that the interpreter takes at least, beside its layers (published for vLLM by inference-sim, as fitted).
 pub const EAGER_STEP_US: f64 = 126.0;
 
-/// And for each layer (same source).
+/// And for each layer, of vLLM as it is now (same source). `PyTorch` and hosts of 2023 took more than ten times as long.
 pub const EAGER_LAYER_US: f64 = 32.0;
 
 /// What is left of the time of elementwise operators once they are fused: assumed, not measured. A fused operator saves one of two
@@ -153,6 +153,8 @@ pub struct Options {
     pub pruning: Pruning,
     /// Who launches kernels.
     pub compilation: Compilation,
+    /// Microseconds that the host takes to launch the kernels of a layer, where they are launched one by one ([`Compilation::Eager`]).
+    pub layer_launch_us: f64,
     /// Of every iteration beside its kernels: scheduling, preparing inputs, collecting tokens, as far as it does not overlap. vLLM's
     /// asynchronous scheduler hides most; residuals against real runs are 0 to 2 ms.
     pub step_overhead_us: f64,
@@ -173,6 +175,7 @@ impl Default for Options {
             expert_exchange: ExpertExchange::default(),
             pruning: Pruning::default(),
             compilation: Compilation::default(),
+            layer_launch_us: EAGER_LAYER_US,
             step_overhead_us: 0.0,
             sequence_overhead_us: 0.0,
             max_tokens: 8192,

@@ -259,6 +259,10 @@ pub struct EngineFile {
     /// `vllm`, `tensorrt-llm` with `prefix_caching`: memory below the GPUs', the nearest first.
     #[serde(skip_serializing_if = "is_default")]
     pub kv_tiers: Vec<KvTierFile>,
+    /// With `compilation = "eager"`: time that the host takes to launch the kernels of a layer; 32 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1e6))]
+    pub layer_launch_us: Option<f64>,
     /// Time of every iteration beside its kernels.
     #[schemars(range(min = 0, max = 1e9))]
     pub step_overhead_us: f64,
@@ -283,6 +287,7 @@ impl Default for EngineFile {
             memory_utilization: 0.9,
             kv_blocks: None,
             kv_tiers: Vec::new(),
+            layer_launch_us: None,
             step_overhead_us: 126.0,
             sequence_overhead_us: 4.4,
         }

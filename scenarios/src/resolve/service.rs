@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use foretell_serving::metrics::Objective;
-use foretell_serving::options::{AttentionKernels, Compilation, Weights};
+use foretell_serving::options::{AttentionKernels, Compilation, EAGER_LAYER_US, Weights};
 use foretell_serving::speculation::Speculation;
 use foretell_serving::{FleetOptions, Model, Options, Parallelism};
 use foretell_traces::generate::{Arrival, GenerateError};
@@ -115,6 +115,11 @@ impl Resolver<'_, '_> {
         let pods = self.pods(path, &gpu_models, parallelism.gpus(), nodes);
         let engine = file.engine.clone();
         self.check_budget(&format!("{path}.engine.max_batched_tokens"), &engine);
+        if engine.layer_launch_us.is_some() && file.compilation != CompilationFile::Eager {
+            let message =
+                "expected `compilation = \"eager\"` beside it: elsewhere kernels are not launched one by one";
+            self.problem(&format!("{path}.engine.layer_launch_us"), message, None);
+        }
         let alone = file.pipeline_parallel == 1 && engine.batcher == BatcherFile::Vllm;
         if file.speculation.is_some() && !alone {
             let message = "expected `engine.batcher = \"vllm\"` and one stage beside it";
@@ -462,6 +467,7 @@ fn options(file: &ServiceFile) -> Options {
             CompilationFile::Eager => Compilation::Eager,
             CompilationFile::Tensorrt => Compilation::TensorRt,
         },
+        layer_launch_us: engine.layer_launch_us.unwrap_or(EAGER_LAYER_US),
         step_overhead_us: engine.step_overhead_us,
         sequence_overhead_us: engine.sequence_overhead_us,
         // Those that know no budget have larger iterations, which must not be continued from small ones: those are padded.

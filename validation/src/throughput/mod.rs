@@ -1,6 +1,6 @@
 //! `foretell validate throughput`: figures that others measured of whole servers, beside what engine and catalogue make of them.
 //!
-//! No constant comes from a figure that is judged here. Splitwise's table and Mooncake's traces are read from the data; the others are in `published`.
+//! No constant comes from a figure that it is judged by: what hosts of Splitwise took is fitted on other numbers of GPUs. Splitwise's table and Mooncake's traces are read from the data; the others are in `published`.
 
 mod mooncake;
 mod power;

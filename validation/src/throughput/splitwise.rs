@@ -1,10 +1,13 @@
 //! Splitwise's measured prompts and tokens (ISCA'24): Llama-2-70B and BLOOM-176B on DGX A100 and H100.
+//!
+//! Its engine launched kernels one by one, and from four GPUs on its token times do not fall with further GPUs: the host is what they wait for. What the host takes for a
+//! layer and for a sequence is fitted on token times of the same host, without the number of GPUs that is predicted.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use foretell_serving::model::weights::Parallelism;
-use foretell_serving::options::Compilation;
+use foretell_serving::options::{Compilation, EAGER_STEP_US};
 use foretell_serving::policies::{Batcher, BlockPool, State, Vllm};
 use foretell_serving::{
     AnalyticLaw, Calibration, Engine, LinkKind, Model, Observer, Options, Outcome, Request, replay,
@@ -68,11 +71,15 @@ pub(super) fn lines(data: &Path) -> Result<Vec<Line>, Error> {
         let times = (row.prompt_time, row.token_time);
         repetitions.entry((row.prompt_size, row.batch_size)).or_default().push(times);
     }
+    let cannot = |message| Error::Run { path: path.clone(), message };
+    let mut launched = BTreeMap::new();
+    for (machine, repetitions) in &machines {
+        launched.insert(machine, Launched::rows(machine, repetitions).map_err(cannot)?);
+    }
     let mut lines = Vec::new();
     for (machine, repetitions) in &machines {
-        let cannot = |message| Error::Run { path: path.clone(), message };
-        let law = law(machine).map_err(cannot)?;
         let (model, hardware, gpus) = machine;
+        let law = law(machine, host(machine, &launched)).map_err(cannot)?;
         let name = if model.starts_with("llama") { "70B" } else { "BLOOM" };
         let gpu = hardware.split('-').next().unwrap_or(hardware).to_uppercase();
         let line = |figure| Line::new(format!("{BY_PROMPT} {name} {gpu} TP{gpus}"), figure);
@@ -91,9 +98,76 @@ pub(super) fn lines(data: &Path) -> Result<Vec<Line>, Error> {
     Ok(lines)
 }
 
+/// What a host takes, in microseconds.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+struct Host {
+    layer_launch_us: f64,
+    sequence_overhead_us: f64,
+}
+
+/// Steps of the search, and how many of them, for a layer and for a sequence.
+const STEPS_US: (f64, u32) = (10.0, 100);
+
+/// A time between tokens, and what it would be if the host took none.
+#[derive(Clone, Copy, Debug)]
+struct Launched {
+    layers: f64,
+    batch: f64,
+    device_us: f64,
+    measured_us: f64,
+}
+
+impl Launched {
+    fn rows(machine: &Machine, repetitions: &Repetitions) -> Result<Vec<Self>, String> {
+        let layers = f64::from(model(machine)?.layers);
+        let law = law(machine, Host::default())?;
+        let of_tokens = repetitions.iter().filter(|((prompt_tokens, _), _)| *prompt_tokens == PROMPT_TOKENS);
+        of_tokens
+            .map(|(&(prompt_tokens, batch), times)| {
+                let device_us = 1e3 * ours_ms(&law, prompt_tokens, batch)?.1;
+                let measured_us = 1e3 * median(times.iter().map(|times| times.1));
+                Ok(Self { layers, batch: f64::from(batch), device_us, measured_us })
+            })
+            .collect()
+    }
+
+    fn predicted_us(&self, host: Host) -> f64 {
+        let launched_us = EAGER_STEP_US + self.layers * host.layer_launch_us;
+        self.device_us.max(launched_us) + self.batch * host.sequence_overhead_us
+    }
+}
+
+impl Host {
+    /// The one by whose times the logarithms are least far off, in squares.
+    fn fit(rows: &[Launched]) -> Self {
+        let off = |host| rows.iter().map(|row| (row.predicted_us(host) / row.measured_us).ln().powi(2)).sum();
+        let (step_us, steps) = STEPS_US;
+        let of = |step| step_us * f64::from(step);
+        let hosts = (0..steps).flat_map(|layer| {
+            (0..steps)
+                .map(move |sequence| Self { layer_launch_us: of(layer), sequence_overhead_us: of(sequence) })
+        });
+        let judged = hosts.map(|host| -> (f64, Self) { (off(host), host) });
+        judged.min_by(|one, other| one.0.total_cmp(&other.0)).map_or_else(Self::default, |(_, host)| host)
+    }
+}
+
+/// What the host of a machine takes, by its other numbers of GPUs, or by other models where there is but one: kernels of a layer differ among models.
+fn host(machine: &Machine, launched: &BTreeMap<&Machine, Vec<Launched>>) -> Host {
+    let (model, hardware, _) = machine;
+    let others = || launched.iter().filter(|(other, _)| **other != machine && other.1 == *hardware);
+    let of_model = others().any(|(other, _)| other.0 == *model);
+    let used = others().filter(|(other, _)| !of_model || other.0 == *model);
+    Host::fit(&used.flat_map(|(_, rows)| rows.iter().copied()).collect::<Vec<_>>())
+}
+
+fn model((name, ..): &Machine) -> Result<Model, String> {
+    Model::named(&name.replace("llama2", "llama-2")).map_err(|error| error.to_string())
+}
+
 /// `PyTorch` without graphs and NCCL: what there was when these were measured.
-fn law((model, hardware, gpus): &Machine) -> Result<AnalyticLaw, String> {
-    let model = Model::named(&model.replace("llama2", "llama-2")).map_err(|error| error.to_string())?;
+fn law(machine: &Machine, host: Host) -> Result<AnalyticLaw, String> {
+    let (_, hardware, gpus) = machine;
     let gpu = hardware.split('-').next().unwrap_or_default();
     let calibration = Calibration::named(gpu).map_err(|error| error.to_string())?;
     let collective = calibration
@@ -101,12 +175,14 @@ fn law((model, hardware, gpus): &Machine) -> Result<AnalyticLaw, String> {
         .ok_or_else(|| format!("no all-reduce of {gpus} {gpu} was timed"))?;
     let options = Options {
         compilation: Compilation::Eager,
+        layer_launch_us: host.layer_launch_us,
+        sequence_overhead_us: host.sequence_overhead_us,
         max_tokens: MAX_TOKENS,
         max_sequences: MAX_SEQUENCES,
         ..Options::default()
     };
     let link = collective.link(LinkKind::NvLink);
-    AnalyticLaw::new(&model, Parallelism::tensor(*gpus), &calibration, &link, &options)
+    AnalyticLaw::new(&model(machine)?, Parallelism::tensor(*gpus), &calibration, &link, &options)
         .map_err(|error| error.to_string())
 }
 
