@@ -86,17 +86,20 @@ pub(crate) fn run(args: &RunArgs) -> CommandResult {
             foretell_reports::comparison_table(summaries, output::width()) + &told
         }
     };
-    let services = runs.iter().filter(|run| !run.services.is_empty()).map(|run| {
-        let of =
+    let of_services = runs.iter().map(|run| {
+        let under =
             if runs.len() > 1 { format!("\nUnder {}:\n", run.first.summary.policy) } else { "\n".to_owned() };
-        of + &foretell_reports::service_overview(&run.services, output::width())
+        let tables = [
+            (!run.services.is_empty())
+                .then(|| foretell_reports::service_overview(&run.services, output::width())),
+            (!run.classical.is_empty())
+                .then(|| foretell_reports::classical_overview(&run.classical, output::width())),
+            (!run.pipelines.is_empty())
+                .then(|| foretell_reports::pipeline_table(&run.pipelines, output::width())),
+        ];
+        tables.into_iter().flatten().map(|table| under.clone() + &table).collect::<String>()
     });
-    let classical = runs.iter().filter(|run| !run.classical.is_empty()).map(|run| {
-        let of =
-            if runs.len() > 1 { format!("\nUnder {}:\n", run.first.summary.policy) } else { "\n".to_owned() };
-        of + &foretell_reports::classical_overview(&run.classical, output::width())
-    });
-    let summary = summary + &services.collect::<String>() + &classical.collect::<String>();
+    let summary = summary + &of_services.collect::<String>();
     // First the files: whoever reads the summary may hang up.
     foretell_reports::write_run_dir(&out, &manifest, &runs)?;
     output::print(&summary)?;

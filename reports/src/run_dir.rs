@@ -120,7 +120,9 @@ pub fn write_service_dir(
         texts.push(service_table(services, SUMMARY_TXT_COLUMNS));
     }
     if !classical.is_empty() {
-        write_plots(&plot_directory, &classical_plots(manifest, classical)?)?;
+        let names: Vec<&str> = classical.iter().map(|served| served.service.as_str()).collect();
+        let all: Vec<&ClassicalServed> = classical.iter().collect();
+        write_plots(&plot_directory, &classical_plots(manifest, &names, &all)?)?;
         let records = classical.iter().map(|served| ClassicalRecord::new(policy, served));
         write_json(directory, CLASSICAL, &records.collect::<Vec<_>>())?;
         texts.push(classical_table(classical, SUMMARY_TXT_COLUMNS));
@@ -338,26 +340,38 @@ fn write_files(directory: &Path, manifest: &Manifest, runs: &[PolicyRuns]) -> Re
     }
     let plot_directory = directory.join(PLOTS);
     create_dir(&plot_directory)?;
-    let all: Vec<&Served> = runs.iter().flat_map(|run| &run.services).collect();
-    let of_services = if all.is_empty() {
-        Vec::new()
-    } else {
-        let name = |run: &PolicyRuns, served: &Served| match runs {
-            [_] => served.service.clone(),
-            _ => format!("{}, {}", served.service, run.first.summary.policy),
-        };
-        let names: Vec<String> =
-            runs.iter().flat_map(|run| run.services.iter().map(|served| name(run, served))).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        service_plots(manifest, &names, &all)?
-    };
     write_plots(&plot_directory, &plots(manifest, &first)?)?;
-    write_plots(&plot_directory, &of_services)?;
+    let (names, all) = named(runs, |run| &run.services, |served| &served.service);
+    if !all.is_empty() {
+        write_plots(&plot_directory, &service_plots(manifest, &as_strs(&names), &all)?)?;
+    }
+    let (names, all) = named(runs, |run| &run.classical, |served| &served.service);
+    if !all.is_empty() {
+        write_plots(&plot_directory, &classical_plots(manifest, &as_strs(&names), &all)?)?;
+    }
     let summary = SummaryFile::new(runs.iter().flat_map(PolicyRuns::summaries));
     write_json(directory, "summary.json", &summary)?;
     let text = summary_text(runs);
     write_file(&directory.join("summary.txt"), |file| file.write_all(text.as_bytes()))?;
     write_manifest(directory, manifest, policies)
+}
+
+/// What all runs served, with names that are not alike: where policies are compared, the policy's beside the service's.
+fn named<S>(
+    runs: &[PolicyRuns],
+    of: fn(&PolicyRuns) -> &Vec<S>,
+    name: fn(&S) -> &String,
+) -> (Vec<String>, Vec<&S>) {
+    let all = runs.iter().flat_map(|run| of(run).iter().map(move |served| (run, served)));
+    all.map(|(run, served)| match runs {
+        [_] => (name(served).clone(), served),
+        _ => (format!("{}, {}", name(served), run.first.summary.policy), served),
+    })
+    .unzip()
+}
+
+fn as_strs(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
 }
 
 /// Writes the scenario, and what was run with a list of all files.

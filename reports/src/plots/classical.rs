@@ -4,12 +4,12 @@ use foretell_serving::classical_served::{ClassicalEnd, ClassicalServed};
 
 use super::charts::{Chart, cumulative};
 
-pub(super) fn charts(services: &[ClassicalServed]) -> [(&'static str, Chart); 1] {
+pub(super) fn charts(services: &[&ClassicalServed]) -> [(&'static str, Chart); 1] {
     [("latency_cdf.svg", latency(services))]
 }
 
-fn latency(services: &[ClassicalServed]) -> Chart {
-    let of = |served: &ClassicalServed| {
+fn latency(services: &[&ClassicalServed]) -> Chart {
+    let of = |served: &&ClassicalServed| {
         let mut values: Vec<u64> = served.ends.iter().filter_map(ClassicalEnd::latency_ns).collect();
         values.sort_unstable();
         values

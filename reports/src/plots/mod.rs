@@ -65,13 +65,13 @@ pub(crate) fn service_plots(
     drawn(manifest, names, services::charts(services))
 }
 
-/// All plots of classical services.
+/// All plots of classical services under these names.
 pub(crate) fn classical_plots(
     manifest: &Manifest,
-    services: &[ClassicalServed],
+    names: &[&str],
+    services: &[&ClassicalServed],
 ) -> Result<Vec<Plot>, ReportError> {
-    let names: Vec<&str> = services.iter().map(|served| served.service.as_str()).collect();
-    drawn(manifest, &names, classical::charts(services))
+    drawn(manifest, names, classical::charts(services))
 }
 
 /// All plots of pipelines.
