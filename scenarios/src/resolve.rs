@@ -80,7 +80,9 @@ pub(crate) fn resolve(
     let storage = resolver.storage(file);
     let sizes = file.workload.synthetic.iter().flat_map(|synthetic| &synthetic.sizes).flatten();
     let roles = sizes.flat_map(|size| &size.roles).map(|role| role.name.as_str());
-    let roles: Vec<&str> = roles.chain([WORKER]).collect();
+    let mut roles: Vec<&str> = roles.chain([WORKER]).collect();
+    roles.sort_unstable();
+    roles.dedup();
     let communicates = communication.is_some();
     let faults = resolver.faults(file.faults.as_ref(), &nodes, fabric.as_ref(), communicates, &roles);
     let metrics = resolver.metrics(file);

@@ -50,7 +50,7 @@ impl Resolver<'_, '_> {
         })
     }
 
-    /// When checkpoints come. Where their size is that of models and nothing is said of the interval, at the best.
+    /// When checkpoints come: at the best interval where nothing is said of it.
     pub(super) fn checkpoints(&mut self, file: &ScenarioFile) -> Checkpoints {
         let stated = file.preemption.checkpoint_interval_s;
         let checkpoint = said(file);
@@ -73,10 +73,14 @@ impl Resolver<'_, '_> {
             let interval = self.span("preemption.checkpoint_interval_s", interval_s);
             return Checkpoints::Every(crate::assemble::time(interval));
         }
-        let of_models = checkpoint
-            .as_ref()
-            .is_some_and(|file| file.size_per_gpu.is_none() && file.size_per_job.is_none());
-        if of_models && is_interrupted(file) { Checkpoints::Young } else { Checkpoints::Never }
+        let Some(checkpoint) = checkpoint else { return Checkpoints::Never };
+        let is_sized = checkpoint.size_per_gpu.is_some() || checkpoint.size_per_job.is_some() || trains(file);
+        if is_sized && !is_interrupted(file) {
+            let path = if file.preemption.checkpoint.is_some() { PATH } else { "cluster.storage" };
+            let help = "give `preemption.checkpoint_interval_s`, `[faults]` with a `preset` or with rates, or `preemption.checkpoint.mean_time_between_evictions_s`";
+            self.problem(path, "nothing says when checkpoints are taken", Some(help.to_owned()));
+        }
+        Checkpoints::Young
     }
 
     pub(super) fn checkpoint_cost(&mut self, scenario: &ScenarioFile) -> CheckpointCost {

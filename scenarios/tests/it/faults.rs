@@ -153,9 +153,8 @@ fn checkpoints_of_models_come_at_the_best_interval() {
     let faults = "[faults]\npreset = \"llama3\"";
     let of = |fields: &str| format!("[preemption]\ncheckpoint = {{ write_gb_per_s = 1{fields} }}\n");
     for (text, checkpoints) in [
-        // Nothing is said of checkpoints, or nothing fails.
+        // Nothing is said of checkpoints.
         (faults.to_owned(), Checkpoints::Never),
-        (of(""), Checkpoints::Never),
         (of("") + faults, Checkpoints::Young),
         (of(", interval = \"daly\"") + faults, Checkpoints::Daly),
         (of(", mean_time_between_evictions_s = 9"), Checkpoints::Young),
@@ -163,9 +162,13 @@ fn checkpoints_of_models_come_at_the_best_interval() {
     ] {
         assert_eq!(found(&text), (checkpoints, true), "{text}");
     }
-    // A size that is said comes at no interval by itself.
     let text = of(", size_per_job = \"1 GB\"") + faults;
-    assert_eq!(found(&text), (Checkpoints::Never, false));
+    assert_eq!(found(&text), (Checkpoints::Young, false));
+    // Where nothing fails there is no best interval.
+    check(
+        &trains(&of("")),
+        "16:14: preemption.checkpoint: nothing says when checkpoints are taken (give `preemption.checkpoint_interval_s`, `[faults]` with a `preset` or with rates, or `preemption.checkpoint.mean_time_between_evictions_s`)",
+    );
 }
 
 /// Llama 3 8B, fully sharded: 12 bytes for each of 8.03 * 10^9 parameters are 96.4 GB, 9.64 s at 10 GB/s. Nine of them in 1,000 s of work.

@@ -328,7 +328,7 @@ where
         let Some(job) = self.state.job(id).map(|job| job.spec.sequence) else { return };
         let restart = if self.jobs[id].attempt == 0 { Time::ZERO } else { self.preparation(id) };
         let preparation = restart + self.check_time();
-        let reads = self.jobs[id].attempt > 0;
+        let reads = self.jobs[id].work.has_checkpoint();
         let (schedule, speed) = (self.checkpoint_schedule(id, reads), self.speed_on_nodes(id));
         let live = &mut self.jobs[id];
         live.running = true;
@@ -363,7 +363,8 @@ where
     pub(super) fn preparation(&self, id: JobId) -> Time {
         let (live, cost) = (&self.jobs[id], &self.config.preemption);
         // How long it reads from storage that others use is told when it has.
-        let bytes = self.checkpoint_bytes(id).filter(|_| self.storage.is_none());
+        let reads = live.work.has_checkpoint() && self.storage.is_none();
+        let bytes = self.checkpoint_bytes(id).filter(|_| reads);
         cost.restart_cost.of(live.gpu_milli)
             + bytes.map_or(Time::ZERO, |bytes| cost.checkpoint_cost.load(bytes))
     }

@@ -14,7 +14,6 @@ use slotmap::SecondaryMap;
 use super::Submission;
 use super::checkpoint::CheckpointCost;
 use super::simulation::Simulation;
-use super::work::Moves;
 use crate::engine::{EventHandle, EventQueue};
 use crate::event::{Event, JobEvent};
 
@@ -43,6 +42,17 @@ impl Storage {
         let of_nodes = self.node_bytes_per_s.map_or(u64::MAX, |of_node| of_node.saturating_mul(nodes));
         self.of(direction).min(of_nodes).min(own)
     }
+}
+
+/// What a job moves to or from storage that others use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Moves {
+    /// It reads the checkpoint that it starts from.
+    Reads,
+    /// It writes, and stands still.
+    Stalls,
+    /// It writes, and computes.
+    Writes,
 }
 
 /// Who writes and reads now.

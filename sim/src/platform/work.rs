@@ -9,6 +9,7 @@ use std::ops::Add;
 use foretell_framework::{RestartCost, Time, WHOLE_WORK};
 
 use super::checkpoint::{CheckpointCost, Checkpoints, Schedule};
+use super::storage::Moves;
 
 /// What stopping a job costs.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -51,17 +52,6 @@ impl Pace {
     fn held(self, span: Time) -> u128 {
         u128::from(self.gpu_milli) * u128::from(span.as_nanos())
     }
-}
-
-/// What a job moves to or from storage that others use.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Moves {
-    /// It reads the checkpoint that it starts from.
-    Reads,
-    /// It writes, and stands still.
-    Stalls,
-    /// It writes, and computes.
-    Writes,
 }
 
 /// Work, and the GPU time that it took.
@@ -161,6 +151,11 @@ impl Work {
         self.computes_from = now + preparation;
         self.moves = schedule.shared.filter(|shared| shared.reads).map(|_| Moves::Reads);
         self.since_checkpoint = 0;
+    }
+
+    /// Whether there is one to start from.
+    pub(super) fn has_checkpoint(&self) -> bool {
+        self.saved != Account::default()
     }
 
     /// What it moves on storage that others use.

@@ -182,7 +182,8 @@ where
         }
         let to_gpu_milli = live.started_gpu_milli();
         self.record(&Record::JobResized { job, from_gpu_milli, to_gpu_milli });
-        let (preparation, schedule) = (self.preparation(id), self.checkpoint_schedule(id, true));
+        let reads = self.jobs[id].work.has_checkpoint();
+        let (preparation, schedule) = (self.preparation(id), self.checkpoint_schedule(id, reads));
         let speed = self.speed_on_nodes(id);
         self.neighbours_change(id, queue);
         self.place_steps(id, queue);
