@@ -92,7 +92,9 @@ fn served(mut running: Running<'_>) -> Result<(Served, Senders), ServiceError> {
     let by_replica: Vec<(u64, Totals)> =
         recorders.iter().zip(read_in).map(|(one, read_in)| (one.answered + read_in, one.totals)).collect();
     let mut recorder = Recorder::default();
-    recorders.into_iter().for_each(|one| recorder.merge(one));
+    for one in recorders {
+        recorder.merge(one);
+    }
     recorder.inter_token = inter_token;
     let first_ns = outcomes.iter().map(|(_, one)| one.arrival_ns).min().unwrap_or(0);
     let last_ns = recorder.last_ns;

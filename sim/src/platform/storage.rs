@@ -98,7 +98,7 @@ impl Moving {
         }
     }
 
-    fn start(&mut self, job: JobId, moves: Moves, load: Load) -> Result<(), TransferError> {
+    fn start(&mut self, job: JobId, moves: Moves, load: &Load) -> Result<(), TransferError> {
         let direction = if moves == Moves::Reads { READ } else { WRITE };
         let transfer = self.transfers.start(&TransferSpec {
             links: &[LinkWeight::new(LinkId::new(direction as u32), 1.0)],
@@ -198,7 +198,7 @@ where
         let begun = moving
             .advance(self.now)
             .and_then(|()| moving.cancel(id))
-            .and_then(|()| wanted.zip(load).map_or(Ok(()), |(moves, load)| moving.start(id, moves, load)));
+            .and_then(|()| wanted.zip(load).map_or(Ok(()), |(moves, load)| moving.start(id, moves, &load)));
         // Rates are finite and links are there: nothing of this can fail.
         debug_assert!(begun.is_ok(), "{begun:?}");
         self.plan_storage(queue);
