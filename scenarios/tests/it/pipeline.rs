@@ -18,7 +18,7 @@ use crate::{check, environment, problems, read};
 fn text(fields: &[(&str, &str)], pipelines: &str) -> String {
     let of = |name: &str| {
         let fields = fields.iter().filter(|(known, _)| *known == name);
-        fields.map(|(_, fields)| format!("{fields}\n")).collect::<String>()
+        fields.flat_map(|(_, fields)| [fields, "\n"]).collect::<String>()
     };
     let classical = |(name, latency_ms): (&str, f64)| {
         format!(

@@ -243,6 +243,8 @@ mod tests {
 
     #[test]
     fn best_intervals_by_hand() {
+        use Checkpoints::{Daly, Young};
+
         // Of 16,000 GPUs, 12 GB each at 3.2 TB/s: a minute. One failure in three hours: sqrt(2 * 60 * 10,800) s; of higher order
         // 1,138.42 * (1 + 0.0527 / 3 + 0.00278 / 9) - 60 s.
         let size = SizedBytes { base: 0, per_gpu: 12_000_000_000 };
@@ -256,7 +258,6 @@ mod tests {
             let schedule = Schedule::new(checkpoints, &cost, cost.bytes(None, gpus * 1000), failures_per_s);
             schedule.interval.map(|nanos| (nanos as f64 / 1e6).round() / 1e3)
         };
-        use Checkpoints::{Daly, Young};
         assert_eq!(interval(Young, 1_000_000, 16_000, 1.0 / 10_800.0), Some(1_138.42));
         assert_eq!(interval(Daly, 1_000_000, 16_000, 1.0 / 10_800.0), Some(1_098.771));
         // A quarter of the stall is half the interval.

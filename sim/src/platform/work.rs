@@ -562,7 +562,6 @@ mod tests {
                         (0, _) | (_, Step::Look) => work.advance(time),
                         (_, Step::Take) if is_shared && !hangs && work.moves().is_none() => work.take_checkpoint(time),
                         (_, Step::Arrive) if work.moves().is_some() => work.moved(time, work.moves().unwrap()),
-                        (_, Step::Take | Step::Arrive) => {}
                         (_, Step::Units(0)) => {
                             let at_stake = work.at_stake(time);
                             prop_assert_eq!(work.stop(time), at_stake);
@@ -570,7 +569,7 @@ mod tests {
                         (_, Step::Units(next)) => work.set_pace(time, pace(next)),
                         (_, Step::Resize(next)) => work.resize(time, pace(next), Time::from_nanos(resize_cost)),
                         (_, Step::GoOn(next)) if hangs => work.go_on(time, pace(next), restart, schedule),
-                        (_, Step::GoOn(_)) => {}
+                        (_, Step::GoOn(_) | Step::Take | Step::Arrive) => {}
                         (_, Step::Fail) => {
                             work.fail(time);
                         }
