@@ -195,8 +195,8 @@ impl<L: StepLaw, B: Batcher + ?Sized> Engine<L, B> {
         let counted = |slots: &mut dyn Iterator<Item = &Slot>| {
             slots.fold((0, 0), |(tokens, prefill_tokens), &slot| {
                 let sequence = &sequences[slot];
-                let uncomputed = if sequence.decoding { 0 } else { sequence.uncomputed_tokens() };
-                (tokens + u64::from(sequence.tokens()), prefill_tokens + u64::from(uncomputed))
+                let of_prompt = u64::from(sequence.prefill_tokens());
+                (tokens + u64::from(sequence.tokens()), prefill_tokens + of_prompt)
             })
         };
         debug_assert_eq!(counted(&mut waiting.iter()), (waiting.tokens(), waiting.prefill_tokens()));

@@ -96,6 +96,12 @@ impl Sequence {
         self.tokens() - self.computed_tokens
     }
 
+    /// Tokens that are read in before it decodes.
+    #[inline]
+    pub const fn prefill_tokens(&self) -> u32 {
+        if self.decoding { 0 } else { self.uncomputed_tokens() }
+    }
+
     /// Tokens whose keys and values it may have to hold at most. The last token is generated, never computed.
     #[inline]
     pub const fn most_tokens(&self) -> u32 {

@@ -21,11 +21,6 @@ impl Deref for Waiting {
     }
 }
 
-/// Tokens of a prompt that are still to be read in.
-fn prefill_tokens(sequence: &Sequence) -> u64 {
-    if sequence.decoding { 0 } else { u64::from(sequence.uncomputed_tokens()) }
-}
-
 impl Waiting {
     /// Tokens that they have together.
     pub const fn tokens(&self) -> u64 {
@@ -51,21 +46,21 @@ impl Waiting {
     pub fn insert(&mut self, at: usize, slot: Slot, sequence: &Sequence) {
         self.slots.insert(at, slot);
         self.tokens += u64::from(sequence.tokens());
-        self.prefill_tokens += prefill_tokens(sequence);
+        self.prefill_tokens += u64::from(sequence.prefill_tokens());
     }
 
     /// Takes the sequence at a place out, which is as it was when it came or was altered.
     pub fn remove(&mut self, at: usize, sequence: &Sequence) {
         if self.slots.remove(at).is_some() {
             self.tokens -= u64::from(sequence.tokens());
-            self.prefill_tokens -= prefill_tokens(sequence);
+            self.prefill_tokens -= u64::from(sequence.prefill_tokens());
         }
     }
 
     /// Changes what is computed of a sequence that waits.
     pub fn alter(&mut self, sequence: &mut Sequence, change: impl FnOnce(&mut Sequence)) {
-        self.prefill_tokens -= prefill_tokens(sequence);
+        self.prefill_tokens -= u64::from(sequence.prefill_tokens());
         change(sequence);
-        self.prefill_tokens += prefill_tokens(sequence);
+        self.prefill_tokens += u64::from(sequence.prefill_tokens());
     }
 }
