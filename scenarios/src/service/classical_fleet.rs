@@ -1,6 +1,5 @@
 //! The replicas of a classical model and their requests.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use foretell_serving::classical::{
@@ -13,6 +12,7 @@ use foretell_serving::pipeline_served::Failure;
 use foretell_serving::policies::route::mixed;
 use foretell_traces::requests::generate::RequestGenerator;
 
+use super::by_arrival::ByArrival;
 use super::classical::{LEVEL_DRAWS, group_of, level, server};
 use super::source::{Ended, Sender, Senders};
 use super::{ClassicalService, ServiceError};
@@ -86,9 +86,8 @@ pub(super) struct ClassicalFleet<'a> {
     left: u64,
     /// The next of its own, with its level.
     next_own: Option<(u64, u32)>,
-    /// Those that stages of pipelines sent, by arrival and by when they were sent.
-    sent: BTreeMap<(u64, u64), Sender>,
-    sends: u64,
+    /// Those that stages of pipelines sent.
+    sent: ByArrival<Sender>,
     senders: Senders,
     ended: Vec<Ended>,
     /// By number of the replica; none for those that were not placed.
@@ -110,8 +109,7 @@ impl<'a> ClassicalFleet<'a> {
             own: own.map(|(config, _)| RequestGenerator::new(config, seed)).transpose()?,
             left: own.map_or(0, |&(_, count)| count),
             next_own: None,
-            sent: BTreeMap::new(),
-            sends: 0,
+            sent: ByArrival::default(),
             senders: Senders::default(),
             ended: Vec::new(),
             members: (0..service.replicas).map(|_| None).collect(),
@@ -164,8 +162,7 @@ impl<'a> ClassicalFleet<'a> {
 
     /// A stage of a pipeline sends a request.
     pub(super) fn send(&mut self, arrival_ns: u64, by: Sender) {
-        self.sends += 1;
-        self.sent.insert((arrival_ns, self.sends), by);
+        self.sent.push(arrival_ns, by);
     }
 
     /// Requests of stages that ended since this was last asked.
@@ -176,7 +173,7 @@ impl<'a> ClassicalFleet<'a> {
     /// When the next request reaches a replica, and whether a stage sends it: of several at an instant, the service's own go first.
     fn next_arrival(&self) -> Option<(u64, bool)> {
         let own = self.next_own.map(|(at_ns, _)| (at_ns, false));
-        let sent = self.sent.keys().next().map(|&(at_ns, _)| (at_ns, true));
+        let sent = self.sent.next_ns().map(|at_ns| (at_ns, true));
         let (at_ns, is_sent) = [own, sent].into_iter().flatten().min()?;
         Some((at_ns.max(self.first_ns?), is_sent))
     }
@@ -204,7 +201,7 @@ impl<'a> ClassicalFleet<'a> {
 
     fn take(&mut self, is_sent: bool) -> Option<Coming> {
         if is_sent {
-            let ((arrival_ns, _), by) = self.sent.pop_first()?;
+            let (arrival_ns, by) = self.sent.pop()?;
             let drawn = mixed(self.seed ^ mixed(self.levels.len() as u64)) % u64::from(LEVEL_DRAWS);
             let priority_level = level(drawn as u32 + 1, &self.service.level_weights);
             return Some(Coming { arrival_ns, priority_level, by: Some(by) });

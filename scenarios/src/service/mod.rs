@@ -2,6 +2,7 @@
 
 mod autoscaler;
 mod batch;
+mod by_arrival;
 mod classical;
 mod classical_fleet;
 mod controller;

@@ -1,7 +1,5 @@
 //! Requests on their way to replicas.
 
-use std::collections::BTreeMap;
-
 use foretell_serving::pipeline_served::Failure;
 use foretell_serving::served::BatchServed;
 use foretell_serving::{Arrivals, Refusal, Request};
@@ -10,6 +8,7 @@ use foretell_traces::requests::RequestRecord;
 
 use super::Service;
 use super::batch::Batches;
+use super::by_arrival::ByArrival;
 use super::lora::{Asked, with_adapter};
 use super::replica::ServiceError;
 use super::stream::Stream;
@@ -62,9 +61,8 @@ enum Origin {
 /// Requests in order of arrival: the service's own, those that stages of pipelines send, and those of jobs.
 pub(super) struct Feed {
     own: Stream,
-    /// Those that stages sent, by arrival and by when they were sent.
-    sent: BTreeMap<(u64, u64), (RequestRecord, Sender)>,
-    sends: u64,
+    /// Those that stages sent.
+    sent: ByArrival<(RequestRecord, Sender)>,
     senders: Senders,
     /// Those of them that ended and of which nobody was told.
     ended: Vec<Ended>,
@@ -84,8 +82,7 @@ impl Feed {
     pub(super) fn new(service: &Service, seed: u64, ready_ns: u64) -> Result<Self, ServiceError> {
         Ok(Self {
             own: Stream::new(&service.requests, seed)?,
-            sent: BTreeMap::new(),
-            sends: 0,
+            sent: ByArrival::default(),
             senders: Senders::default(),
             ended: Vec::new(),
             taken: 0,
@@ -115,8 +112,7 @@ impl Feed {
 
     /// A stage of a pipeline sends a request.
     pub(super) fn send(&mut self, record: RequestRecord, by: Sender) {
-        self.sends += 1;
-        self.sent.insert((record.arrival_ns, self.sends), (record, by));
+        self.sent.push(record.arrival_ns, (record, by));
     }
 
     /// Requests of stages that ended since this was last asked, in that order.
@@ -132,7 +128,7 @@ impl Feed {
     /// When the next one arrives and where it comes from: of several at an instant the service's own first, then those of stages, then those of jobs.
     fn peek(&self) -> Option<(u64, Origin)> {
         let own = self.own.next_ns().map(|at_ns| (at_ns, Origin::Own));
-        let sent = self.sent.keys().next().map(|&(at_ns, _)| (at_ns, Origin::Stage));
+        let sent = self.sent.next_ns().map(|at_ns| (at_ns, Origin::Stage));
         let job = self.batches.next().map(|(at_ns, number)| (at_ns, Origin::Job(number)));
         [own, sent, job].into_iter().flatten().min()
     }
@@ -166,7 +162,7 @@ impl Arrivals for Feed {
         let (record, job) = match origin {
             Origin::Own => (self.own.take()?, None),
             Origin::Stage => {
-                let (record, by) = self.sent.pop_first()?.1;
+                let (record, by) = self.sent.pop()?.1;
                 self.senders.note(index, by);
                 (record, None)
             }

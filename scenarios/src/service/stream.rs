@@ -1,12 +1,11 @@
 //! Requests as they arrive from where a scenario has them.
 
-use std::collections::BTreeMap;
-
 use foretell_traces::TraceError;
 use foretell_traces::requests::generate::{ClosedLoop, RequestGenerator, Sessions};
 use foretell_traces::requests::{self, Open, RequestRecord, RequestSource};
 
 use super::ServiceRequests;
+use super::by_arrival::ByArrival;
 use super::replica::ServiceError;
 
 /// Requests in order of arrival, with those that follow from others.
@@ -14,9 +13,8 @@ pub(super) struct Stream {
     source: Box<dyn RequestSource>,
     /// The next of those that arrive whatever happens.
     open: Option<RequestRecord>,
-    /// Those that follow, by arrival and by when they became known.
-    following: BTreeMap<(u64, u64), RequestRecord>,
-    followed: u64,
+    /// Those that follow.
+    following: ByArrival<RequestRecord>,
     /// The first arrival of a file, from which its times count, once it is known.
     origin_ns: Option<u64>,
     rate_factor: f64,
@@ -43,8 +41,7 @@ impl Stream {
         let mut stream = Self {
             source,
             open: None,
-            following: BTreeMap::new(),
-            followed: 0,
+            following: ByArrival::default(),
             origin_ns: (!of_file).then_some(0),
             rate_factor,
             left,
@@ -82,7 +79,7 @@ impl Stream {
     /// When the next one arrives, and whether it follows from another.
     fn peek(&self) -> Option<(u64, bool)> {
         let open = self.open.as_ref().map(|record| record.arrival_ns);
-        let following = self.following.keys().next().map(|&(arrival_ns, _)| arrival_ns);
+        let following = self.following.next_ns();
         match (open, following) {
             (Some(open), Some(following)) if following < open => Some((following, true)),
             (Some(open), _) => Some((open, false)),
@@ -98,7 +95,7 @@ impl Stream {
     /// The next one.
     pub(super) fn take(&mut self) -> Option<RequestRecord> {
         if self.peek()?.1 {
-            return Some(self.following.pop_first()?.1);
+            return Some(self.following.pop()?.1);
         }
         let record = self.open.take()?;
         self.draw();
@@ -108,8 +105,7 @@ impl Stream {
     /// A request of a session is done, or got nothing.
     pub(super) fn finished(&mut self, session: u64, now_ns: u64) {
         if let Some(next) = self.source.on_finished(session, now_ns) {
-            self.followed += 1;
-            self.following.insert((next.arrival_ns, self.followed), next);
+            self.following.push(next.arrival_ns, next);
         }
     }
 }
