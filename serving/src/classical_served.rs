@@ -63,6 +63,11 @@ impl ClassicalEnd {
             Ending::TimedOut | Ending::Refused(_) => None,
         }
     }
+
+    /// Whether it got its answer within so long.
+    pub fn keeps(&self, limit_s: f64) -> bool {
+        self.latency_ns().is_some_and(|nanos| nanos as f64 / NS_PER_S <= limit_s)
+    }
 }
 
 /// What replicas executed, all together.
@@ -132,11 +137,8 @@ impl ClassicalSummary {
         });
         let count = |of: fn(&Ending) -> bool| ends.iter().filter(|end| of(&end.ending)).count() as u64;
         let requests = count(|ending| matches!(ending, Ending::Done { .. }));
-        let keeps = |end: &&ClassicalEnd| {
-            let limit_s = latency_objective_s.unwrap_or(f64::INFINITY);
-            end.latency_ns().is_some_and(|nanos| nanos as f64 / NS_PER_S <= limit_s)
-        };
-        let kept = ends.iter().filter(keeps).count() as u64;
+        let limit_s = latency_objective_s.unwrap_or(f64::INFINITY);
+        let kept = ends.iter().filter(|end| end.keeps(limit_s)).count() as u64;
         Self {
             requests,
             timed_out: count(|ending| matches!(ending, Ending::TimedOut)),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::classical_served::{ClassicalEnd, ClassicalServed};
+use crate::classical_served::ClassicalServed;
 use crate::metrics::Objective;
 use crate::served::{Served, ServedBy};
 
@@ -103,15 +103,17 @@ impl Served {
 }
 
 impl ClassicalServed {
-    /// How many hours of a GPU its replicas had, parts of one in proportion: from when each was placed until the last request ended.
-    pub fn gpu_hours(&self) -> f64 {
+    /// Hours of a GPU that each replica had, parts of one in proportion: from when it was placed until the last request ended.
+    fn hours(&self) -> impl Iterator<Item = f64> + '_ {
+        let last_ns = self.ends.iter().map(|end| end.finished_ns).max().unwrap_or(0);
+        let until_s = last_ns as f64 / 1e9;
         let share = f64::from(self.gpu_milli) / 1e3;
-        self.replicas.iter().map(|one| share * self.hours(one.placed_s)).sum()
+        self.replicas.iter().map(move |one| share * ((until_s - one.placed_s).max(0.0) / 3600.0))
     }
 
-    fn hours(&self, placed_s: f64) -> f64 {
-        let last_ns = self.ends.iter().map(|end| end.finished_ns).max().unwrap_or(0);
-        (last_ns as f64 / 1e9 - placed_s).max(0.0) / 3600.0
+    /// How many of them all replicas had.
+    pub fn gpu_hours(&self) -> f64 {
+        self.hours().sum()
     }
 
     /// What that costs. None where the price of any replica is not known.
@@ -119,15 +121,11 @@ impl ClassicalServed {
         if self.replicas.is_empty() {
             return None;
         }
-        let share = f64::from(self.gpu_milli) / 1e3;
-        let of =
-            self.replicas.iter().map(|one| Some(share * self.hours(one.placed_s) * one.price_per_gpu_hour?));
+        let of = self.hours().zip(&self.replicas).map(|(hours, one)| Some(hours * one.price_per_gpu_hour?));
         let dollars: f64 = of.sum::<Option<f64>>()?;
         let by_million = |count: u64| (count > 0).then(|| dollars * 1e6 / count as f64);
-        let kept = self.latency_objective_s.map_or(0, |limit_s| {
-            let latencies = self.ends.iter().filter_map(ClassicalEnd::latency_ns);
-            latencies.filter(|&latency_ns| latency_ns as f64 / 1e9 <= limit_s).count() as u64
-        });
+        let keeps = |limit_s: f64| self.ends.iter().filter(|end| end.keeps(limit_s)).count() as u64;
+        let kept = self.latency_objective_s.map_or(0, keeps);
         Some(ClassicalCost {
             dollars,
             per_million_answers: by_million(self.summary.requests),
