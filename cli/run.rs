@@ -77,7 +77,7 @@ pub(crate) fn run(args: &RunArgs) -> CommandResult {
     let pool = environment::thread_pool(args.threads)?;
     let runs = pool.install(|| run_all(&scenario))?;
 
-    let summary = match runs.as_slice() {
+    let mut summary = match runs.as_slice() {
         [run] if run.others.is_empty() => {
             foretell_reports::summary_table(&run.first.summary, output::width())
         }
@@ -86,20 +86,15 @@ pub(crate) fn run(args: &RunArgs) -> CommandResult {
             foretell_reports::comparison_table(summaries, output::width()) + &told
         }
     };
-    let of_services = runs.iter().map(|run| {
-        let under =
-            if runs.len() > 1 { format!("\nUnder {}:\n", run.first.summary.policy) } else { "\n".to_owned() };
-        let tables = [
-            (!run.services.is_empty())
-                .then(|| foretell_reports::service_overview(&run.services, output::width())),
-            (!run.classical.is_empty())
-                .then(|| foretell_reports::classical_overview(&run.classical, output::width())),
-            (!run.pipelines.is_empty())
-                .then(|| foretell_reports::pipeline_table(&run.pipelines, output::width())),
-        ];
-        tables.into_iter().flatten().map(|table| under.clone() + &table).collect::<String>()
-    });
-    let summary = summary + &of_services.collect::<String>();
+    for run in &runs {
+        let tables = run.served().overviews(output::width());
+        if runs.len() > 1 && !tables.is_empty() {
+            summary.extend(["\nUnder ", &run.first.summary.policy, ":"]);
+        }
+        for table in &tables {
+            summary.extend(["\n", table]);
+        }
+    }
     // First the files: whoever reads the summary may hang up.
     foretell_reports::write_run_dir(&out, &manifest, &runs)?;
     output::print(&summary)?;

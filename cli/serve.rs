@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use foretell_reports::{Manifest, ServedFiles};
+use foretell_reports::{Manifest, PolicyServed};
 use foretell_scenarios::scenario::Workload;
 use foretell_scenarios::service::ServedRun;
 use foretell_scenarios::{Plan, Scenario, load};
@@ -62,16 +62,10 @@ pub(crate) fn run(args: &ServeArgs) -> CommandResult {
     let ServedRun { services, classical, pipelines, .. } = run?;
     // First the files: whoever reads the summary may hang up.
     let served =
-        ServedFiles { policy: &policy, services: &services, classical: &classical, pipelines: &pipelines };
+        PolicyServed { policy: &policy, services: &services, classical: &classical, pipelines: &pipelines };
     foretell_reports::write_service_dir(&out, &manifest, served)?;
-    if !services.is_empty() {
-        output::print(&foretell_reports::service_overview(&services, output::width()))?;
-    }
-    if !classical.is_empty() {
-        output::print(&foretell_reports::classical_overview(&classical, output::width()))?;
-    }
-    if !pipelines.is_empty() {
-        output::print(&foretell_reports::pipeline_table(&pipelines, output::width()))?;
+    for table in served.overviews(output::width()) {
+        output::print(&table)?;
     }
     let several = services.len() > 1 || classical.len() > 1;
     let summaries = if several { ", each service's summary in summary.txt" } else { "" };

@@ -2,15 +2,13 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{Cell, Row};
 use foretell_serving::classical_served::{ClassicalServed, ClassicalSummary, Ending};
 use foretell_serving::cost::ClassicalCost;
-use foretell_serving::metrics::Spread;
 use serde::Serialize;
 
 use crate::csv::Rows;
 use crate::fleet::dollars_by;
-use crate::table::{WIDTH_MIN, align_right, new_table, render};
+use crate::table::{WIDTH_MIN, align_right, new_table, render, spread_table};
 use crate::units::{count, duration, fixed, percent, quantity};
 
 /// Header of a classical service's `requests.csv`.
@@ -79,22 +77,11 @@ fn heading(served: &ClassicalServed, width: u16) -> String {
 }
 
 fn latencies(summary: &ClassicalSummary, width: u16) -> String {
-    let mut table = new_table(width);
-    table.set_header(["", "mean", "p50", "p90", "p95", "p99", "max"]);
-    let mut rows = vec![("Latency".to_owned(), summary.latency_s), ("Queueing".to_owned(), summary.queue_s)];
-    let levels = summary.level_latency_s.iter().zip(1..);
-    rows.extend(levels.map(|(&spread, level)| (format!("Latency, level {level}"), spread)));
-    for (name, spread) in rows {
-        let Spread { count, mean, p50, p90, p95, p99, max } = spread;
-        let (unit, scale) = if mean < 1.0 { ("ms", 1e3) } else { ("s", 1.0) };
-        let mut row = Row::from([format!("{name}, {unit}")]);
-        for value in [mean, p50, p90, p95, p99, max] {
-            row.add_cell(Cell::new(if count > 0 { quantity(value * scale) } else { "-".to_owned() }));
-        }
-        table.add_row(row);
-    }
-    align_right(&mut table, &[1, 2, 3, 4, 5, 6]);
-    render(&table)
+    let levels: Vec<String> =
+        (1..=summary.level_latency_s.len()).map(|level| format!("Latency, level {level}")).collect();
+    let of_levels = levels.iter().map(String::as_str).zip(summary.level_latency_s.iter().copied());
+    let rows = [("Latency", summary.latency_s), ("Queueing", summary.queue_s)];
+    spread_table(rows.into_iter().chain(of_levels), width)
 }
 
 fn promise(served: &ClassicalServed, value: String) -> String {

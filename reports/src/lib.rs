@@ -54,7 +54,7 @@ pub use pipeline::{
 pub use plots::{Curve, Plot, curve_plot, plots};
 pub use recompute::{Recomputed, recompute};
 pub use run_dir::{
-    PolicyRuns, ServedFiles, check_target, read_run_dir, write_run_dir, write_search_dir, write_service_dir,
+    PolicyRuns, PolicyServed, check_target, read_run_dir, write_run_dir, write_search_dir, write_service_dir,
 };
 pub use search::{search_table, write_search, write_search_points};
 pub use service::{

@@ -2,13 +2,12 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{Cell, Row};
 use foretell_serving::metrics::Spread;
 use foretell_serving::pipeline_served::{PipelineEnding, PipelineServed, PipelineSummary, StageEnding};
 use serde::Serialize;
 
 use crate::csv::Rows;
-use crate::table::{WIDTH_MIN, align_right, new_table, render};
+use crate::table::{WIDTH_MIN, align_right, new_table, render, spread_table};
 use crate::units::{count, duration, percent, quantity};
 
 /// Header of a pipeline's `requests.csv`.
@@ -58,20 +57,8 @@ fn heading(served: &PipelineServed, width: u16) -> String {
 }
 
 fn latencies(served: &PipelineServed, width: u16) -> String {
-    let mut table = new_table(width);
-    table.set_header(["", "mean", "p50", "p90", "p95", "p99", "max"]);
     let stages = served.summary.stages.iter().map(|stage| (stage.stage.as_str(), stage.latency_s));
-    for (name, spread) in std::iter::once(("end to end", served.summary.latency_s)).chain(stages) {
-        let Spread { count, mean, p50, p90, p95, p99, max } = spread;
-        let (unit, scale) = if mean < 1.0 { ("ms", 1e3) } else { ("s", 1.0) };
-        let mut row = Row::from([format!("{name}, {unit}")]);
-        for value in [mean, p50, p90, p95, p99, max] {
-            row.add_cell(Cell::new(if count > 0 { quantity(value * scale) } else { "-".to_owned() }));
-        }
-        table.add_row(row);
-    }
-    align_right(&mut table, &[1, 2, 3, 4, 5, 6]);
-    render(&table)
+    spread_table(std::iter::once(("end to end", served.summary.latency_s)).chain(stages), width)
 }
 
 /// Where time goes: one row for each stage.

@@ -31,7 +31,7 @@ use foretell_serving::served::Served;
 use foretell_sim::log::{RunResult, RunSummary};
 
 use crate::adapters::write_adapters;
-use crate::classical::{ClassicalRecord, classical_table, write_classical_requests};
+use crate::classical::{ClassicalRecord, classical_overview, classical_table, write_classical_requests};
 use crate::comparison::comparison_table;
 use crate::csv::{write_evictions, write_faults, write_jobs, write_timeline};
 use crate::error::ReportError;
@@ -39,7 +39,9 @@ use crate::fleet::{write_attainment, write_replicas, write_rollout, write_scalin
 use crate::pipeline::{PipelineRecord, pipeline_table, write_pipeline_requests, write_pipeline_stages};
 use crate::plots::{Plot, classical_plots, pipeline_plots, plots, search_plots, service_plots};
 use crate::search::{SearchFile, search_table, write_search, write_search_points};
-use crate::service::{ServiceRecord, service_table, write_requests, write_service_timeline};
+use crate::service::{
+    ServiceRecord, service_overview, service_table, write_requests, write_service_timeline,
+};
 use crate::table::summary_table;
 use crate::wire::{FORMAT_NAME, FORMAT_VERSION, Manifest, ManifestFile, PolicyRecord, SummaryFile};
 
@@ -68,6 +70,12 @@ impl PolicyRuns {
     pub fn summaries(&self) -> impl Iterator<Item = &RunSummary> {
         std::iter::once(&self.first.summary).chain(&self.others)
     }
+
+    /// What was served.
+    pub fn served(&self) -> PolicyServed<'_> {
+        let Self { first, services, classical, pipelines, .. } = self;
+        PolicyServed { policy: &first.summary.policy, services, classical, pipelines }
+    }
 }
 
 /// Writes all files of `runs` under `out`.
@@ -84,7 +92,7 @@ pub fn write_run_dir(out: &Path, manifest: &Manifest, runs: &[PolicyRuns]) -> Re
 
 /// What services came to, by replicas as a policy placed them.
 #[derive(Clone, Copy, Debug)]
-pub struct ServedFiles<'a> {
+pub struct PolicyServed<'a> {
     /// The policy.
     pub policy: &'a str,
     /// Services.
@@ -95,45 +103,44 @@ pub struct ServedFiles<'a> {
     pub pipelines: &'a [PipelineServed],
 }
 
+impl PolicyServed<'_> {
+    /// Tables of all of it for a terminal, no line wider than `width` (at least 72): of each kind one in full, several side by side.
+    pub fn overviews(self, width: u16) -> Vec<String> {
+        let Self { services, classical, pipelines, .. } = self;
+        let tables = [
+            (!services.is_empty()).then(|| service_overview(services, width)),
+            (!classical.is_empty()).then(|| classical_overview(classical, width)),
+            (!pipelines.is_empty()).then(|| pipeline_table(pipelines, width)),
+        ];
+        tables.into_iter().flatten().collect()
+    }
+
+    /// The same with each in full.
+    fn tables(self, width: u16) -> Vec<String> {
+        let Self { services, classical, pipelines, .. } = self;
+        let tables = [
+            service_table(services, width),
+            classical_table(classical, width),
+            pipeline_table(pipelines, width),
+        ];
+        tables.into_iter().filter(|table| !table.is_empty()).collect()
+    }
+}
+
 /// Writes what services came to under `out`, as [`write_run_dir`] does.
 pub fn write_service_dir(
     out: &Path,
     manifest: &Manifest,
-    served: ServedFiles<'_>,
+    served: PolicyServed<'_>,
 ) -> Result<(), ReportError> {
-    let ServedFiles { policy, services, classical, pipelines } = served;
     let out = &resolved(out)?;
     check_resolved(out)?;
     let staging = Staging::create(out)?;
     let directory = &staging.files();
-    write_services(directory, services)?;
-    write_classical(directory, classical)?;
-    write_pipelines(directory, pipelines)?;
-    let plot_directory = directory.join(PLOTS);
-    create_dir(&plot_directory)?;
-    let mut texts = Vec::new();
-    if !services.is_empty() {
-        let names: Vec<&str> = services.iter().map(|served| served.service.as_str()).collect();
-        let all: Vec<&Served> = services.iter().collect();
-        write_plots(&plot_directory, &service_plots(manifest, &names, &all)?)?;
-        write_json(directory, SERVICES, &records(services.iter().map(|served| (policy, served))))?;
-        texts.push(service_table(services, SUMMARY_TXT_COLUMNS));
-    }
-    if !classical.is_empty() {
-        let names: Vec<&str> = classical.iter().map(|served| served.service.as_str()).collect();
-        let all: Vec<&ClassicalServed> = classical.iter().collect();
-        write_plots(&plot_directory, &classical_plots(manifest, &names, &all)?)?;
-        let records = classical.iter().map(|served| ClassicalRecord::new(policy, served));
-        write_json(directory, CLASSICAL, &records.collect::<Vec<_>>())?;
-        texts.push(classical_table(classical, SUMMARY_TXT_COLUMNS));
-    }
-    if !pipelines.is_empty() {
-        write_plots(&plot_directory, &pipeline_plots(manifest, pipelines)?)?;
-        let records = pipelines.iter().map(|served| PipelineRecord::new(policy, served));
-        write_json(directory, PIPELINES, &records.collect::<Vec<_>>())?;
-        texts.push(pipeline_table(pipelines, SUMMARY_TXT_COLUMNS));
-    }
-    let text = texts.join("\n");
+    write_folders(directory, served)?;
+    create_dir(&directory.join(PLOTS))?;
+    write_served(directory, manifest, &[served])?;
+    let text = served.tables(SUMMARY_TXT_COLUMNS).join("\n");
     write_file(&directory.join("summary.txt"), |file| file.write_all(text.as_bytes()))?;
     write_manifest(directory, manifest, Vec::new())?;
     staging.publish(out)
@@ -168,8 +175,38 @@ fn write_plots(directory: &Path, plots: &[Plot]) -> Result<(), ReportError> {
     })
 }
 
-fn records<'a>(services: impl Iterator<Item = (&'a str, &'a Served)>) -> Vec<ServiceRecord<'a>> {
-    services.map(|(policy, served)| ServiceRecord::new(policy, served)).collect()
+/// Folders of services and pipelines.
+fn write_folders(directory: &Path, served: PolicyServed<'_>) -> Result<(), ReportError> {
+    write_services(directory, served.services)?;
+    write_classical(directory, served.classical)?;
+    write_pipelines(directory, served.pipelines)
+}
+
+/// Figures and plots of what was served under all policies.
+fn write_served(directory: &Path, manifest: &Manifest, all: &[PolicyServed<'_>]) -> Result<(), ReportError> {
+    let plot_directory = directory.join(PLOTS);
+    let (names, services) = named(all, |served| served.services, |served| &served.service);
+    if !services.is_empty() {
+        let records =
+            all.iter().flat_map(|of| of.services.iter().map(|one| ServiceRecord::new(of.policy, one)));
+        write_json(directory, SERVICES, &records.collect::<Vec<_>>())?;
+        write_plots(&plot_directory, &service_plots(manifest, &as_strs(&names), &services)?)?;
+    }
+    let (names, classical) = named(all, |served| served.classical, |served| &served.service);
+    if !classical.is_empty() {
+        let records =
+            all.iter().flat_map(|of| of.classical.iter().map(|one| ClassicalRecord::new(of.policy, one)));
+        write_json(directory, CLASSICAL, &records.collect::<Vec<_>>())?;
+        write_plots(&plot_directory, &classical_plots(manifest, &as_strs(&names), &classical)?)?;
+    }
+    let (names, pipelines) = named(all, |served| served.pipelines, |served| &served.pipeline);
+    if !pipelines.is_empty() {
+        let records =
+            all.iter().flat_map(|of| of.pipelines.iter().map(|one| PipelineRecord::new(of.policy, one)));
+        write_json(directory, PIPELINES, &records.collect::<Vec<_>>())?;
+        write_plots(&plot_directory, &pipeline_plots(manifest, &as_strs(&names), &pipelines)?)?;
+    }
+    Ok(())
 }
 
 /// A folder for each service.
@@ -307,48 +344,13 @@ fn write_files(directory: &Path, manifest: &Manifest, runs: &[PolicyRuns]) -> Re
         }
     }
     for (run, policy) in runs.iter().zip(&policies) {
-        let own = directory.join(&policy.directory);
-        write_services(&own, &run.services)?;
-        write_classical(&own, &run.classical)?;
-        write_pipelines(&own, &run.pipelines)?;
-    }
-    if runs.iter().any(|run| !run.services.is_empty()) {
-        let placed = runs
-            .iter()
-            .flat_map(|run| run.services.iter().map(|served| (run.first.summary.policy.as_str(), served)));
-        write_json(directory, SERVICES, &records(placed))?;
-    }
-    let records: Vec<_> = runs
-        .iter()
-        .flat_map(|run| {
-            let policy = run.first.summary.policy.as_str();
-            run.classical.iter().map(move |served| ClassicalRecord::new(policy, served))
-        })
-        .collect();
-    if !records.is_empty() {
-        write_json(directory, CLASSICAL, &records)?;
-    }
-    let records: Vec<_> = runs
-        .iter()
-        .flat_map(|run| {
-            let policy = run.first.summary.policy.as_str();
-            run.pipelines.iter().map(move |served| PipelineRecord::new(policy, served))
-        })
-        .collect();
-    if !records.is_empty() {
-        write_json(directory, PIPELINES, &records)?;
+        write_folders(&directory.join(&policy.directory), run.served())?;
     }
     let plot_directory = directory.join(PLOTS);
     create_dir(&plot_directory)?;
     write_plots(&plot_directory, &plots(manifest, &first)?)?;
-    let (names, all) = named(runs, |run| &run.services, |served| &served.service);
-    if !all.is_empty() {
-        write_plots(&plot_directory, &service_plots(manifest, &as_strs(&names), &all)?)?;
-    }
-    let (names, all) = named(runs, |run| &run.classical, |served| &served.service);
-    if !all.is_empty() {
-        write_plots(&plot_directory, &classical_plots(manifest, &as_strs(&names), &all)?)?;
-    }
+    let served: Vec<PolicyServed<'_>> = runs.iter().map(PolicyRuns::served).collect();
+    write_served(directory, manifest, &served)?;
     let summary = SummaryFile::new(runs.iter().flat_map(PolicyRuns::summaries));
     write_json(directory, "summary.json", &summary)?;
     let text = summary_text(runs);
@@ -356,16 +358,16 @@ fn write_files(directory: &Path, manifest: &Manifest, runs: &[PolicyRuns]) -> Re
     write_manifest(directory, manifest, policies)
 }
 
-/// What all runs served, with names that are not alike: where policies are compared, the policy's beside the service's.
-fn named<S>(
-    runs: &[PolicyRuns],
-    of: fn(&PolicyRuns) -> &Vec<S>,
+/// What was served under all policies, with names that are not alike: where policies are compared, the policy's beside the service's.
+fn named<'a, S>(
+    all: &[PolicyServed<'a>],
+    of: fn(&PolicyServed<'a>) -> &'a [S],
     name: fn(&S) -> &String,
-) -> (Vec<String>, Vec<&S>) {
-    let all = runs.iter().flat_map(|run| of(run).iter().map(move |served| (run, served)));
-    all.map(|(run, served)| match runs {
+) -> (Vec<String>, Vec<&'a S>) {
+    let each = all.iter().flat_map(|under| of(under).iter().map(move |served| (under, served)));
+    each.map(|(under, served)| match all {
         [_] => (name(served).clone(), served),
-        _ => (format!("{}, {}", name(served), run.first.summary.policy), served),
+        _ => (format!("{}, {}", name(served), under.policy), served),
     })
     .unzip()
 }
@@ -401,21 +403,7 @@ fn summary_text(runs: &[PolicyRuns]) -> String {
     let summaries: Vec<&RunSummary> = runs.iter().flat_map(PolicyRuns::summaries).collect();
     let first = runs.iter().map(|runs| &runs.first.summary);
     let mut parts: Vec<String> = first.map(|summary| summary_table(summary, SUMMARY_TXT_COLUMNS)).collect();
-    parts.extend(
-        runs.iter()
-            .map(|run| service_table(&run.services, SUMMARY_TXT_COLUMNS))
-            .filter(|text| !text.is_empty()),
-    );
-    parts.extend(
-        runs.iter()
-            .map(|run| classical_table(&run.classical, SUMMARY_TXT_COLUMNS))
-            .filter(|text| !text.is_empty()),
-    );
-    parts.extend(
-        runs.iter()
-            .map(|run| pipeline_table(&run.pipelines, SUMMARY_TXT_COLUMNS))
-            .filter(|text| !text.is_empty()),
-    );
+    parts.extend(runs.iter().flat_map(|run| run.served().tables(SUMMARY_TXT_COLUMNS)));
     if summaries.len() > 1 {
         parts.push(comparison_table(summaries, SUMMARY_TXT_COLUMNS));
     }

@@ -2,18 +2,17 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{Cell, Row};
 use foretell_serving::attainment::Breach;
 use foretell_serving::cost::{Cost, Energy};
 use foretell_serving::fleet::Tries;
-use foretell_serving::metrics::{Objective, Spread, Summary};
+use foretell_serving::metrics::{Objective, Summary};
 use foretell_serving::served::{BatchServed, Copies, HandOvers, Role, RolloutEvent, Served};
 use serde::Serialize;
 
 use crate::adapters::AdaptersRecord;
 use crate::csv::Rows;
 use crate::fleet;
-use crate::table::{WIDTH_MIN, align_right, new_table, render};
+use crate::table::{WIDTH_MIN, align_right, new_table, render, spread_table};
 use crate::units::{count, duration, fixed, percent, quantity};
 
 /// Header of `requests.csv`.
@@ -92,25 +91,14 @@ fn heading(served: &Served, width: u16) -> String {
 }
 
 fn latencies(summary: &Summary, width: u16) -> String {
-    let mut table = new_table(width);
-    table.set_header(["", "mean", "p50", "p90", "p95", "p99", "max"]);
-    for (name, spread) in [
+    let rows = [
         ("Queueing", summary.queue_s),
         ("TTFT", summary.ttft_s),
         ("TPOT", summary.tpot_s),
         ("ITL", summary.itl_s),
         ("E2E", summary.e2e_s),
-    ] {
-        let Spread { count, mean, p50, p90, p95, p99, max } = spread;
-        let (unit, scale) = if mean < 1.0 { ("ms", 1e3) } else { ("s", 1.0) };
-        let mut row = Row::from([format!("{name}, {unit}")]);
-        for value in [mean, p50, p90, p95, p99, max] {
-            row.add_cell(Cell::new(if count > 0 { quantity(value * scale) } else { "-".to_owned() }));
-        }
-        table.add_row(row);
-    }
-    align_right(&mut table, &[1, 2, 3, 4, 5, 6]);
-    render(&table)
+    ];
+    spread_table(rows, width)
 }
 
 fn figures(served: &Served, width: u16) -> String {

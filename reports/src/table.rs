@@ -5,6 +5,7 @@
 use comfy_table::{
     Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Row, Table, TableStyle,
 };
+use foretell_serving::metrics::Spread;
 use foretell_sim::log::{Distribution, GroupSummary, JobCounts, RunSummary};
 
 use crate::units::{TimeUnit, count, duration, fixed, percent, quantity};
@@ -35,6 +36,23 @@ pub fn summary_table(summary: &RunSummary, width: u16) -> String {
     sections.extend(waits(summary, width));
     sections.extend(reasons(summary, width));
     sections.join("\n")
+}
+
+/// Times of requests: one row for each kind, in milliseconds or seconds by its mean.
+pub(crate) fn spread_table<'a>(rows: impl IntoIterator<Item = (&'a str, Spread)>, width: u16) -> String {
+    let mut table = new_table(width);
+    table.set_header(["", "mean", "p50", "p90", "p95", "p99", "max"]);
+    for (name, spread) in rows {
+        let Spread { count, mean, p50, p90, p95, p99, max } = spread;
+        let (unit, scale) = if mean < 1.0 { ("ms", 1e3) } else { ("s", 1.0) };
+        let mut row = Row::from([format!("{name}, {unit}")]);
+        for value in [mean, p50, p90, p95, p99, max] {
+            row.add_cell(Cell::new(if count > 0 { quantity(value * scale) } else { "-".to_owned() }));
+        }
+        table.add_row(row);
+    }
+    align_right(&mut table, &[1, 2, 3, 4, 5, 6]);
+    render(&table)
 }
 
 fn heading(summary: &RunSummary, width: u16) -> String {

@@ -74,13 +74,13 @@ pub(crate) fn classical_plots(
     drawn(manifest, names, classical::charts(services))
 }
 
-/// All plots of pipelines.
+/// All plots of pipelines under these names.
 pub(crate) fn pipeline_plots(
     manifest: &Manifest,
-    pipelines: &[PipelineServed],
+    names: &[&str],
+    pipelines: &[&PipelineServed],
 ) -> Result<Vec<Plot>, ReportError> {
-    let names: Vec<&str> = pipelines.iter().map(|served| served.pipeline.as_str()).collect();
-    drawn(manifest, &names, pipeline::charts(pipelines))
+    drawn(manifest, names, pipeline::charts(pipelines))
 }
 
 /// All plots of a capacity search.

@@ -4,12 +4,12 @@ use foretell_serving::pipeline_served::{PipelineRequest, PipelineServed};
 
 use super::charts::{Chart, cumulative};
 
-pub(super) fn charts(pipelines: &[PipelineServed]) -> [(&'static str, Chart); 1] {
+pub(super) fn charts(pipelines: &[&PipelineServed]) -> [(&'static str, Chart); 1] {
     [("pipeline_latency_cdf.svg", latency(pipelines))]
 }
 
-fn latency(pipelines: &[PipelineServed]) -> Chart {
-    let of = |served: &PipelineServed| {
+fn latency(pipelines: &[&PipelineServed]) -> Chart {
+    let of = |served: &&PipelineServed| {
         let mut values: Vec<u64> = served.requests.iter().filter_map(PipelineRequest::latency_ns).collect();
         values.sort_unstable();
         values
